@@ -1,0 +1,102 @@
+"""Quantisation of an attention map to learned anchors (Eq. 9 and the last terms of Eq. 10)."""
+
+import keras
+from keras import ops
+
+from aib_keras.layers.checks import check_floating, check_integer, check_non_negative
+
+
+@keras.saving.register_keras_serializable(package="aib_keras")
+class AnchorQuantizer(keras.layers.Layer):
+    """Replaces every value by the nearest of a few learned scalars.
+
+    The anchors start as `linspace(0, 1, num_anchors)`. The forward pass gives the nearest anchor,
+    the lower one on a tie, whatever order training has brought them into; the backward pass hands
+    the gradient to the input unchanged (straight-through). The layer adds
+
+        quantization_weight * mean((sg[a] - a_q)^2) + commitment_weight * mean((a - sg[a_q])^2)
+
+    to the model's losses, sg being the stopped gradient and the means being over all positions:
+    the first term moves the anchors, the second the input. It computes in float32 under any
+    precision policy, because nearest anchors are wrong in half precision.
+
+    Metrics (means over an epoch): `quantization_mse`, `commitment_mse`, and `anchors_in_use`, the
+    share of anchors, in [0, 1], that at least one position of a batch was given.
+
+    Source: Lai et al., IJCAI 2021, Eq. 9 and 10; the norms are means as in the authors' code.
+
+    Args:
+        num_anchors: Integer, at least 2.
+        quantization_weight: Non-negative float, the paper's lambda_q.
+        commitment_weight: Non-negative float, the paper's lambda_c.
+
+    Call arguments:
+        inputs: Float tensor of any shape, for example a map `(B, H, W, 1)`.
+
+    Returns:
+        A float32 tensor of the shape of `inputs`.
+
+    Raises:
+        ValueError: for fewer than 2 anchors or a negative weight.
+        TypeError: if the inputs are not floats.
+    """
+
+    def __init__(self, num_anchors, quantization_weight=0.4, commitment_weight=0.1, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.num_anchors = check_integer("num_anchors", num_anchors, minimum=2)
+        self.quantization_weight = check_non_negative("quantization_weight", quantization_weight)
+        self.commitment_weight = check_non_negative("commitment_weight", commitment_weight)
+        self.quantization_mse = keras.metrics.Mean(name="quantization_mse", dtype="float32")
+        self.commitment_mse = keras.metrics.Mean(name="commitment_mse", dtype="float32")
+        self.anchors_in_use = keras.metrics.Mean(name="anchors_in_use", dtype="float32")
+
+    def build(self, input_shape):
+        self.anchors = self.add_weight(
+            name="anchors",
+            shape=(self.num_anchors,),
+            initializer=lambda shape, dtype: ops.linspace(0.0, 1.0, shape[0], dtype=dtype),
+            autocast=False,
+        )
+
+    def call(self, inputs):
+        check_floating(self.name, inputs)
+        inputs = ops.cast(inputs, "float32")
+        quantized, index = self._nearest(inputs)
+
+        quantization = ops.mean(ops.square(ops.stop_gradient(inputs) - quantized))
+        commitment = ops.mean(ops.square(inputs - ops.stop_gradient(quantized)))
+        self.add_loss(
+            self.quantization_weight * quantization + self.commitment_weight * commitment
+        )
+        self.quantization_mse.update_state(quantization)
+        self.commitment_mse.update_state(commitment)
+        self.anchors_in_use.update_state(self._share_in_use(index))
+
+        # Not `inputs + sg[quantized - inputs]`, which would round: the output is an anchor exactly.
+        return ops.stop_gradient(quantized) + (inputs - ops.stop_gradient(inputs))
+
+    def _nearest(self, inputs):
+        # Counting the midpoints below a value gives its nearest sorted anchor, and unlike argmin
+        # over distances it converts to LiteRT's builtin operations.
+        anchors = ops.sort(ops.cast(self.anchors, "float32"))
+        midpoints = (anchors[1:] + anchors[:-1]) / 2
+        above = ops.cast(ops.expand_dims(inputs, -1) > midpoints, "int32")
+        index = ops.sum(above, axis=-1)
+        return ops.take(anchors, index, axis=0), index
+
+    def _share_in_use(self, index):
+        is_anchor = ops.expand_dims(ops.reshape(index, (-1,)), -1) == ops.arange(
+            self.num_anchors, dtype=index.dtype
+        )
+        return ops.mean(ops.cast(ops.any(is_anchor, axis=0), "float32"))
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs.shape, dtype="float32")
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_anchors": self.num_anchors,
+            "quantization_weight": self.quantization_weight,
+            "commitment_weight": self.commitment_weight,
+        }

@@ -1,0 +1,146 @@
+"""The variational encoder p(z|x, a) and the rate it pays for."""
+
+import keras
+from keras import ops
+
+from aib_keras.layers.checks import (
+    check_choice,
+    check_floating,
+    check_integer,
+    check_known_shape,
+    check_non_negative,
+)
+from aib_keras.layers.sampling import GaussianSampler
+
+
+def _kl(mean, std, log_std):
+    """KL[N(mean, std^2) || N(0, I)] in nats, summed over the last axis."""
+    return ops.sum(0.5 * (ops.square(mean) + ops.square(std) - 1.0) - log_std, axis=-1)
+
+
+def _log_softplus(x):
+    # softplus(x) underflows to 0 below about -100; there it is exp(x) to float32's precision.
+    return ops.where(x < -15.0, x, ops.log(ops.softplus(ops.maximum(x, -15.0))))
+
+
+@keras.saving.register_keras_serializable(package="aib_keras")
+class VariationalEncoder(keras.layers.Layer):
+    """Encodes features as a normal distribution and charges for what it tells of them.
+
+    A linear layer gives 2K numbers: the first K are the mean, and `std = softplus(last K - 5)`.
+    The output is `z = mean + eps * std`, eps ~ N(0, I), or the mean without sampling. The layer
+    adds `beta * mean over the batch of KL[N(mean, std^2) || N(0, I)]` to the model's losses, in
+    nats, summed over the K dimensions, and reports that KL as the metric `kl_nats`.
+
+    `beta` is a variable of the layer, saved with it, so that a callback can warm it up: at its
+    start the KL is about 4.5 nats a dimension, and with the full weight from the first step it is
+    thrown away, and z with it, before anything is learned.
+
+    The distribution, the sampling and the KL are computed in float32 under any precision policy.
+
+    Source: Lai et al., IJCAI 2021, Eq. 10; Alemi et al., ICLR 2017.
+
+    Args:
+        latent_dim: Integer K, at least 1.
+        beta: Non-negative float, the weight of the KL.
+        kl_scale: `"std"`: the loss has the KL of the distribution that z is drawn from (the
+            paper). `"exp_std"`: the loss has exp(std) in place of std, as the authors' code does;
+            `kl_nats` stays the KL of what is drawn, so that the two can be compared.
+        trunk: Optional layer or model applied first, giving `(B, D)`.
+        seed: Optional integer for the noise.
+        kernel_initializer: Initialiser of the linear layer.
+
+    Call arguments:
+        inputs: Float tensor, `(B, D)`; with a trunk whatever that takes.
+        training: Boolean.
+        sample: Boolean: draw z (True) or take its mean (False). None draws while training.
+        return_distribution: Boolean, whether to return the distribution too.
+
+    Returns:
+        z, float32 `(B, K)`; with `return_distribution=True` a tuple of z and a dict of float32
+        tensors: `latent_mean` and `latent_std`, `(B, K)`, and `kl_nats`, `(B,)`.
+
+    Raises:
+        ValueError: for an argument out of its range or inputs of the wrong rank.
+        TypeError: if the inputs are not floats.
+    """
+
+    def __init__(
+        self,
+        latent_dim,
+        beta=0.01,
+        kl_scale="std",
+        trunk=None,
+        seed=None,
+        kernel_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(autocast=False, **kwargs)
+        self.latent_dim = check_integer("latent_dim", latent_dim, minimum=1)
+        self.initial_beta = check_non_negative("beta", beta)
+        self.kl_scale = check_choice("kl_scale", kl_scale, ("std", "exp_std"))
+        self.trunk = trunk
+        self.seed = seed
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.linear = keras.layers.Dense(
+            2 * self.latent_dim,
+            kernel_initializer=self.kernel_initializer,
+            dtype="float32",
+            name="linear",
+        )
+        self.sampler = GaussianSampler(seed=seed, name="sampler")
+        self.kl_nats = keras.metrics.Mean(name="kl_nats", dtype="float32")
+        self.beta = self.add_weight(
+            name="beta",
+            shape=(),
+            dtype="float32",
+            initializer=keras.initializers.Constant(self.initial_beta),
+            trainable=False,
+            autocast=False,
+        )
+
+    def build(self, input_shape):
+        if self.trunk is not None:
+            if not self.trunk.built:
+                self.trunk.build(input_shape)
+            input_shape = self.trunk.compute_output_shape(input_shape)
+        check_known_shape(self.name, input_shape, 2, "(batch, features)")
+        self.linear.build(input_shape)
+        self.sampler.build((input_shape[0], self.latent_dim))
+
+    def distribution(self, inputs, training=None):
+        """Mean, standard deviation > 0 and its logarithm, each float32 `(B, K)`."""
+        if self.trunk is not None:
+            inputs = self.trunk(inputs, training=training)
+        mean, raw_std = ops.split(self.linear(ops.cast(inputs, "float32")), 2, axis=-1)
+        raw_std = raw_std - 5.0
+        return mean, ops.softplus(raw_std), _log_softplus(raw_std)
+
+    def call(self, inputs, training=None, sample=None, return_distribution=False):
+        check_floating(self.name, inputs)
+        mean, std, log_std = self.distribution(inputs, training=training)
+        kl = _kl(mean, std, log_std)
+        charged = kl if self.kl_scale == "std" else _kl(mean, ops.exp(std), std)
+        self.add_loss(ops.cast(self.beta, "float32") * ops.mean(charged))
+        self.kl_nats.update_state(ops.mean(kl))
+        z = self.sampler(mean, std, training=training, sample=sample)
+        if not return_distribution:
+            return z
+        return z, {"latent_mean": mean, "latent_std": std, "kl_nats": kl}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "latent_dim": self.latent_dim,
+            "beta": self.initial_beta,
+            "kl_scale": self.kl_scale,
+            "trunk": keras.saving.serialize_keras_object(self.trunk),
+            "seed": self.seed,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        config["trunk"] = keras.saving.deserialize_keras_object(config["trunk"])
+        return cls(**config)

@@ -1,0 +1,18 @@
+"""Every model of the paper's tables that is built so far, one function each."""
+
+from aib_keras.zoo.authors_checkpoint import load_authors_checkpoint
+from aib_keras.zoo.registry import get, list_models
+from aib_keras.zoo.vgg_models import vgg, vgg_aib, vgg_aib_qt
+from aib_keras.zoo.wrn_models import wrn, wrn_aib, wrn_aib_qt
+
+__all__ = [
+    "get",
+    "list_models",
+    "load_authors_checkpoint",
+    "vgg",
+    "vgg_aib",
+    "vgg_aib_qt",
+    "wrn",
+    "wrn_aib",
+    "wrn_aib_qt",
+]

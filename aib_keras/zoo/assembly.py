@@ -1,0 +1,62 @@
+"""Puts the four parts of an AIBClassifier together from the settings of a zoo model."""
+
+import keras
+
+from aib_keras.layers import AnchorQuantizer, IBAttention, VariationalEncoder
+from aib_keras.models import AIBClassifier
+
+# Settings of every model with IB attention, and those that a quantised one has on top.
+AIB_SETTINGS = {
+    "beta": 0.01,
+    "kl_scale": "std",
+    "modulation": "residual",
+    "stochastic": True,
+}
+QUANTIZER_SETTINGS = {"quantization_weight": 0.4, "commitment_weight": 0.1}
+
+
+def assemble(
+    name,
+    feature_extractor,
+    trunk,
+    decoder,
+    preprocessing,
+    latent_dim,
+    beta,
+    kl_scale,
+    modulation,
+    stochastic,
+    head=None,
+    num_anchors=None,
+    quantization_weight=None,
+    commitment_weight=None,
+    kernel_initializer="glorot_uniform",
+):
+    """An `AIBClassifier`; one without a quantiser if `num_anchors` is None."""
+    quantizer = None
+    if num_anchors is not None:
+        quantizer = AnchorQuantizer(
+            num_anchors, quantization_weight, commitment_weight, name="quantizer"
+        )
+    return AIBClassifier(
+        feature_extractor=feature_extractor,
+        attention=IBAttention(
+            head=head,
+            quantizer=quantizer,
+            modulation=modulation,
+            kernel_initializer=kernel_initializer,
+            name="attention",
+        ),
+        encoder=VariationalEncoder(
+            latent_dim,
+            beta=beta,
+            kl_scale=kl_scale,
+            trunk=trunk,
+            kernel_initializer=kernel_initializer,
+            name="encoder",
+        ),
+        decoder=keras.Sequential([keras.Input((latent_dim,)), *decoder], name="decoder"),
+        preprocessing=preprocessing,
+        stochastic=stochastic,
+        name=name,
+    )

@@ -1,0 +1,133 @@
+"""How a zoo model is made from its name: checks, preprocessing, building, weights."""
+
+import difflib
+
+import keras
+
+from aib_keras.layers.checks import check_integer
+from aib_keras.zoo.weights import load_weights
+
+_MODELS = {}
+
+
+def zoo_model(min_side, mean, std, **settings):
+    """Makes a zoo function of a builder and lists it under the builder's name.
+
+    The builder takes `num_classes`, `input_shape`, `preprocessing` and every setting as keyword
+    arguments.
+
+    Args:
+        min_side: Integer, the smallest side of an input image in pixels.
+        mean, std: Three floats each: the normalisation of images scaled to [0, 1], unless the
+            caller of the zoo function sets another.
+        **settings: The model's settings and their defaults.
+    """
+    known = {**settings, "mean": mean, "std": std}
+
+    def decorate(builder):
+        name = builder.__name__
+
+        def function(
+            num_classes=10,
+            input_shape=(32, 32, 3),
+            weights=None,
+            include_preprocessing=True,
+            **settings,
+        ):
+            _check_settings(name, settings, known)
+            num_classes = check_integer("num_classes", num_classes, minimum=2)
+            input_shape = _check_input_shape(name, input_shape, min_side)
+            chosen = {**known, **settings}
+            preprocessing = _normalization(chosen.pop("mean"), chosen.pop("std"))
+            model = builder(
+                num_classes=num_classes,
+                input_shape=input_shape,
+                preprocessing=preprocessing if include_preprocessing else None,
+                **chosen,
+            )
+            model.build((None, *input_shape))
+            if weights is not None:
+                load_weights(model, name, weights, num_classes)
+            return model
+
+        function.__name__ = function.__qualname__ = name
+        function.__module__ = builder.__module__
+        function.__doc__ = _docstring(builder.__doc__, known)
+        _MODELS[name] = function
+        return function
+
+    return decorate
+
+
+def _docstring(summary, known):
+    listing = "\n".join(f"        {name}: {value!r}" for name, value in known.items())
+    return f"""{summary.strip()}
+
+    Args:
+        num_classes: Integer, at least 2.
+        input_shape: (height, width, 3).
+        weights: None (new weights), the name of a data set in the zoo's index, or a path.
+        include_preprocessing: Boolean. True: the model takes images in [0, 255] and normalises
+            them. False: it takes normalised images.
+        **settings: Any of these, here with their defaults:
+{listing}
+
+    Returns:
+        A built `keras.Model` from images `(B, height, width, 3)` to logits `(B, num_classes)`.
+
+    Raises:
+        TypeError: for a setting that the model does not have.
+        ValueError: for a value out of its range, or weights that do not fit.
+    """
+
+
+def list_models():
+    """Sorted names of the zoo's models; each is a function of `aib_keras.zoo`."""
+    return sorted(_MODELS)
+
+
+def get(name):
+    """The zoo function called `name`, or a ValueError that names the nearest ones."""
+    if name not in _MODELS:
+        near = difflib.get_close_matches(str(name), _MODELS, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ValueError(
+            f"There is no zoo model called {name!r}.{hint} The zoo has: {', '.join(list_models())}."
+        )
+    return _MODELS[name]
+
+
+def _check_settings(name, settings, known):
+    for setting in settings:
+        if setting not in known:
+            near = difflib.get_close_matches(setting, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise TypeError(
+                f"zoo.{name} has no setting {setting!r}.{hint} Its settings: {', '.join(known)}."
+            )
+
+
+def _check_input_shape(name, input_shape, min_side):
+    shape = tuple(input_shape)
+    sides_valid = len(shape) == 3 and all(isinstance(side, int) for side in shape)
+    if not sides_valid or shape[2] != 3 or min(shape[:2]) < min_side:
+        raise ValueError(
+            f"zoo.{name} needs an input_shape (height, width, 3) of at least {min_side} pixels a "
+            f"side, got {input_shape!r}."
+        )
+    return shape
+
+
+def _normalization(mean, std):
+    """From [0, 255] to `(x / 255 - mean) / std` per channel."""
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise ValueError(
+            f"`mean` and `std` need three numbers each, for images scaled to [0, 1], and `std` "
+            f"above 0; got mean={mean!r}, std={std!r}."
+        )
+    return keras.layers.Rescaling(
+        scale=[1 / (255 * s) for s in std],
+        offset=[-m / s for m, s in zip(mean, std, strict=True)],
+        dtype="float32",
+        name="preprocessing",
+    )

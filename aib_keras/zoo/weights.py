@@ -1,0 +1,92 @@
+"""Trained weights: found by the data set's name in an index, or read from a path."""
+
+import hashlib
+import json
+import os
+import pathlib
+
+import keras
+
+_ENVIRONMENT = "AIB_KERAS_ZOO"
+_SUFFIXES = (".weights.h5", ".keras")
+
+
+def load_weights(model, model_name, weights, num_classes):
+    """Loads `weights`, the name of a data set in the zoo's index or a path, into a built model.
+
+    Raises:
+        ValueError: for a name that the index does not have (it lists those it has), a file whose
+            SHA-256 is not the index's, or weights of another architecture or number of classes.
+    """
+    if isinstance(weights, os.PathLike) or str(weights).endswith(_SUFFIXES):
+        path = pathlib.Path(weights)
+        if not path.is_file():
+            raise ValueError(f"There is no weights file {str(path)!r}.")
+        if not path.name.endswith(_SUFFIXES):
+            raise ValueError(f"{str(path)!r} is not a weights file: expected {_SUFFIXES}.")
+    else:
+        path = _from_index(model_name, weights)
+    try:
+        model.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        raise ValueError(
+            f"{str(path)!r} does not fit zoo.{model_name} with num_classes={num_classes} and these "
+            "settings. Build the model with the settings that the file was made with (they are in "
+            f"the config.json of its training). Keras says: {error}"
+        ) from error
+
+
+def _from_index(model_name, dataset):
+    base, index = _read_index()
+    trained = index.get(model_name, {})
+    if dataset not in trained:
+        listing = "; ".join(f"{name}: {', '.join(sorted(sets))}" for name, sets in index.items())
+        raise ValueError(
+            f"The zoo at {base!r} has no weights {dataset!r} for {model_name}. It has "
+            f"{listing or 'none yet'}. `weights` can also be a path that ends in "
+            f"{' or '.join(_SUFFIXES)}."
+        )
+    entry = trained[dataset]
+    if _is_url(base):
+        return keras.utils.get_file(
+            entry["file"],
+            f"{base.rstrip('/')}/{entry['file']}",
+            cache_subdir=f"aib_keras/{entry['sha256'][:16]}",
+            file_hash=entry["sha256"],
+            hash_algorithm="sha256",
+        )
+    path = pathlib.Path(base) / entry["file"]
+    if not path.is_file():
+        raise ValueError(f"The zoo's index lists {str(path)!r}, and there is no such file.")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != entry["sha256"]:
+        raise ValueError(
+            f"{str(path)!r} is not the file that the index describes: its SHA-256 is {digest}, "
+            f"expected {entry['sha256']}. Fetch it again."
+        )
+    return path
+
+
+def _read_index():
+    """Where the zoo is, and its index: model -> data set -> {"file", "sha256"}."""
+    checkout = pathlib.Path(__file__).resolve().parents[2] / "zoo"
+    base = os.environ.get(_ENVIRONMENT, str(checkout))
+    if _is_url(base):
+        # An index changes with every release: not cached under one name for ever.
+        path = keras.utils.get_file(
+            origin=f"{base.rstrip('/')}/index.json",
+            cache_subdir="aib_keras",
+            force_download=True,
+        )
+    else:
+        path = pathlib.Path(base) / "index.json"
+        if not os.path.isfile(path):
+            raise ValueError(
+                f"There is no zoo at {base!r} (no index.json in it). Set {_ENVIRONMENT} to the "
+                "folder or URL of a zoo, or give `weights` as a path."
+            )
+    return base, json.loads(pathlib.Path(path).read_text())
+
+
+def _is_url(base):
+    return base.startswith(("http://", "https://"))
