@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from aib_keras.layers.checks import check_floating, check_integer, check_non_negative
+from aib_keras.layers.tracking import StepMean
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")
@@ -21,7 +22,8 @@ class AnchorQuantizer(keras.layers.Layer):
     precision policy, because nearest anchors are wrong in half precision.
 
     Metrics (means over an epoch): `quantization_mse`, `commitment_mse`, and `anchors_in_use`, the
-    share of anchors, in [0, 1], that at least one position of a batch was given.
+    share of anchors, in [0, 1], that at least one position of a batch was given. On the JAX backend
+    `fit` shows them in an `aib_keras.models.TrackedModel`, and NaN in other models.
 
     Source: Lai et al., IJCAI 2021, Eq. 9 and 10; the norms are means as in the authors' code.
 
@@ -46,9 +48,9 @@ class AnchorQuantizer(keras.layers.Layer):
         self.num_anchors = check_integer("num_anchors", num_anchors, minimum=2)
         self.quantization_weight = check_non_negative("quantization_weight", quantization_weight)
         self.commitment_weight = check_non_negative("commitment_weight", commitment_weight)
-        self.quantization_mse = keras.metrics.Mean(name="quantization_mse", dtype="float32")
-        self.commitment_mse = keras.metrics.Mean(name="commitment_mse", dtype="float32")
-        self.anchors_in_use = keras.metrics.Mean(name="anchors_in_use", dtype="float32")
+        self.quantization_mse = StepMean("quantization_mse")
+        self.commitment_mse = StepMean("commitment_mse")
+        self.anchors_in_use = StepMean("anchors_in_use")
 
     def build(self, input_shape):
         self.anchors = self.add_weight(
@@ -65,12 +67,10 @@ class AnchorQuantizer(keras.layers.Layer):
 
         quantization = ops.mean(ops.square(ops.stop_gradient(inputs) - quantized))
         commitment = ops.mean(ops.square(inputs - ops.stop_gradient(quantized)))
-        self.add_loss(
-            self.quantization_weight * quantization + self.commitment_weight * commitment
-        )
-        self.quantization_mse.update_state(quantization)
-        self.commitment_mse.update_state(commitment)
-        self.anchors_in_use.update_state(self._share_in_use(index))
+        self.add_loss(self.quantization_weight * quantization + self.commitment_weight * commitment)
+        self.quantization_mse.observe(quantization)
+        self.commitment_mse.observe(commitment)
+        self.anchors_in_use.observe(self._share_in_use(index))
 
         # Not `inputs + sg[quantized - inputs]`, which would round: the output is an anchor exactly.
         return ops.stop_gradient(quantized) + (inputs - ops.stop_gradient(inputs))

@@ -51,10 +51,11 @@ class SavedSeed:
         store[self._SEED_KEY] = ops.convert_to_numpy(self.seed_generator.state)
 
     def load_own_variables(self, store):
-        weights = {key: store[key] for key in store.keys() if key != self._SEED_KEY}
-        super().load_own_variables(weights)
-        if self._SEED_KEY in store.keys():
-            self.seed_generator.state.assign(store[self._SEED_KEY])
+        stored = dict(store.items())
+        state = stored.pop(self._SEED_KEY, None)
+        super().load_own_variables(stored)
+        if state is not None:
+            self.seed_generator.state.assign(state)
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")

@@ -11,6 +11,7 @@ from aib_keras.layers.checks import (
     check_non_negative,
 )
 from aib_keras.layers.sampling import GaussianSampler
+from aib_keras.layers.tracking import StepMean
 
 
 def _kl(mean, std, log_std):
@@ -30,7 +31,8 @@ class VariationalEncoder(keras.layers.Layer):
     A linear layer gives 2K numbers: the first K are the mean, and `std = softplus(last K - 5)`.
     The output is `z = mean + eps * std`, eps ~ N(0, I), or the mean without sampling. The layer
     adds `beta * mean over the batch of KL[N(mean, std^2) || N(0, I)]` to the model's losses, in
-    nats, summed over the K dimensions, and reports that KL as the metric `kl_nats`.
+    nats, summed over the K dimensions, and reports that KL as the metric `kl_nats`. On the JAX
+    backend `fit` shows it in an `aib_keras.models.TrackedModel`, and NaN in other models.
 
     `beta` is a variable of the layer, saved with it, so that a callback can warm it up: at its
     start the KL is about 4.5 nats a dimension, and with the full weight from the first step it is
@@ -89,7 +91,7 @@ class VariationalEncoder(keras.layers.Layer):
             name="linear",
         )
         self.sampler = GaussianSampler(seed=seed, name="sampler")
-        self.kl_nats = keras.metrics.Mean(name="kl_nats", dtype="float32")
+        self.kl_nats = StepMean("kl_nats")
         self.beta = self.add_weight(
             name="beta",
             shape=(),
@@ -122,7 +124,7 @@ class VariationalEncoder(keras.layers.Layer):
         kl = _kl(mean, std, log_std)
         charged = kl if self.kl_scale == "std" else _kl(mean, ops.exp(std), std)
         self.add_loss(ops.cast(self.beta, "float32") * ops.mean(charged))
-        self.kl_nats.update_state(ops.mean(kl))
+        self.kl_nats.observe(ops.mean(kl))
         z = self.sampler(mean, std, training=training, sample=sample)
         if not return_distribution:
             return z

@@ -8,9 +8,23 @@ import numpy as np
 from keras import ops
 
 from aib_keras.layers.sampling import should_sample
+from aib_keras.layers.tracking import collect_step_means
 
 
-class ImageClassifier(keras.Model):
+@keras.saving.register_keras_serializable(package="aib_keras")
+class TrackedModel(keras.Model):
+    """A `keras.Model` whose `fit` shows the metrics of our layers on every backend.
+
+    Used as `keras.Model` is, for example `TrackedModel(inputs, outputs)`. On TensorFlow and torch
+    any model shows them; Keras's JAX trainer needs this one.
+    """
+
+    def compute_loss(self, *args, **kwargs):
+        collect_step_means(self)
+        return super().compute_loss(*args, **kwargs)
+
+
+class ImageClassifier(TrackedModel):
     """Base of the zoo's models: images in, float32 logits out.
 
     Args:

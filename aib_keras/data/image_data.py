@@ -1,0 +1,123 @@
+"""The one form in which every source hands over its images."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageData:
+    """Labelled colour images in memory.
+
+    Args:
+        images: uint8 (N, H, W, 3), values in [0, 255].
+        labels: int32 (N,), values in [0, len(class_names)).
+        class_names: Names of the classes, at least two.
+        boxes: Optional float32 (N, 4): y0, x0, y1, x1 in pixels; y1 and x1 are just outside.
+        name: Where the images come from, for messages and reports.
+
+    Raises:
+        TypeError: If an array is not a NumPy array of the dtype above.
+        ValueError: If a shape or a value is not as above, or there is no image.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    boxes: np.ndarray | None = None
+    name: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "class_names", tuple(str(name) for name in self.class_names))
+        self._check_array("images", self.images, np.uint8, (None, None, None, 3))
+        count = len(self.images)
+        if count == 0:
+            raise ValueError(f"{self._where}there are no images.")
+        self._check_array("labels", self.labels, np.int32, (count,))
+        if len(self.class_names) < 2:
+            raise ValueError(
+                f"{self._where}a classifier needs at least two classes; "
+                f"got {list(self.class_names)}."
+            )
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= len(self.class_names):
+            raise ValueError(
+                f"{self._where}labels must be in [0, {len(self.class_names)}), one for each class "
+                f"name; they are in [{low}, {high}]."
+            )
+        if self.boxes is not None:
+            self._check_array("boxes", self.boxes, np.float32, (count, 4))
+            ordered = (self.boxes[:, 2:] >= self.boxes[:, :2]).all(axis=1)
+            bad = np.flatnonzero(~(ordered & np.isfinite(self.boxes).all(axis=1)))
+            if len(bad):
+                raise ValueError(
+                    f"{self._where}boxes must be finite y0, x0, y1, x1 with y0 <= y1 and x0 <= x1; "
+                    f"box {bad[0]} is {self.boxes[bad[0]].tolist()}."
+                )
+
+    def _check_array(self, field, array, dtype, shape):
+        if not isinstance(array, np.ndarray) or array.dtype != dtype:
+            got = getattr(array, "dtype", type(array).__name__)
+            raise TypeError(
+                f"{self._where}{field} must be a NumPy array of {np.dtype(dtype)}; got {got}."
+            )
+        if len(array.shape) != len(shape) or any(
+            want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
+        ):
+            wanted = ", ".join("any" if want is None else str(want) for want in shape)
+            raise ValueError(f"{self._where}{field} must have shape ({wanted}); got {array.shape}.")
+
+    @property
+    def _where(self):
+        return f"{self.name}: " if self.name else ""
+
+    def __len__(self):
+        return len(self.images)
+
+    def __repr__(self):
+        boxes = "" if self.boxes is None else ", with boxes"
+        return (
+            f"ImageData({self.name!r}: {len(self)} images of {self.input_shape}, "
+            f"{self.num_classes} classes{boxes})"
+        )
+
+    @property
+    def num_classes(self):
+        return len(self.class_names)
+
+    @property
+    def input_shape(self):
+        """(H, W, 3)."""
+        return self.images.shape[1:]
+
+    def take(self, n):
+        """The first `n` examples, which share memory with these.
+
+        Raises:
+            ValueError: If `n` is not in [1, len(self)].
+        """
+        if not 1 <= n <= len(self):
+            raise ValueError(f"{self._where}cannot take {n} of {len(self)} examples.")
+        return self.slice(0, n)
+
+    def hold_out(self, n):
+        """Splits off the last `n` examples: `(rest, held)`, which share memory with these.
+
+        Raises:
+            ValueError: If `n` is not in [1, len(self) - 1].
+        """
+        if not 0 < n < len(self):
+            raise ValueError(
+                f"{self._where}cannot hold out {n} of {len(self)} examples: some must be held out "
+                "and some must be left."
+            )
+        return self.slice(0, len(self) - n), self.slice(len(self) - n, len(self))
+
+    def slice(self, start, stop):
+        """Examples `start` to `stop`, which share memory with these."""
+        return dataclasses.replace(
+            self,
+            images=self.images[start:stop],
+            labels=self.labels[start:stop],
+            boxes=None if self.boxes is None else self.boxes[start:stop],
+        )

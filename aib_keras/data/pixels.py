@@ -1,0 +1,121 @@
+"""Turning what is in files into uint8 RGB, and resizing it."""
+
+import math
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MAX_BYTES = 8 * 1024**3
+
+
+def parse_size(image_size):
+    """(height, width) from an int, a pair, or None, which stays None.
+
+    Raises:
+        ValueError: If it is anything else, or a side is less than 1.
+    """
+    if image_size is None:
+        return None
+    sides = image_size if isinstance(image_size, (tuple, list)) else (image_size, image_size)
+    if len(sides) != 2 or not all(isinstance(s, (int, np.integer)) and s >= 1 for s in sides):
+        raise ValueError(
+            "image_size must be a positive int or a pair (height, width) of them; "
+            f"got {image_size!r}."
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def check_memory(count, height, width, source):
+    """Refuses data that would fill the memory once it is decoded.
+
+    Raises:
+        ValueError: If `count` RGB images of this size need more than 8 GiB.
+    """
+    needed = count * height * width * 3
+    if needed > MAX_BYTES:
+        raise ValueError(
+            f"{source}: {count} images of {height}x{width} need {needed / 1024**3:.1f} GiB of "
+            f"memory, more than the {MAX_BYTES / 1024**3:.3g} GiB allowed; use a smaller "
+            'image_size, or a slice such as "train[:10000]".'
+        )
+
+
+def decode(path, size=None):
+    """Reads an image file.
+
+    The EXIF orientation is applied. Transparency is composited over white. 16-bit images keep
+    their high byte. Of an animation the first frame is read.
+
+    Args:
+        path: The file.
+        size: Optional (height, width) to resize to.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        ValueError: If the file is not an image that can be read, or is suspiciously large. The
+            message names it.
+    """
+    try:
+        image = Image.open(path)
+        # Pillow only warns up to twice its limit, and the warning does not name the file.
+        limit = Image.MAX_IMAGE_PIXELS
+        if limit is not None and math.prod(image.size) > limit:
+            raise Image.DecompressionBombError(f"{image.size[0]}x{image.size[1]} pixels")
+        with image:
+            return np.asarray(_resized(_to_rgb(ImageOps.exif_transpose(image)), size))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(
+            f"{path} is too large to be decoded safely ({error}). If you trust it, raise "
+            "PIL.Image.MAX_IMAGE_PIXELS, or make the file smaller."
+        ) from error
+    except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to.
+        raise ValueError(
+            f"{path} cannot be read as an image ({error}). It may be truncated, damaged or not an "
+            "image: replace it or remove it."
+        ) from error
+
+
+def _to_rgb(image):
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(f"its values, {values.min()} to {values.max()}, are not 16-bit")
+        # Pillow itself would clip at 255.
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("floating-point images have no fixed range; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _resized(image, size):
+    if size is None or image.size == (size[1], size[0]):
+        return image
+    # Pillow's filters widen with the reduction, which is the antialiasing.
+    return image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+
+
+def convert(array, size=None):
+    """One decoded image as RGB.
+
+    Args:
+        array: uint8 (H, W), (H, W, 1), (H, W, 3), or (H, W, 4), whose last channel is opacity.
+        size: Optional (height, width) to resize to.
+
+    Returns:
+        uint8 (height, width, 3).
+    """
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    return np.asarray(_resized(_to_rgb(Image.fromarray(np.ascontiguousarray(array))), size))
+
+
+def resize_boxes(boxes, old, new):
+    """Boxes in pixels of images of size `old` (H, W), in pixels of size `new`."""
+    factor = np.array([new[0] / old[0], new[1] / old[1]] * 2, np.float32)
+    return boxes * factor

@@ -1,0 +1,173 @@
+"""Images from TensorFlow Datasets. TensorFlow is imported here only, and only when needed."""
+
+import contextlib
+import difflib
+import os
+import pathlib
+
+import keras
+import numpy as np
+
+from aib_keras.data import pixels
+from aib_keras.data.image_data import ImageData
+
+_ALIASES = {"svhn": "svhn_cropped"}
+_BATCH = 256
+
+
+def load_tfds(name, split, image_size, data_dir):
+    """Reads a TFDS data set, downloading it only if it is not in `data_dir`.
+
+    Args:
+        name: A TFDS name, with "/config" or ":version" if wanted, or "svhn" for "svhn_cropped".
+        split: A `Split` of any name that the data set has.
+        image_size: (height, width) to resize to; None if the data set's images have one size.
+        data_dir: Where prepared data sets are, or None for TFDS's own default.
+
+    Returns:
+        An `ImageData`. Its boxes come from the feature "bbox"; or from "objects", whose boxes are
+        joined into one around all of them, the whole image where there is none.
+
+    Raises:
+        ImportError: If TensorFlow or TensorFlow Datasets is not installed.
+        ValueError: If there is no such data set or split, or it is not one of labelled images.
+        RuntimeError: If it cannot be downloaded.
+    """
+    tf, tfds = _import_tfds(name)
+    builder = _builder(tfds, name, data_dir)
+    features = builder.info.features
+    _check_features(tfds, features, name)
+    stored = features["image"].shape
+    if image_size is None and None in stored[:2]:
+        raise ValueError(
+            f"The images of {name} have different sizes: give image_size=(height, width)."
+        )
+    height, width = image_size or stored[:2]
+    if not builder.is_prepared():
+        _download(builder, name, data_dir)
+    split.require(tuple(builder.info.splits), name)
+    start, stop = split.bounds(builder.info.splits[split.name].num_examples, name)
+    pixels.check_memory(stop - start, height, width, name)
+    images = np.empty((stop - start, height, width, 3), np.uint8)
+    labels = np.empty((stop - start,), np.int32)
+    read_box = _box_reader(tf, tfds, features)
+    boxes = np.empty((stop - start, 4), np.float32) if read_box else None
+
+    def select(example):
+        image = example["image"]
+        if tuple(stored) != (height, width, 3):
+            image = tf.numpy_function(
+                lambda x: pixels.convert(x, (height, width)), [image], tf.uint8
+            )
+            image = tf.ensure_shape(image, (height, width, 3))
+        picked = {"image": image, "label": example["label"]}
+        if read_box:
+            picked["box"] = read_box(example)
+        return picked
+
+    with tf.device("CPU:0"):
+        examples = builder.as_dataset(
+            split=tfds.core.ReadInstruction(split.name, from_=start, to=stop, unit="abs"),
+            shuffle_files=False,
+            read_config=tfds.ReadConfig(try_autocache=False),
+        )
+        examples = examples.map(select, num_parallel_calls=tf.data.AUTOTUNE)
+        position = 0
+        for batch in tfds.as_numpy(examples.batch(_BATCH).prefetch(2)):
+            chunk = slice(position, position + len(batch["label"]))
+            images[chunk], labels[chunk] = batch["image"], batch["label"]
+            if read_box:
+                boxes[chunk] = batch["box"]
+            position = chunk.stop
+    if read_box:
+        boxes[~np.isfinite(boxes).all(axis=1)] = (0, 0, 1, 1)
+        boxes = pixels.resize_boxes(boxes, (1, 1), (height, width))
+    return ImageData(images, labels, tuple(features["label"].names), boxes, name)
+
+
+def _import_tfds(name):
+    try:
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ImportError(
+            f"{name!r} is no file or folder here, so it is sought in TensorFlow Datasets: "
+            "pip install tensorflow tensorflow-datasets importlib_resources. Folders of "
+            f'images, .npz files and "cluttered_digits" need neither. ({error})'
+        ) from error
+    if keras.backend.backend() != "tensorflow":
+        # TensorFlow takes a GPU's whole memory when it starts, and here JAX or torch needs it. The
+        # error means that somebody has started it already, and chosen.
+        with contextlib.suppress(RuntimeError):
+            tf.config.set_visible_devices([], "GPU")
+    return tf, tfds
+
+
+def _builder(tfds, name, data_dir):
+    base = name.split("/")[0].split(":")[0]
+    full_name = _ALIASES.get(base, base) + name[len(base) :]
+    data_dir = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
+    # TFDS looks for community data sets on the network and lists hundreds in its error.
+    known = tfds.list_builders(with_community_datasets=False)
+    prepared = _prepared(data_dir)
+    try:
+        if _ALIASES.get(base, base) not in {*known, *prepared}:
+            raise tfds.core.DatasetNotFoundError(name)
+        return tfds.builder(full_name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        choices = sorted({*known, *_ALIASES, *prepared} - {base})
+        near = difflib.get_close_matches(base.lower(), choices, n=5, cutoff=0.5)
+        hint = f" Near to it: {', '.join(near)}." if near else ""
+        path = f" If it is a path, there is nothing at {os.path.abspath(name)}."
+        raise ValueError(
+            f"There is no data set {name!r}, neither in TensorFlow Datasets nor prepared in "
+            f"{data_dir or 'its default folder'}.{hint}{path}"
+        ) from None
+
+
+def _prepared(data_dir):
+    if data_dir is None or not os.path.isdir(data_dir):
+        return []
+    return [path.name for path in pathlib.Path(data_dir).iterdir() if path.is_dir()]
+
+
+def _download(builder, name, data_dir):
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # The network, the disk, a missing manual download: TFDS says which.
+        raise RuntimeError(
+            f"{name} is not prepared in {data_dir or 'the default folder of TFDS'} and could not "
+            f"be downloaded ({error}). Prepare it where there is a network and give its data_dir."
+        ) from error
+
+
+def _check_features(tfds, features, name):
+    for key, kind in (("image", tfds.features.Image), ("label", tfds.features.ClassLabel)):
+        if key not in features or not isinstance(features[key], kind):
+            raise ValueError(
+                f"{name} is not a data set of labelled images: it has no feature {key!r} that is "
+                f"{kind.__name__}; its features are {', '.join(features)}."
+            )
+    if features["image"].np_dtype != np.uint8:
+        raise ValueError(f"The images of {name} are {features['image'].np_dtype}; uint8 is needed.")
+
+
+def _box_reader(tf, tfds, features):
+    """A function from an example to its box as fractions of the image, or None."""
+    if _is_box(tfds, features, "bbox"):
+        return lambda example: example["bbox"]
+    if "objects" in features and _is_box(tfds, getattr(features["objects"], "feature", {}), "bbox"):
+
+        def around_all(example):
+            found = example["objects"]["bbox"]
+            low, high = found[:, :2], found[:, 2:]
+            return tf.concat([tf.reduce_min(low, axis=0), tf.reduce_max(high, axis=0)], axis=0)
+
+        return around_all
+    return None
+
+
+def _is_box(tfds, features, key):
+    # BBox() is in fractions, y first; other formats are in pixels or have another order.
+    usual = tfds.features.BBoxFeature().bbox_format
+    return key in features and getattr(features[key], "bbox_format", None) == usual

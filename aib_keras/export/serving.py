@@ -1,0 +1,107 @@
+"""What an exported model computes, from which input."""
+
+import keras
+from keras import ops
+
+from aib_keras.models.classifier import ImageClassifier
+
+SIGNATURE = "serving_default"
+INPUT_NAME = "images"
+
+
+def check_exportable(model):
+    """Raises before any work is done unless `model` can be exported here and now.
+
+    Raises:
+        TypeError: if it is not an image classifier of this library.
+        RuntimeError: on another backend than TensorFlow.
+        ValueError: if it is not built for images of one size.
+    """
+    if not isinstance(model, ImageClassifier):
+        raise TypeError(
+            "aib_keras.export takes the image classifiers of aib_keras.zoo and aib_keras.models, "
+            f"got {type(model).__name__}. Any other Keras model: model.export(path)."
+        )
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            f"Export needs the TensorFlow backend, this process runs {keras.backend.backend()}. "
+            f"Save {model.name} with model.save('model.keras') or "
+            "model.save_weights('model.weights.h5'), and load and export it in a process started "
+            "with KERAS_BACKEND=tensorflow."
+        )
+    if not model.built:
+        raise ValueError(
+            f"{model.name} is not built: it has no weights to export yet. Call it on a batch of "
+            "images, or model.build((None, height, width, 3)), and load its weights."
+        )
+    if None in _image_shape(model):
+        raise ValueError(
+            f"{model.name} was built for images of shape {_image_shape(model)}; an exported model "
+            "needs a fixed height and width. Build it with model.build((None, height, width, 3))."
+        )
+
+
+def in_float32(model):
+    """`model` itself, or a copy with its weights that computes in float32.
+
+    An exported model computes in float32 whatever policy it was trained under: LiteRT has no
+    half-precision convolution, and CPUs that serve have slow ones at best.
+    """
+    if model.compute_dtype == "float32":
+        return model
+    config = _with_float32_policies(keras.saving.serialize_keras_object(model))
+    copy = keras.saving.deserialize_keras_object(config)
+    copy.build((None, *_image_shape(model)))
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def input_spec(model):
+    """The `tf.TensorSpec` of a batch of images, of any length."""
+    import tensorflow as tf
+
+    return tf.TensorSpec((None, *_image_shape(model)), input_dtype(model), name=INPUT_NAME)
+
+
+def input_dtype(model):
+    """`"uint8"`, in [0, 255], or `"float32"` for a model without preprocessing."""
+    return "float32" if model.preprocessing is None else "uint8"
+
+
+def serving_outputs(model, images):
+    """The named float32 tensors that an exported model gives for a batch of images.
+
+    Deterministic: nothing is sampled, and neither losses nor metrics nor the state of the noise
+    are touched.
+
+    Returns:
+        A dict: `probabilities` and `logits`, `(B, num_classes)`; of a model with spatial maps each
+        of them by its name, `(B, h, w, 1)`, and `<name>_quantized` if it is quantised.
+    """
+    # Layers update metrics and add losses in `call`. Without the scope every request to a served
+    # model would write to variables, and symbolic tensors would stay behind in model.losses.
+    with keras.StatelessScope():
+        if not model.map_names:
+            explained = {"logits": model(images, training=False)}
+        else:
+            explained = model.explanation(images)
+        outputs = {"probabilities": ops.softmax(explained["logits"]), "logits": explained["logits"]}
+    for name in model.map_names:
+        outputs[name] = explained[name]
+        if f"{name}_quantized" in explained:
+            outputs[f"{name}_quantized"] = explained[f"{name}_quantized"]
+    return outputs
+
+
+def _image_shape(model):
+    return tuple(model.get_build_config()["input_shape"][1:])
+
+
+def _with_float32_policies(config):
+    if isinstance(config, list | tuple):
+        return type(config)(_with_float32_policies(value) for value in config)
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "DTypePolicy":
+        return {**config, "config": {**config["config"], "name": "float32"}}
+    return {key: _with_float32_policies(value) for key, value in config.items()}

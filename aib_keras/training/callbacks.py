@@ -1,0 +1,163 @@
+"""What happens beside the steps of a training: checkpoints, logs, the stop on NaN."""
+
+import math
+import pathlib
+import time
+
+import keras
+import numpy as np
+
+from aib_keras.training.files import atomic_path, read_json_lines, write_json_lines
+
+
+class TrainingDivergedError(FloatingPointError):
+    """A loss became NaN or infinite; the last good state is kept."""
+
+
+class SetEpoch(keras.callbacks.Callback):
+    """Tells the training batches which epoch it is: their order and augmentation follow from it."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.epoch = epoch
+
+
+class MetricsLog(keras.callbacks.Callback):
+    """Writes `metrics.jsonl`: a line an epoch, with the seconds it took.
+
+    Lines of epochs after the one that a training resumes from are dropped, so that every epoch is
+    there once. Has to come before `Checkpoint` in the list of callbacks: a kill between the two
+    then leaves a line too many, which resuming drops, and never one too few.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = pathlib.Path(path)
+        self.lines = []
+
+    def resume(self, epoch):
+        """Keeps the lines of the first `epoch` epochs."""
+        self.lines = [line for line in read_json_lines(self.path) if line["epoch"] <= epoch]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.time()
+
+    def on_epoch_end(self, epoch, logs=None):
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        seconds = round(time.time() - self._started, 3)
+        self.lines.append({"epoch": epoch + 1, **values, "seconds": seconds})
+        write_json_lines(self.path, self.lines)
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps the whole state of the training after each epoch, and restores it.
+
+    The state (weights, optimiser, noise) is in one file whose name has the number of epochs. It
+    appears under that name when it is complete, and only then the one before is removed, so that a
+    kill at any moment leaves one good state. (`keras.callbacks.BackupAndRestore` writes the weights
+    and the epoch one after the other, in place.)
+
+    Args:
+        folder: Where the file is kept.
+    """
+
+    _SUFFIX = ".weights.h5"
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = pathlib.Path(folder)
+
+    def latest(self):
+        """Path of the latest state and its number of epochs; (None, 0) if there is none."""
+        states = sorted(self.folder.glob(f"epoch-*{self._SUFFIX}"))
+        if not states:
+            return None, 0
+        return states[-1], int(states[-1].name.removeprefix("epoch-").removesuffix(self._SUFFIX))
+
+    def restore(self, model):
+        """Loads the latest state into a built and compiled model; returns its epoch, or 0."""
+        path, epoch = self.latest()
+        if path is not None:
+            model.optimizer.build(model.trainable_variables)
+            model.load_weights(path)
+        return epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        _check_finite(logs, f"at the end of epoch {epoch + 1}", self)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"epoch-{epoch + 1:05d}{self._SUFFIX}"
+        previous, previous_epoch = self.latest()
+        try:
+            with atomic_path(path) as temporary:
+                self.model.save_weights(temporary)
+        except OSError as error:
+            kept = f"the state after epoch {previous_epoch} is kept" if previous else "none is kept"
+            raise OSError(
+                error.errno,
+                f"Could not write the state of the training to {path} ({error}); {kept}. Make "
+                "room (two states must fit) and give the same command again: it resumes",
+            ) from error
+        if previous is not None and previous != path:
+            previous.unlink()
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Raises `TrainingDivergedError` at the first batch whose loss is not finite."""
+
+    def __init__(self, checkpoint):
+        super().__init__()
+        self.checkpoint = checkpoint
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        _check_finite(logs, f"in epoch {self._epoch}, batch {batch + 1}", self.checkpoint)
+
+
+def _check_finite(logs, when, checkpoint):
+    for name, value in (logs or {}).items():
+        if "loss" in name and not math.isfinite(float(value)):
+            path, epoch = checkpoint.latest()
+            kept = f"The state after epoch {epoch} is kept in {path}" if path else "No epoch ended"
+            raise TrainingDivergedError(
+                f"{name} became {float(value)} {when}. {kept}. Try a lower --learning_rate, a "
+                "longer --beta_warmup, or --precision=float32, in a new --workdir."
+            )
+
+
+class AttentionImages(keras.callbacks.Callback):
+    """Writes attention maps of a few images to TensorBoard after each epoch. Needs TensorFlow.
+
+    Args:
+        log_dir: TensorBoard's folder.
+        images: uint8 array `(N, H, W, 3)`.
+    """
+
+    def __init__(self, log_dir, images):
+        super().__init__()
+        self.log_dir = str(log_dir)
+        self.images = images
+
+    def on_train_begin(self, logs=None):
+        import tensorflow as tf
+
+        self._summary = tf.summary
+        self._writer = tf.summary.create_file_writer(self.log_dir)
+
+    def on_epoch_end(self, epoch, logs=None):
+        explanation = self.model.explain(self.images)
+        with self._writer.as_default(step=epoch):
+            if epoch == 0:
+                self._summary.image("images", self.images, max_outputs=len(self.images))
+            for name in ("attention", "attention_quantized"):
+                if name in explanation:
+                    maps = np.clip(explanation[name], 0.0, 1.0)
+                    self._summary.image(name, maps, max_outputs=len(maps))
+
+    def on_train_end(self, logs=None):
+        self._writer.close()

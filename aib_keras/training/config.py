@@ -1,0 +1,118 @@
+"""The settings of one training, and the folder that belongs to them."""
+
+import dataclasses
+import json
+import pathlib
+
+from aib_keras.layers.checks import check_choice, check_integer, check_non_negative
+from aib_keras.training.files import write_json
+from aib_keras.zoo import get
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+AUGMENTATIONS = ("crop_flip", "crop", "none")
+
+
+@dataclasses.dataclass
+class TrainingConfig:
+    """All that decides what a training computes. The defaults are the paper's authors'.
+
+    Attributes:
+        model: A name of `zoo.list_models()`.
+        dataset: What `data.load` takes: a TFDS name, a folder, `.npz` files, "cluttered_digits".
+        data_dir: Where TFDS keeps its data, or None for its default.
+        epochs: Integer, at least 1.
+        batch_size: Integer, images in a step, over all devices.
+        seed: Integer: initial weights, order, augmentation, noise.
+        train_split: Split to train on, such as "train" or "train[:20000]".
+        test_split: Split to evaluate on.
+        train_examples: Train on the first so many examples only; None for all.
+        held_out: Hold out so many examples at the end of `train_split`, evaluate on them instead of
+            the test split, and leave the test data unread. For choosing settings.
+        image_size: Side in pixels to resize to, or None.
+        augment: "crop_flip", "crop" or "none".
+        learning_rate: Highest learning rate.
+        schedule: "paper", "cosine" or "constant", see `learning_rate`.
+        momentum, weight_decay: Of `CoupledSGD`.
+        anchors_learning_rate: Factor of the anchors' learning rate.
+        beta_warmup: Start and end of the rise of beta, as shares of the training; (0, 0) for the
+            full beta from the first step.
+        settings: Settings of the zoo function.
+        precision: Keras's name of a precision policy.
+        strategy: "one", "mirrored" or "data_parallel".
+    """
+
+    model: str = "vgg_aib_qt"
+    dataset: str = "cifar10"
+    data_dir: str | None = None
+    epochs: int = 200
+    batch_size: int = 128
+    seed: int = 0
+    train_split: str = "train"
+    test_split: str = "test"
+    train_examples: int | None = None
+    held_out: int = 0
+    image_size: int | None = None
+    augment: str = "crop_flip"
+    learning_rate: float = 0.1
+    schedule: str = "paper"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    anchors_learning_rate: float = 1e-4
+    beta_warmup: tuple[float, float] = (0.1, 0.6)
+    settings: dict = dataclasses.field(default_factory=dict)
+    precision: str = "float32"
+    strategy: str = "one"
+
+    def check(self):
+        """Raises a ValueError for a setting that makes no sense, before any work is done."""
+        get(self.model)
+        check_integer("epochs", self.epochs, minimum=1)
+        check_integer("batch_size", self.batch_size, minimum=2)
+        check_integer("held_out", self.held_out, minimum=0)
+        if self.train_examples is not None:
+            check_integer("train_examples", self.train_examples, minimum=self.batch_size)
+        for name in ("learning_rate", "momentum", "weight_decay", "anchors_learning_rate"):
+            check_non_negative(name, getattr(self, name))
+        check_choice("augment", self.augment, AUGMENTATIONS)
+        check_choice("schedule", self.schedule, ("paper", "cosine", "constant"))
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("strategy", self.strategy, ("one", "mirrored", "data_parallel"))
+        start, end = self.beta_warmup
+        if not 0 <= start <= end <= 1:
+            raise ValueError(
+                "`beta_warmup` must be two shares of the training, 0 <= start <= end <= 1, got "
+                f"{self.beta_warmup!r}."
+            )
+
+
+def claim_workdir(workdir, config):
+    """Makes `workdir` the folder of this training, or checks that it is.
+
+    Raises:
+        ValueError: if the folder belongs to a training with another configuration, or holds
+            something else.
+    """
+    workdir = pathlib.Path(workdir)
+    path = workdir / "config.json"
+    wanted = json.loads(json.dumps(dataclasses.asdict(config)))
+    if path.exists():
+        found = json.loads(path.read_text())
+        differences = [
+            f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} now"
+            for name in sorted({*found, *wanted})
+            if found.get(name) != wanted.get(name)
+        ]
+        if differences:
+            raise ValueError(
+                f"{workdir} belongs to a training with another configuration "
+                f"({'; '.join(differences)}). Give another --workdir, or the same settings to "
+                "resume that training."
+            )
+        return
+    if workdir.is_dir() and any(workdir.iterdir()):
+        raise ValueError(
+            f"{workdir} is not empty and has no config.json, so it is not the folder of a "
+            "training. Give another --workdir."
+        )
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(path, wanted)

@@ -1,0 +1,219 @@
+"""Trains a zoo model as a configuration says; the same call again resumes or finds it finished."""
+
+import json
+import pathlib
+import platform
+
+import keras
+import numpy as np
+
+import aib_keras
+from aib_keras import data, zoo
+from aib_keras.explain.figures import save_attention_figure
+from aib_keras.training import callbacks, devices, schedule
+from aib_keras.training.config import claim_workdir
+from aib_keras.training.files import atomic_path, write_json
+from aib_keras.training.optimizer import CoupledSGD
+
+_MODEL_FILE = "model.keras"
+_IMAGES_IN_FIGURES = 8
+
+
+def train(config, workdir, jit="auto", steps_per_execution=1, verbose="auto"):
+    """Trains, evaluates after each epoch, and leaves everything in `workdir`.
+
+    Leaves `config.json`, `metrics.jsonl` (a line an epoch), `result.json`, `model.keras`,
+    `attention.png` for a model with a map, `tensorboard/` if TensorFlow is there. After a kill the
+    same call goes on from the last complete epoch, to the same weights as without the kill.
+
+    Args:
+        config: `TrainingConfig`.
+        workdir: Folder, new or of this very configuration.
+        jit: `"auto"` (XLA on an accelerator, not on a CPU), True or False.
+        steps_per_execution: Integer, steps in one call of the compiled function.
+        verbose: As `keras.Model.fit` takes it.
+
+    Returns:
+        The content of `result.json`, a dict.
+
+    Raises:
+        ValueError: for a configuration that makes no sense, or not that of `workdir`.
+        TrainingDivergedError: if the loss becomes NaN; the last good state is kept.
+    """
+    config.check()
+    workdir = pathlib.Path(workdir)
+    claim_workdir(workdir, config)
+    result_path = workdir / "result.json"
+    if result_path.exists():
+        print(f"{workdir} holds a finished training (result.json). Nothing to do.")
+        return json.loads(result_path.read_text())
+
+    previous_policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.precision)
+    try:
+        with devices.devices(config.strategy) as number:
+            devices.check_batch_size(config.batch_size, number)
+            result = _train(config, workdir, jit, steps_per_execution, verbose)
+    finally:
+        keras.config.set_dtype_policy(previous_policy)
+    write_json(result_path, result)
+    return result
+
+
+def load_data(config):
+    """The training and the evaluation examples of a configuration, and what the latter are."""
+    train_data = _load(config, config.train_split)
+    if config.held_out:
+        train_data, evaluation = train_data.hold_out(config.held_out)
+        evaluated_on = f"the last {config.held_out} of {config.train_split}, held out"
+    else:
+        evaluation = _load(config, config.test_split)
+        evaluated_on = config.test_split
+    if config.train_examples is not None:
+        train_data = train_data.take(config.train_examples)
+    return train_data, evaluation, evaluated_on
+
+
+def _load(config, split):
+    return data.load(
+        config.dataset, split, data_dir=config.data_dir, image_size=config.image_size
+    )
+
+
+def _train(config, workdir, jit, steps_per_execution, verbose):
+    train_data, evaluation, evaluated_on = load_data(config)
+    batches = data.AugmentedBatches(
+        train_data,
+        config.batch_size,
+        augment=_augmentation(config.augment),
+        seed=config.seed,
+        drop_remainder=True,
+    )
+    if not len(batches):
+        raise ValueError(
+            f"{len(train_data)} training examples do not fill one batch of {config.batch_size}."
+        )
+    evaluation_batches = data.AugmentedBatches(evaluation, config.batch_size, shuffle=False)
+
+    keras.utils.set_random_seed(config.seed)
+    model = zoo.get(config.model)(
+        num_classes=train_data.num_classes, input_shape=train_data.input_shape, **config.settings
+    )
+    compile_model(model, config, len(batches), jit, steps_per_execution)
+
+    checkpoint = callbacks.Checkpoint(workdir / "checkpoint")
+    log = callbacks.MetricsLog(workdir / "metrics.jsonl")
+    done = checkpoint.restore(model)
+    log.resume(done)
+    if done:
+        print(f"Resuming after epoch {done} of {config.epochs}.")
+    if done < config.epochs:
+        model.fit(
+            batches,
+            epochs=config.epochs,
+            initial_epoch=done,
+            validation_data=evaluation_batches,
+            shuffle=False,
+            verbose=verbose,
+            callbacks=[
+                callbacks.SetEpoch(batches),
+                *_beta_warmup(model, config),
+                callbacks.StopOnNaN(checkpoint),
+                *_tensorboard(workdir, model, evaluation),
+                log,
+                checkpoint,
+            ],
+        )
+
+    devices.synchronize_batch_norm(model, False)
+    with atomic_path(workdir / _MODEL_FILE) as temporary:
+        model.save(temporary)
+    if model.map_names:
+        save_attention_figure(workdir / "attention.png", model, evaluation)
+    return _result(config, model, evaluated_on, log.lines)
+
+
+def compile_model(model, config, steps_per_epoch, jit="auto", steps_per_execution=1):
+    """Compiles a classifier as a configuration says: optimiser, schedule, loss, metrics."""
+    optimizer = CoupledSGD(
+        schedule.learning_rate(
+            config.schedule, config.model, config.learning_rate, config.epochs, steps_per_epoch
+        ),
+        momentum=config.momentum,
+        coupled_weight_decay=config.weight_decay,
+        learning_rate_multipliers={"anchors": config.anchors_learning_rate},
+    )
+    if config.strategy == "mirrored":
+        devices.check_mirrored(optimizer, jit)
+        devices.synchronize_batch_norm(model, True)
+        jit = False
+    elif jit == "auto":
+        jit = devices.has_accelerator()
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[
+            keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+            keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="nll"),
+        ],
+        jit_compile=jit,
+        steps_per_execution=steps_per_execution,
+    )
+
+
+def _augmentation(name):
+    if name == "none":
+        return None
+    return data.CropFlip(padding=4, flip=name == "crop_flip")
+
+
+def _beta_warmup(model, config):
+    encoder = getattr(model, "encoder", None)
+    if encoder is None:
+        return []
+    start, end = config.beta_warmup
+    return [schedule.BetaWarmup(encoder, encoder.initial_beta, config.epochs, start, end)]
+
+
+def _tensorboard(workdir, model, evaluation):
+    try:
+        import tensorflow  # noqa: F401
+    except ImportError:
+        print("TensorFlow is not installed: no TensorBoard logs. metrics.jsonl has the figures.")
+        return []
+    log_dir = workdir / "tensorboard"
+    logs = [keras.callbacks.TensorBoard(str(log_dir), write_graph=False)]
+    if model.map_names:
+        images = evaluation.images[:_IMAGES_IN_FIGURES]
+        logs.append(callbacks.AttentionImages(log_dir / "maps", images))
+    return logs
+
+
+def _result(config, model, evaluated_on, lines):
+    """`result.json`. Errors are shares in [0, 1]; held-out errors never carry the name of test."""
+    split = "held_out" if config.held_out else "test"
+    errors = [1.0 - line["val_accuracy"] for line in lines]
+    last = {
+        name.removeprefix("val_"): value
+        for name, value in lines[-1].items()
+        if name.startswith("val_") and name != "val_accuracy"
+    }
+    return {
+        "model": config.model,
+        "dataset": config.dataset,
+        "evaluated_on": evaluated_on,
+        "seed": config.seed,
+        "epochs": config.epochs,
+        f"{split}_error_last_epoch": round(errors[-1], 6),
+        f"{split}_error_best_epoch": round(min(errors), 6),
+        "last_epoch": last,
+        "parameters": model.count_params(),
+        "seconds": round(sum(line["seconds"] for line in lines), 1),
+        "versions": {
+            "aib_keras": aib_keras.__version__,
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }

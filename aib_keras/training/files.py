@@ -1,0 +1,53 @@
+"""Files that are whole or not there at all, whatever stops the process."""
+
+import contextlib
+import json
+import os
+import pathlib
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Gives a temporary path to write to, and moves it to `path` when the block succeeds.
+
+    The temporary file is in the same folder and ends like `path`, because writers look at the
+    ending. If the block fails, it is removed and what was at `path` before stays.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".partial-{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path, content):
+    """Writes `content` as indented JSON, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def read_json_lines(path):
+    """The objects of a file of JSON lines; none if there is no such file.
+
+    A last line that a kill cut off is left out.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        return []
+    lines = []
+    for line in path.read_text().splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def write_json_lines(path, lines):
+    """Writes objects as JSON lines, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))

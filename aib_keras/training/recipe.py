@@ -1,0 +1,118 @@
+"""The command line that recipes share: absl flags over a recipe's defaults."""
+
+import ast
+import dataclasses
+import sys
+
+from absl import app, flags, logging
+
+from aib_keras import zoo
+from aib_keras.training.config import AUGMENTATIONS, PRECISIONS, TrainingConfig
+from aib_keras.training.engine import train
+
+# Flags whose name and meaning are those of a field of TrainingConfig.
+_FIELDS = tuple(
+    field.name
+    for field in dataclasses.fields(TrainingConfig)
+    if field.name not in ("settings", "beta_warmup")
+)
+
+
+def main(defaults, model_settings=None):
+    """Runs a recipe: parses the flags, trains, prints the result.
+
+    Args:
+        defaults: `TrainingConfig` with the recipe's defaults.
+        model_settings: Optional dict from a model's name to the settings that this recipe has for
+            it, below what `--set` and `--width` say.
+    """
+    define_flags(defaults)
+    app.run(lambda argv: _run(argv, defaults, model_settings or {}))
+
+
+def define_flags(defaults):
+    """Defines the flags of a recipe."""
+    text, integer, number = flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_float
+    text("model", defaults.model, f"One of {', '.join(zoo.list_models())}.")
+    text("dataset", defaults.dataset, "TFDS name, image folder, .npz, or cluttered_digits.")
+    text("data_dir", defaults.data_dir, "Where TFDS keeps its data.")
+    text("workdir", None, "Folder for all that the training leaves [runs/DATASET-MODEL-SEED].")
+    integer("epochs", defaults.epochs, "Passes over the training examples.")
+    integer("batch_size", defaults.batch_size, "Images in a step, over all devices.")
+    integer("seed", defaults.seed, "Of weights, order, augmentation and noise.")
+    text("train_split", defaults.train_split, "Split to train on, e.g. train[:20000].")
+    text("test_split", defaults.test_split, "Split to evaluate on.")
+    integer("train_examples", defaults.train_examples, "Train on the first so many only.")
+    integer("held_out", defaults.held_out, "Evaluate on the last so many training examples.")
+    integer("image_size", defaults.image_size, "Side in pixels to resize images to.")
+    flags.DEFINE_enum("augment", defaults.augment, AUGMENTATIONS, "Augmentation per image.")
+    number("learning_rate", defaults.learning_rate, "Highest learning rate.")
+    flags.DEFINE_enum(
+        "schedule", defaults.schedule, ("paper", "cosine", "constant"), "Learning-rate schedule."
+    )
+    number("momentum", defaults.momentum, "Of SGD.")
+    number("weight_decay", defaults.weight_decay, "Coupled, as PyTorch's.")
+    number("anchors_learning_rate", defaults.anchors_learning_rate, "Factor for the anchors.")
+    flags.DEFINE_list(
+        "beta_warmup",
+        [str(share) for share in defaults.beta_warmup],
+        "Start and end of the rise of beta, as shares of the training: 0,0 for none.",
+    )
+    number("width", None, "Multiplies every channel count; 1 is the paper's.")
+    flags.DEFINE_multi_string("set", [], "name=value of a setting of the model; repeatable.")
+    flags.DEFINE_enum("precision", defaults.precision, PRECISIONS, "Keras precision policy.")
+    flags.DEFINE_enum(
+        "strategy", defaults.strategy, ("one", "mirrored", "data_parallel"), "Devices."
+    )
+    flags.DEFINE_enum("jit", "auto", ("auto", "true", "false"), "XLA; auto: not on a CPU.")
+    integer("steps_per_execution", 1, "Steps in one call of the compiled function.", lower_bound=1)
+
+
+def config_from_flags(defaults, model_settings):
+    """The `TrainingConfig` that the parsed flags ask for."""
+    values = flags.FLAGS
+    settings = {**defaults.settings, **model_settings.get(values.model, {})}
+    if values.width is not None:
+        settings["width"] = values.width
+    for assignment in values.set:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise app.UsageError(f"--set={assignment}: expected name=value.")
+        settings[name] = _literal(value)
+    try:
+        start, end = (float(share) for share in values.beta_warmup)
+    except ValueError:
+        raise app.UsageError(
+            f"--beta_warmup={','.join(values.beta_warmup)}: expected two numbers, such as 0.1,0.6."
+        ) from None
+    fields = {name: getattr(values, name) for name in _FIELDS}
+    return TrainingConfig(**fields, settings=settings, beta_warmup=(start, end))
+
+
+def _literal(value):
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+
+
+def _run(argv, defaults, model_settings):
+    if len(argv) > 1:
+        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}. Settings are flags.")
+    # TFDS tells every file it opens.
+    logging.set_verbosity(logging.WARNING)
+    config = config_from_flags(defaults, model_settings)
+    name = str(config.dataset).replace("/", "_").strip("_.")
+    workdir = flags.FLAGS.workdir or f"runs/{name}-{config.model}-seed{config.seed}"
+    result = train(
+        config,
+        workdir,
+        jit={"auto": "auto", "true": True, "false": False}[flags.FLAGS.jit],
+        steps_per_execution=flags.FLAGS.steps_per_execution,
+        # A bar that rewrites its line fills a log file with control characters.
+        verbose="auto" if sys.stdout.isatty() else 2,
+    )
+    for key, value in result.items():
+        if key.endswith(("last_epoch", "best_epoch")) and "error" in key:
+            print(f"{key.replace('_', ' ')}: {100 * value:.2f} %")
+    print(f"All of it is in {workdir}.")

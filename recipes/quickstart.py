@@ -1,0 +1,75 @@
+"""Watch IB attention learn to look, on two CPU cores, in under 6 minutes, without a download.
+
+Trains a narrow `vgg_aib_qt`, and `vgg` with the same budget beside it, on cluttered digits: one
+whole digit among pieces of others. Expect under 10 % test error and the maximum of the map inside
+the digit's box for over 90 % of the test images. Exports the trained model as a SavedModel and for
+LiteRT, and checks both against the model.
+
+    python recipes/quickstart.py
+
+The same command again resumes after a break, or shows the results once more.
+"""
+
+import dataclasses
+import pathlib
+import sys
+
+import keras
+from absl import app, flags
+
+from aib_keras import explain, export
+from aib_keras.training import TrainingConfig, load_data, train
+
+WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Folder for all results.")
+SEED = flags.DEFINE_integer("seed", 0, "Of weights, order, augmentation and noise.")
+
+CONFIG = TrainingConfig(
+    model="vgg_aib_qt",
+    dataset="cluttered_digits",
+    epochs=8,
+    batch_size=64,
+    augment="none",
+    schedule="cosine",
+    settings={"width": 0.125, "modulation": "mask"},
+)
+RIVAL = dataclasses.replace(CONFIG, model="vgg", settings={"width": 0.125})
+
+
+def main(argv):
+    del argv
+    workdir = pathlib.Path(WORKDIR.value)
+    results = {}
+    for config in (CONFIG, RIVAL):
+        config = dataclasses.replace(config, seed=SEED.value)
+        print(f"\n{config.model}: {config.epochs} epochs on cluttered digits")
+        verbose = "auto" if sys.stdout.isatty() else 2
+        results[config.model] = train(config, workdir / config.model, verbose=verbose)
+
+    model = keras.saving.load_model(workdir / "vgg_aib_qt" / "model.keras")
+    _, test, _ = load_data(CONFIG)
+    report(model, test, results)
+
+    folder = workdir / "export"
+    export.to_saved_model(model, folder / "saved_model", overwrite=True)
+    export.to_litert(model, folder / "model.tflite", overwrite=True)
+    print(f"Exported and checked: {folder}/saved_model (TF Serving), {folder}/model.tflite (LiteRT)")
+    print(f"Where it looks: {workdir}/vgg_aib_qt/attention.png")
+
+
+def report(model, test, results):
+    """Prints the figures that the README quotes."""
+    explanation = model.explain(test.images)
+    shape = test.input_shape[:2]
+    inside = explain.pointing(explanation["attention"], test.boxes, shape)
+    uniform = explain.pointing(0 * explanation["attention"], test.boxes, shape)
+    error = {name: result["test_error_last_epoch"] for name, result in results.items()}
+    print(f"\nOn {len(test)} test images:")
+    print(f"  error of vgg_aib_qt           {100 * error['vgg_aib_qt']:6.2f} %")
+    print(f"  error of vgg (no attention)   {100 * error['vgg']:6.2f} %")
+    print(f"  map's maximum in digit's box  {100 * inside:6.2f} %")
+    print(f"  a uniform map would get       {100 * uniform:6.2f} %")
+    print(f"  information in z              {explanation['kl_nats'].mean():6.2f} nats an image")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,29 @@
+"""Package metadata; the dependencies are in requirements.txt, for tools that read only that."""
+
+import pathlib
+import re
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "aib_keras" / "__init__.py").read_text())[1]
+REQUIREMENTS = (ROOT / "requirements.txt").read_text().split("\n")
+
+setuptools.setup(
+    name="aib-keras",
+    version=VERSION,
+    description="Spatial attention that has to earn its information, for Keras 3",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=setuptools.find_packages(include=["aib_keras", "aib_keras.*"]),
+    install_requires=[line for line in REQUIREMENTS if line and not line.startswith("#")],
+    extras_require={
+        "cuda": ["tensorflow[and-cuda]>=2.20"],
+        "litert": ["ai-edge-litert>=2.0"],
+        "jax": ["jax>=0.6"],
+        "torch": ["torch>=2.6"],
+        "dev": ["ai-edge-litert>=2.0", "jax>=0.6", "pytest>=8", "ruff>=0.12"],
+    },
+)

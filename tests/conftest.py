@@ -1,0 +1,63 @@
+"""What all tests share: repeatable noise, and gradients on any backend."""
+
+import keras
+import numpy as np
+import pytest
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # The tests share the machine with others; must be set before TensorFlow's first operation.
+    tf.config.threading.set_intra_op_parallelism_threads(2)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_keras_state():
+    keras.utils.set_random_seed(0)
+    policy, data_format = keras.config.dtype_policy(), keras.config.image_data_format()
+    yield
+    keras.config.set_dtype_policy(policy)
+    keras.config.set_image_data_format(data_format)
+
+
+@pytest.fixture(scope="session")
+def gradients():
+    """`gradients(function, inputs, variables)`: those of a scalar `function(*inputs)`.
+
+    A list of numpy arrays, of the inputs (arrays) first and the Keras variables then; None for
+    one that the function does not depend on (zeros under JAX, which does not tell).
+    """
+    return {"tensorflow": _tf, "jax": _jax, "torch": _torch}[keras.backend.backend()]
+
+
+def _tf(function, inputs=(), variables=()):
+    inputs = [tf.convert_to_tensor(value) for value in inputs]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        value = function(*inputs)
+    found = tape.gradient(value, [*inputs, *variables])
+    return [None if g is None else tf.convert_to_tensor(g).numpy() for g in found]
+
+
+def _jax(function, inputs=(), variables=()):
+    import jax
+
+    def stateless(inputs, values):
+        mapping = list(zip(variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
+            return function(*inputs)
+
+    inputs = [keras.ops.convert_to_tensor(value) for value in inputs]
+    values = [variable.value for variable in variables]
+    of_inputs, of_variables = jax.grad(stateless, argnums=(0, 1))(inputs, values)
+    return [np.asarray(g) for g in [*of_inputs, *of_variables]]
+
+
+def _torch(function, inputs=(), variables=()):
+    import torch
+
+    inputs = [torch.tensor(value, requires_grad=True) for value in inputs]
+    sources = [*inputs, *(variable.value for variable in variables)]
+    found = torch.autograd.grad(function(*inputs), sources, allow_unused=True)
+    return [None if g is None else g.detach().numpy() for g in found]

@@ -1,0 +1,176 @@
+import keras
+import numpy as np
+import pytest
+
+from aib_keras.data import AugmentedBatches, CropFlip, ImageData
+
+
+def coordinates(n, height=12, width=10):
+    """Images whose pixels say where they are: (y, x, number of the image)."""
+    y, x = np.mgrid[:height, :width]
+    images = np.empty((n, height, width, 3), np.uint8)
+    images[..., 0], images[..., 1] = y, x
+    images[..., 2] = np.arange(n)[:, None, None] % 256
+    return images
+
+
+def make(n=50):
+    labels = np.arange(n, dtype=np.int32)
+    return ImageData(coordinates(n), labels, tuple(map(str, range(n))))
+
+
+def all_of(batches):
+    images, labels = zip(*[batches[i] for i in range(len(batches))], strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_every_pixel_is_a_reflected_source(flip):
+    images, pad = coordinates(200), 3
+    result = CropFlip(pad, flip)(images, np.random.default_rng(0))
+    assert result.dtype == np.uint8
+    assert result.shape == images.shape
+    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
+    seen = set()
+    for source, crop in zip(padded, result, strict=True):
+        matches = [
+            (y, x, mirrored)
+            for y in range(2 * pad + 1)
+            for x in range(2 * pad + 1)
+            for mirrored in ([False, True] if flip else [False])
+            if (source[y : y + 12, x : x + 10][:, :: -1 if mirrored else 1] == crop).all()
+        ]
+        assert len(matches) == 1
+        seen.add(matches[0])
+    rows, columns, mirrored = map(set, zip(*seen, strict=True))
+    assert rows == columns == set(range(2 * pad + 1))
+    assert mirrored == ({False, True} if flip else {False})
+
+
+def test_flips_half():
+    images = coordinates(4000)
+    result = CropFlip(0)(images, np.random.default_rng(0))
+    mirrored = result[:, 0, 0, 1] == 9
+    np.testing.assert_array_equal(result[~mirrored], images[~mirrored])
+    assert 0.46 < mirrored.mean() < 0.54
+
+
+def test_crop_flip_refuses():
+    with pytest.raises(ValueError, match="padding"):
+        CropFlip(-1)
+    with pytest.raises(ValueError, match="12x10 images by 10"):
+        CropFlip(10)(coordinates(2), np.random.default_rng(0))
+
+
+def test_batches_are_functions_of_seed_epoch_and_index():
+    def epoch(number, seed=0):
+        batches = AugmentedBatches(make(), 8, augment=CropFlip(2), seed=seed)
+        batches.epoch = number
+        return batches
+
+    first, again = epoch(3), epoch(3)
+    late = again[5]
+    for i in range(len(first)):
+        for a, b in zip(first[i], again[i], strict=True):
+            np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(late[0], first[5][0])
+    for other in (epoch(4), epoch(3, seed=1)):
+        assert (all_of(first)[1] != all_of(other)[1]).any()
+
+
+def test_augmentation_differs_between_batches_and_epochs():
+    batches = AugmentedBatches(make(), 8, augment=CropFlip(2), shuffle=False)
+    positions = []
+    for number in (0, 1):
+        batches.epoch = number
+        positions += [batches[i][0][:, 0, 0, :2].tobytes() for i in range(6)]
+    assert len(set(positions)) == len(positions)
+
+
+def test_getitem_leaves_no_trace():
+    data = make()
+    before = data.images.copy()
+    batches = AugmentedBatches(data, 8, augment=CropFlip(2))
+    batches[0][0][:] = 0
+    batches[1]
+    assert batches.epoch == 0
+    np.testing.assert_array_equal(data.images, before)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_every_example_once_and_with_its_label(shuffle):
+    batches = AugmentedBatches(make(), 8, shuffle=shuffle)
+    images, labels = all_of(batches)
+    assert images.dtype == np.uint8
+    assert labels.dtype == np.int32
+    np.testing.assert_array_equal(images[:, 0, 0, 2], labels)
+    np.testing.assert_array_equal(np.sort(labels), np.arange(50))
+    assert (labels == np.arange(50)).all() != shuffle
+
+
+def test_drop_remainder():
+    assert [len(batch[1]) for batch in AugmentedBatches(make(), 8)] == [8] * 6 + [2]
+    dropped = AugmentedBatches(make(), 8, drop_remainder=True)
+    assert [len(batch[1]) for batch in dropped] == [8] * 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be"),
+        ({"batch_size": 8, "seed": -1}, "seed must be"),
+        ({"batch_size": 51, "drop_remainder": True}, "no batch of 51 in 50"),
+    ],
+)
+def test_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AugmentedBatches(make(), **arguments)
+
+
+def test_refuses_other_indices_and_epochs():
+    batches = AugmentedBatches(make(), 8)
+    for index in (-1, 7):
+        with pytest.raises(IndexError, match="0 to 6"):
+            batches[index]
+    with pytest.raises(ValueError, match="epoch"):
+        batches.epoch = 0.5
+
+
+class SetEpoch(keras.callbacks.Callback):
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.epoch = epoch
+
+
+def make_model(weights=None):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((12, 10, 3)), keras.layers.Rescaling(0.1), keras.layers.Flatten()]
+    )
+    model.add(keras.layers.Dense(50))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    if weights is not None:
+        model.set_weights(weights)
+    return model
+
+
+def test_a_resumed_fit_sees_the_same_batches():
+    batches = AugmentedBatches(make(), 8, augment=CropFlip(2))
+    arguments = {"shuffle": False, "verbose": 0, "callbacks": [SetEpoch(batches)]}
+    expected = make_model()
+    for epoch in (0, 1):
+        resume_from = expected.get_weights()
+        batches.epoch = epoch
+        for i in range(len(batches)):
+            expected.train_on_batch(*batches[i])
+    whole = make_model()
+    whole.fit(batches, epochs=2, **arguments)
+    batches.epoch = 0
+    resumed = make_model(resume_from)
+    resumed.fit(batches, epochs=2, initial_epoch=1, **arguments)
+    for model in (whole, resumed):
+        for got, want in zip(model.get_weights(), expected.get_weights(), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,197 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aib_keras.data import load, pixels
+
+
+def save(path, array=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((6, 8, 3), 90, np.uint8) if array is None else array).save(
+        path, **options
+    )
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two classes of ten images, whose grey says which class and which file."""
+    for label, name in enumerate(("ant", "bee")):
+        for i in range(10):
+            save(tmp_path / name / f"{i}.png", np.full((6, 8, 3), 100 * label + i, np.uint8))
+    return tmp_path
+
+
+def greys(data):
+    return data.images[:, 0, 0, 0].tolist()
+
+
+def test_hash_split(root):
+    train, test = load(root, "train"), load(str(root), "test")
+    assert train.class_names == ("ant", "bee")
+    assert np.bincount(train.labels).tolist() == [8, 8]
+    assert np.bincount(test.labels).tolist() == [2, 2]
+    assert sorted(greys(train) + greys(test)) == [*range(10), *range(100, 110)]
+    assert [grey >= 100 for grey in greys(train)] == train.labels.astype(bool).tolist()
+    # Mixed classes, so that a slice has both.
+    assert 0 < train.labels[:8].sum() < 8
+    assert greys(load(root, "train")) == greys(train)
+
+
+def test_hash_split_does_not_depend_on_the_place(root, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other") / "moved"
+    before = greys(load(root, "test"))
+    root.rename(other)
+    assert greys(load(other, "test")) == before
+
+
+@pytest.mark.parametrize("test_name", ["test", "val", "validation", "valid"])
+def test_presplit(tmp_path, test_name):
+    for split, grey in (("train", 1), (test_name, 2)):
+        for name in ("ant", "bee"):
+            save(tmp_path / split / name / "deep" / "x.png", np.full((4, 4, 3), grey, np.uint8))
+    assert greys(load(tmp_path, "train")) == [1, 1]
+    assert greys(load(tmp_path, "test")) == [2, 2]
+
+
+def test_slices_and_resizing(root):
+    train = load(root, "train")
+    assert greys(load(root, "train[4:10]")) == greys(train)[4:10]
+    data = load(root, "train[75%:]", image_size=(3, 5))
+    assert data.images.shape == (4, 3, 5, 3)
+    assert greys(data) == greys(train)[12:]
+
+
+def test_other_files_are_skipped(root):
+    (root / "ant" / "notes.txt").write_text("x")
+    (root / "ant" / ".DS_Store").write_text("x")
+    (root / "ant" / ".hidden.png").write_text("x")
+    (root / ".cache").mkdir()
+    (root / "README.md").write_text("x")
+    (root / "ant" / "a.xcf").write_text("x")
+    (root / "bee" / "b.xcf").write_text("x")
+    with pytest.warns(UserWarning, match=r"a\.xcf") as caught:
+        assert len(load(root)) == 16
+    assert len(caught) == 1
+
+
+def decoded(tmp_path, image, name="x.png", **options):
+    image.save(tmp_path / name, **options)
+    return pixels.decode(tmp_path / name)
+
+
+def test_modes(tmp_path):
+    grey = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    rgb = np.repeat(grey[..., None], 3, axis=-1)
+
+    def read(image, *args, **options):
+        return decoded(tmp_path, image, *args, **options)
+
+    np.testing.assert_array_equal(read(Image.fromarray(grey)), rgb)
+    np.testing.assert_array_equal(read(Image.fromarray(rgb).quantize(256)), rgb)
+    deep = grey.astype(np.uint16) * 256 + 7
+    np.testing.assert_array_equal(read(Image.fromarray(deep)), rgb)
+    np.testing.assert_array_equal(read(Image.fromarray(deep), "x.tif"), rgb)
+    assert read(Image.new("1", (3, 2), 1)).tolist() == [[[255] * 3] * 3] * 2
+    cmyk = read(Image.new("CMYK", (3, 2), (255, 0, 0, 0)), "x.tif")
+    assert cmyk[0, 0].tolist() == [0, 255, 255]
+
+
+def test_transparency_is_composited_over_white(tmp_path):
+    half = decoded(tmp_path, Image.new("RGBA", (2, 2), (0, 0, 200, 128)))
+    np.testing.assert_allclose(half[0, 0], [127, 127, 227], atol=1)
+    assert decoded(tmp_path, Image.new("LA", (2, 2), (0, 0)))[0, 0].tolist() == [255] * 3
+    palette = Image.new("P", (2, 2), 0)
+    palette.putpalette([9, 9, 9])
+    assert decoded(tmp_path, palette, transparency=0)[0, 0].tolist() == [255] * 3
+
+
+def test_exif_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decoded(tmp_path, Image.new("RGB", (8, 4)), "x.jpg", exif=exif).shape == (8, 4, 3)
+
+
+def test_resizing_is_antialiased(tmp_path):
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    save(tmp_path / "x.png", stripes)
+    small = pixels.decode(tmp_path / "x.png", (16, 16))
+    assert np.abs(small.astype(int) - 127).max() < 12
+
+
+def test_corrupt_and_truncated(root):
+    path = root / "ant" / "0.png"
+    split = "train" if 0 in greys(load(root, "train")) else "test"
+    whole = root / "whole.jpg"
+    save(whole, np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    content = whole.read_bytes()
+    for broken in (b"", b"nonsense", content[: len(content) // 2]):
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"0\.png cannot be read.*replace it or remove it"):
+            load(root, split, image_size=8)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_decompression_bombs_and_floats(root, tmp_path, monkeypatch):
+    floats = tmp_path / "float.tif"
+    Image.fromarray(np.ones((2, 2), np.float32)).save(floats)
+    with pytest.raises(ValueError, match=r"float\.tif.*8 or 16 bits"):
+        pixels.decode(floats)
+    for limit in (30, 10):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(ValueError, match=r"\.png is too large"):
+            load(root)
+
+
+def test_different_sizes_name_two_files(root):
+    for i in range(10):
+        save(root / "bee" / f"{i}.png", np.zeros((5, 5, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"(?s)\.png is \dx\d and .*\.png is \dx\d.*image_size"):
+        load(root)
+    assert load(root, image_size=6).input_shape == (6, 6, 3)
+
+
+def test_memory_is_guarded(root, monkeypatch):
+    monkeypatch.setattr(pixels, "MAX_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"16 images of 6x8 .*smaller image_size"):
+        load(root)
+    assert len(load(root, image_size=2)) == 16
+
+
+def test_structure_errors(root):
+    (root / "cow").mkdir()
+    with pytest.raises(ValueError, match="cow has no images"):
+        load(root)
+    save(root / "cow" / "1.png")
+    with pytest.raises(ValueError, match="cow has one image"):
+        load(root)
+    with pytest.raises(ValueError, match="no split 'dev'"):
+        load(root, "dev")
+
+
+def test_too_few_classes(tmp_path):
+    with pytest.raises(ValueError, match=f"{tmp_path}.*it has none"):
+        load(tmp_path / os.curdir)
+    save(tmp_path / "ant" / "1.png")
+    with pytest.raises(ValueError, match=f"{tmp_path}.*'ant'"):
+        load(tmp_path)
+
+
+def test_split_folders_without_classes(tmp_path):
+    for name in ("train", "test"):
+        save(tmp_path / name / "1.png")
+    with pytest.raises(ValueError, match="no class folders"):
+        load(tmp_path)
+
+
+def test_presplit_errors(tmp_path):
+    for name in ("ant", "bee", "cow"):
+        save(tmp_path / "train" / name / "1.png")
+    with pytest.raises(ValueError, match="no folder test/ or val/"):
+        load(tmp_path, "test")
+    for name in ("ant", "bee", "dog"):
+        save(tmp_path / "test" / name / "1.png")
+    with pytest.raises(ValueError, match=r"train: cow; only in .*test: dog"):
+        load(tmp_path)

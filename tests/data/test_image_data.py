@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from aib_keras.data import ImageData
+
+
+def make(n=6, **changes):
+    fields = {
+        "images": np.zeros((n, 4, 5, 3), np.uint8),
+        "labels": np.arange(n, dtype=np.int32) % 2,
+        "class_names": ("cat", "dog"),
+        "boxes": np.tile(np.array([0, 1, 3, 4], np.float32), (n, 1)),
+        "name": "pets",
+    }
+    return ImageData(**{**fields, **changes})
+
+
+def test_properties():
+    data = make()
+    assert len(data) == 6
+    assert data.num_classes == 2
+    assert data.input_shape == (4, 5, 3)
+    assert "pets" in repr(data)
+
+
+def test_take_is_the_first():
+    data = make().take(3)
+    np.testing.assert_array_equal(data.labels, [0, 1, 0])
+    assert data.boxes.shape == (3, 4)
+
+
+def test_hold_out_is_the_last():
+    data = make()
+    rest, held = data.hold_out(1)
+    assert (len(rest), len(held)) == (5, 1)
+    np.testing.assert_array_equal(np.concatenate([rest.labels, held.labels]), data.labels)
+
+
+@pytest.mark.parametrize("n", [0, 7])
+def test_take_says_what_there_is(n):
+    with pytest.raises(ValueError, match=f"cannot take {n} of 6"):
+        make().take(n)
+
+
+@pytest.mark.parametrize("n", [0, 6, -1])
+def test_hold_out_leaves_some(n):
+    with pytest.raises(ValueError, match="of 6 examples"):
+        make().hold_out(n)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"images": np.zeros((6, 4, 5, 3), np.float32)}, TypeError, "uint8; got float32"),
+        ({"images": np.zeros((6, 4, 5), np.uint8)}, ValueError, "shape"),
+        ({"images": np.zeros((6, 4, 5, 1), np.uint8)}, ValueError, "shape"),
+        ({"images": [[0]]}, TypeError, "list"),
+        ({"labels": np.zeros(6, np.int64)}, TypeError, "int32; got int64"),
+        ({"labels": np.zeros(5, np.int32)}, ValueError, r"\(6\); got \(5,\)"),
+        ({"labels": np.full(6, 2, np.int32)}, ValueError, r"\[0, 2\).*\[2, 2\]"),
+        ({"labels": np.full(6, -1, np.int32)}, ValueError, r"\[-1, -1\]"),
+        ({"class_names": ("cat",), "labels": np.zeros(6, np.int32)}, ValueError, "two classes"),
+        ({"boxes": np.zeros((5, 4), np.float32)}, ValueError, "boxes must have shape"),
+        ({"boxes": np.zeros((6, 4))}, TypeError, "float32; got float64"),
+        ({"boxes": np.full((6, 4), np.nan, np.float32)}, ValueError, "box 0"),
+        ({"boxes": np.tile(np.float32([3, 0, 1, 1]), (6, 1))}, ValueError, "y0 <= y1"),
+        ({"images": np.zeros((0, 4, 5, 3), np.uint8)}, ValueError, "no images"),
+    ],
+)
+def test_refuses(changes, error, message):
+    with pytest.raises(error, match=message):
+        make(**changes)

@@ -1,0 +1,100 @@
+"""Small models with realistic statistics, exported once for all tests."""
+
+import keras
+import numpy as np
+import pytest
+
+from aib_keras import export, zoo
+
+NAMES = ("vgg", "vgg_aib_qt", "wrn_aib_qt")
+WIDTH = 0.0625
+
+
+def smooth_images(count, seed):
+    """Uint8 `(count, 32, 32, 3)` with the low frequencies of photographs."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0, 255, (count, 4, 4, 3))
+    images = keras.ops.convert_to_numpy(keras.ops.image.resize(coarse, (32, 32), "bicubic"))
+    return np.clip(images + rng.normal(0, 15, images.shape), 0, 255).astype("uint8")
+
+
+def settled(model, images):
+    """`model` with the batch-norm statistics of `images`.
+
+    Those of a new model are far from its activations, so that its maps are 0 or 1 everywhere.
+    """
+    norms = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(images, training=True)
+    for norm in norms:
+        norm.momentum = 0.9
+    return model
+
+
+@pytest.fixture(scope="session")
+def images():
+    return smooth_images(5, seed=1)
+
+
+@pytest.fixture(scope="session")
+def representative_images():
+    return smooth_images(32, seed=2)
+
+
+@pytest.fixture(scope="session")
+def models(representative_images):
+    keras.utils.set_random_seed(0)
+    return {
+        name: settled(zoo.get(name)(width=WIDTH), representative_images.astype("float32"))
+        for name in NAMES
+    }
+
+
+@pytest.fixture(scope="session")
+def saved_models(models, tmp_path_factory):
+    """Name -> `ExportReport`."""
+    folder = tmp_path_factory.mktemp("saved_models")
+    return {name: export.to_saved_model(model, folder / name) for name, model in models.items()}
+
+
+@pytest.fixture(scope="session")
+def litert_models(models, representative_images, tmp_path_factory):
+    """(Name, quantize) -> `ExportReport`."""
+    folder = tmp_path_factory.mktemp("litert")
+    cases = [
+        ("vgg", None),
+        ("vgg_aib_qt", None),
+        ("vgg_aib_qt", "float16"),
+        ("vgg_aib_qt", "int8"),
+        ("wrn_aib_qt", None),
+    ]
+    return {
+        (name, quantize): export.to_litert(
+            models[name],
+            folder / f"{name}_{quantize}.tflite",
+            quantize=quantize,
+            representative_images=representative_images,
+        )
+        for name, quantize in cases
+    }
+
+
+@pytest.fixture(scope="session")
+def expected():
+    """`expected(model, images)`: what an export has to give, by the model's public interface."""
+
+    def outputs(model, images):
+        logits = keras.ops.convert_to_numpy(model(images, training=False))
+        maps = model.explain(images) if model.map_names else {}
+        return {
+            "logits": logits,
+            "probabilities": keras.ops.convert_to_numpy(keras.ops.softmax(logits)),
+            **{name: maps[name] for name in ("attention", "attention_quantized") if name in maps},
+        }
+
+    return outputs

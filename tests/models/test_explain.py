@@ -1,0 +1,110 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from aib_keras import zoo
+
+SHAPES = {
+    "logits": (5, 3),
+    "attention": (5, 4, 4, 1),
+    "attention_std": (5, 4, 4, 1),
+    "attention_quantized": (5, 4, 4, 1),
+    "latent_mean": (5, 6),
+    "latent_std": (5, 6),
+    "kl_nats": (5,),
+}
+
+
+@pytest.mark.parametrize("quantizer", [False, True])
+def test_names_shapes_dtypes_and_ranges(make_classifier, images, quantizer):
+    found = make_classifier(quantizer=quantizer).explain(images)
+    expected = {k: v for k, v in SHAPES.items() if quantizer or k != "attention_quantized"}
+    assert {name: array.shape for name, array in found.items()} == expected
+    for name, array in found.items():
+        assert isinstance(array, np.ndarray), name
+        assert array.dtype == "float32", name
+    assert found["attention"].min() > 0
+    assert found["attention"].max() < 1
+    assert found["attention_std"].min() > 0
+    assert found["latent_std"].min() > 0
+    assert found["kl_nats"].min() > 0
+
+
+def test_values_belong_together(make_classifier, images):
+    model = make_classifier()
+    found = model.explain(images)
+    np.testing.assert_allclose(
+        found["logits"], ops.convert_to_numpy(model(images)), rtol=1e-5, atol=1e-6
+    )
+    anchors = ops.convert_to_numpy(model.attention.quantizer.anchors)
+    assert np.isin(found["attention_quantized"], anchors).all()
+    mean, std = found["latent_mean"].astype("float64"), found["latent_std"].astype("float64")
+    kl = np.sum(0.5 * (mean**2 + std**2 - 1) - np.log(std), axis=-1)
+    np.testing.assert_allclose(found["kl_nats"], kl, rtol=1e-4)
+
+
+def test_batch_size_does_not_matter(make_classifier, images):
+    model = make_classifier()
+    expected = model.explain(images)
+    for batch_size in (1, 2, 5):
+        for name, array in model.explain(images, batch_size=batch_size).items():
+            np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_tensors_are_images_too(make_classifier, images):
+    model = make_classifier()
+    expected = model.explain(images)["attention"]
+    found = model.explain(ops.convert_to_tensor(images))["attention"]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_new_weights_are_seen(make_classifier, images):
+    model = make_classifier()
+    model.explain(images)
+    model.attention.head.bias.assign([3.0])
+    found = model.explain(images)
+    assert found["attention"].mean() > 0.8
+    np.testing.assert_allclose(
+        found["logits"], ops.convert_to_numpy(model(images)), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_neither_weights_nor_noise_of_training_are_touched(make_classifier, images):
+    model = make_classifier()
+    model(images)
+    before = [ops.convert_to_numpy(variable) for variable in model.variables]
+    metrics = {id(variable) for variable in model.metrics_variables}
+    model.explain(images)
+    model.predict_mc(images)
+    for variable, value in zip(model.variables, before, strict=True):
+        if id(variable) not in metrics:
+            np.testing.assert_array_equal(ops.convert_to_numpy(variable), value, variable.path)
+
+
+def test_a_single_image_needs_a_batch_axis(make_classifier, images):
+    model = make_classifier()
+    for method in (model.explain, model.predict_mc):
+        with pytest.raises(ValueError, match=r"(?s)batch.*\(8, 8, 3\).*images\[None\]"):
+            method(images[0])
+
+
+def test_no_image_is_an_error(make_classifier, images):
+    with pytest.raises(ValueError, match="empty"):
+        make_classifier().explain(images[:0])
+
+
+def test_a_model_without_a_map_says_so_and_names_one_that_has():
+    model = zoo.vgg(width=0.03)
+    with pytest.raises(ValueError, match=r"(?s)vgg has no.*map.*zoo\.vgg_aib_qt"):
+        model.explain(np.zeros((1, 32, 32, 3), "uint8"))
+
+
+def test_explain_works_before_and_after_compile_and_fit(make_classifier, images):
+    model = make_classifier()
+    model.explain(images)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.1), loss)
+    model.fit(images, np.arange(5) % 3, verbose=0)
+    found = model.explain(images)["logits"]
+    np.testing.assert_allclose(found, model.predict(images, verbose=0), rtol=1e-5, atol=1e-6)
