@@ -52,7 +52,9 @@ def main(argv):
     folder = workdir / "export"
     export.to_saved_model(model, folder / "saved_model", overwrite=True)
     export.to_litert(model, folder / "model.tflite", overwrite=True)
-    print(f"Exported and checked: {folder}/saved_model (TF Serving), {folder}/model.tflite (LiteRT)")
+    print(
+        f"Exported and checked: {folder}/saved_model (TF Serving), {folder}/model.tflite (LiteRT)"
+    )
     print(f"Where it looks: {workdir}/vgg_aib_qt/attention.png")
 
 

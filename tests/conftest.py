@@ -21,6 +21,30 @@ def _fresh_keras_state():
     keras.config.set_image_data_format(data_format)
 
 
+@pytest.fixture(params=["mixed_float16", "mixed_bfloat16"])
+def mixed_precision(request):
+    """Sets a mixed precision policy that the backend can train with here; its compute dtype."""
+    if request.param == "mixed_float16" and keras.backend.backend() == "torch":
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("torch has no float16 gradient of a one-channel convolution on a CPU")
+    keras.config.set_dtype_policy(request.param)
+    return request.param.removeprefix("mixed_")
+
+
+@pytest.fixture(scope="session")
+def observed():
+    """`observed(metric)`: the value of a layer's metric after direct calls of the layer."""
+    return _observed
+
+
+def _observed(metric):
+    # Under JAX the values of direct calls wait for a training step to collect them.
+    metric.collect()
+    return float(metric.result())
+
+
 @pytest.fixture(scope="session")
 def gradients():
     """`gradients(function, inputs, variables)`: those of a scalar `function(*inputs)`.

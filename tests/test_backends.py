@@ -21,15 +21,16 @@ SETTINGS = {
     "wrn_aib_qt": {"width": 0.025, "latent_dim": 8},
 }
 
-# Arguments: the zoo model, its settings, the weights, the images, where to write.
+# Arguments: the models with their settings, and the folder of their weights and of the images.
 EXPLAIN = """
 import ast, sys
 import numpy as np
 from aib_keras import zoo
 
-name, settings, weights, images, path = sys.argv[1:]
-model = getattr(zoo, name)(weights=weights, **ast.literal_eval(settings))
-np.savez(path, **model.explain(np.load(images)))
+models, folder = ast.literal_eval(sys.argv[1]), sys.argv[2]
+for name, settings in models.items():
+    model = getattr(zoo, name)(weights=f"{folder}/{name}.weights.h5", **settings)
+    np.savez(f"{folder}/{name}.npz", **model.explain(np.load(f"{folder}/images.npy")))
 """
 
 
@@ -53,17 +54,20 @@ def test_the_layers_tests_pass_on(backend):
 
 
 @pytest.mark.parametrize("backend", OTHER_BACKENDS)
-@pytest.mark.parametrize("name", sorted(SETTINGS))
-def test_saved_weights_explain_the_same_on(backend, name, tmp_path):
-    model = getattr(zoo, name)(**SETTINGS[name])
+def test_saved_weights_explain_the_same_on(backend, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("uint8")
-    model.save_weights(tmp_path / "model.weights.h5")
     np.save(tmp_path / "images.npy", images)
+    expected = {}
+    for name, settings in SETTINGS.items():
+        model = getattr(zoo, name)(**settings)
+        model.save_weights(tmp_path / f"{name}.weights.h5")
+        expected[name] = model.explain(images)
 
-    written = [tmp_path / file for file in ("model.weights.h5", "images.npy", "outputs.npz")]
-    run_on(backend, "-c", EXPLAIN, name, SETTINGS[name], *written)
-    expected = model.explain(images)
-    with np.load(tmp_path / "outputs.npz") as found:
-        assert set(found) == set(expected)
-        for key, value in expected.items():
-            np.testing.assert_allclose(found[key], value, rtol=1e-4, atol=1e-4, err_msg=key)
+    run_on(backend, "-c", EXPLAIN, SETTINGS, tmp_path)
+    for name, values in expected.items():
+        with np.load(tmp_path / f"{name}.npz") as found:
+            assert set(found) == set(values)
+            for key, value in values.items():
+                np.testing.assert_allclose(
+                    found[key], value, rtol=1e-4, atol=1e-4, err_msg=f"{name} {key}"
+                )

@@ -10,10 +10,10 @@ CLASS_NAMES = tuple(str(digit) for digit in range(10))
 
 _SPLITS = ("train", "test")
 _CELLS = 8  # scikit-learn's digits are 8x8.
-_MAX_PIECES = 7
+_MIN_PIECES, _MAX_PIECES = 4, 5
 _LAYERS = _MAX_PIECES + 1
 # Lengths are fractions of the image's side, so that a larger image shows the same scene.
-_SCALE = (12 / 32, 20 / 32)
+_SCALE = (15 / 32, 22 / 32)
 _PIECE = (5 / 32, 7 / 32)
 _VISIBLE = 0.1
 _CHUNK = 250  # Images rendered at once: it bounds the memory, and no image depends on it.
@@ -22,10 +22,9 @@ _CHUNK = 250  # Images rendered at once: it bounds the memory, and no image depe
 def cluttered_digits(split, size, seed=0, image_size=32):
     """Makes images of one whole handwritten digit among pieces of other digits.
 
-    Each image has a dark background whose colour varies gently, four to seven pieces of other
+    Each image has a dark background whose colour varies gently, four or five pieces of other
     digits in bright colours (5 to 7 of 32 pixels a side) and, on top, one whole digit in a bright
-    colour (12 to 20 of 32 pixels a side); half of the images are negatives of this. The task is to
-    name the whole digit.
+    colour (15 to 22 of 32 pixels a side). The task is to name the whole digit.
 
     The 1,797 digits are scikit-learn's. Of every class each fifth digit belongs to "test" and
     the others to "train", whatever the seed: the splits share no digit, neither as the object
@@ -103,11 +102,11 @@ def _draws(split, seed, indices):
 class _Scene:
     """What is to be seen in N images; layer 0 is the digit, the others are the pieces."""
 
-    DRAWS = 1 + 8 * _LAYERS + 3 * _LAYERS + 10
+    DRAWS = 1 + 8 * _LAYERS + 3 * _LAYERS + 9
 
     def __init__(self, draws, num_glyphs):
         columns = iter(np.split(draws, np.cumsum([1] + [_LAYERS] * 8 + [3 * _LAYERS]), axis=1))
-        count = 4 + np.floor(next(columns) * (_MAX_PIECES - 3))
+        count = _MIN_PIECES + np.floor(next(columns) * (1 + _MAX_PIECES - _MIN_PIECES))
         self.present = np.arange(_LAYERS) <= count
         glyph = next(columns)
         own = np.floor(glyph[:, :1] * num_glyphs).astype(np.int64)
@@ -120,9 +119,6 @@ class _Scene:
         self.axes = [self._axis(next(columns), next(columns), piece) for _ in range(2)]
         self.tint = _bright(next(columns).reshape(-1, _LAYERS, 3))
         self.background = next(columns)
-        # Half of the images are negatives: brightness alone must not tell ink from background.
-        self.negative = self.background[:, 9] < 0.5
-        self.tint[self.negative] = 1 - self.tint[self.negative]
 
     def _axis(self, place, part, piece):
         """Start of each glyph's frame, and the window (start, stop) through which it is seen."""
@@ -187,9 +183,7 @@ class _Scene:
         along = np.cos(angle) * line[:, None] + np.sin(angle) * line
         wave = np.sin(2 * along + np.pi * bend)[..., None]
         canvas = base[:, None, None] + change[:, None, None] * wave
-        canvas = np.clip(canvas, 0, 1).astype(np.float32)
-        canvas[self.negative] = 1 - canvas[self.negative]
-        return canvas
+        return np.clip(canvas, 0, 1).astype(np.float32)
 
 
 def _between(uniform, low, high):

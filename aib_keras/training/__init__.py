@@ -14,5 +14,6 @@ __all__ = [
     "TrainingDivergedError",
     "learning_rate",
     "load_data",
+    "recipe",
     "train",
 ]

@@ -7,6 +7,8 @@ import keras
 
 from aib_keras.layers.checks import check_choice
 
+STRATEGIES = ("one", "mirrored", "data_parallel")
+
 _REFUSED_WHEN_MIRRORED = (
     "global_clipnorm",
     "gradient_accumulation_steps",
@@ -29,7 +31,7 @@ def devices(strategy):
     Raises:
         ValueError: for a strategy that the backend does not have.
     """
-    check_choice("strategy", strategy, ("one", "mirrored", "data_parallel"))
+    check_choice("strategy", strategy, STRATEGIES)
     if strategy == "mirrored":
         with _mirrored() as number:
             yield number

@@ -75,9 +75,7 @@ def load_data(config):
 
 
 def _load(config, split):
-    return data.load(
-        config.dataset, split, data_dir=config.data_dir, image_size=config.image_size
-    )
+    return data.load(config.dataset, split, data_dir=config.data_dir, image_size=config.image_size)
 
 
 def _train(config, workdir, jit, steps_per_execution, verbose):
@@ -135,14 +133,7 @@ def _train(config, workdir, jit, steps_per_execution, verbose):
 
 def compile_model(model, config, steps_per_epoch, jit="auto", steps_per_execution=1):
     """Compiles a classifier as a configuration says: optimiser, schedule, loss, metrics."""
-    optimizer = CoupledSGD(
-        schedule.learning_rate(
-            config.schedule, config.model, config.learning_rate, config.epochs, steps_per_epoch
-        ),
-        momentum=config.momentum,
-        coupled_weight_decay=config.weight_decay,
-        learning_rate_multipliers={"anchors": config.anchors_learning_rate},
-    )
+    optimizer = _optimizer(config, steps_per_epoch)
     if config.strategy == "mirrored":
         devices.check_mirrored(optimizer, jit)
         devices.synchronize_batch_norm(model, True)
@@ -158,6 +149,21 @@ def compile_model(model, config, steps_per_epoch, jit="auto", steps_per_executio
         ],
         jit_compile=jit,
         steps_per_execution=steps_per_execution,
+    )
+
+
+def _optimizer(config, steps_per_epoch):
+    rate = schedule.learning_rate(
+        config.schedule, config.model, config.learning_rate, config.epochs, steps_per_epoch
+    )
+    if config.optimizer == "adam":
+        # PyTorch's epsilon; the authors have the anchors at the base rate there.
+        return keras.optimizers.Adam(rate, beta_1=0.5, epsilon=1e-8)
+    return CoupledSGD(
+        rate,
+        momentum=config.momentum,
+        coupled_weight_decay=config.weight_decay,
+        learning_rate_multipliers={"anchors": config.anchors_learning_rate},
     )
 
 

@@ -7,8 +7,10 @@ import sys
 from absl import app, flags, logging
 
 from aib_keras import zoo
-from aib_keras.training.config import AUGMENTATIONS, PRECISIONS, TrainingConfig
+from aib_keras.training.config import AUGMENTATIONS, OPTIMIZERS, PRECISIONS, TrainingConfig
+from aib_keras.training.devices import STRATEGIES
 from aib_keras.training.engine import train
+from aib_keras.training.schedule import SCHEDULES
 
 # Flags whose name and meaning are those of a field of TrainingConfig.
 _FIELDS = tuple(
@@ -47,9 +49,8 @@ def define_flags(defaults):
     integer("image_size", defaults.image_size, "Side in pixels to resize images to.")
     flags.DEFINE_enum("augment", defaults.augment, AUGMENTATIONS, "Augmentation per image.")
     number("learning_rate", defaults.learning_rate, "Highest learning rate.")
-    flags.DEFINE_enum(
-        "schedule", defaults.schedule, ("paper", "cosine", "constant"), "Learning-rate schedule."
-    )
+    flags.DEFINE_enum("schedule", defaults.schedule, SCHEDULES, "Learning-rate schedule.")
+    flags.DEFINE_enum("optimizer", defaults.optimizer, OPTIMIZERS, "Optimiser.")
     number("momentum", defaults.momentum, "Of SGD.")
     number("weight_decay", defaults.weight_decay, "Coupled, as PyTorch's.")
     number("anchors_learning_rate", defaults.anchors_learning_rate, "Factor for the anchors.")
@@ -61,9 +62,7 @@ def define_flags(defaults):
     number("width", None, "Multiplies every channel count; 1 is the paper's.")
     flags.DEFINE_multi_string("set", [], "name=value of a setting of the model; repeatable.")
     flags.DEFINE_enum("precision", defaults.precision, PRECISIONS, "Keras precision policy.")
-    flags.DEFINE_enum(
-        "strategy", defaults.strategy, ("one", "mirrored", "data_parallel"), "Devices."
-    )
+    flags.DEFINE_enum("strategy", defaults.strategy, STRATEGIES, "Devices.")
     flags.DEFINE_enum("jit", "auto", ("auto", "true", "false"), "XLA; auto: not on a CPU.")
     integer("steps_per_execution", 1, "Steps in one call of the compiled function.", lower_bound=1)
 
@@ -83,7 +82,7 @@ def config_from_flags(defaults, model_settings):
         start, end = (float(share) for share in values.beta_warmup)
     except ValueError:
         raise app.UsageError(
-            f"--beta_warmup={','.join(values.beta_warmup)}: expected two numbers, such as 0.1,0.6."
+            f"--beta_warmup={','.join(values.beta_warmup)}: expected two numbers, such as 0.2,0.8."
         ) from None
     fields = {name: getattr(values, name) for name in _FIELDS}
     return TrainingConfig(**fields, settings=settings, beta_warmup=(start, end))

@@ -4,6 +4,8 @@ import keras
 
 from aib_keras.layers.checks import check_choice
 
+SCHEDULES = ("paper", "cosine", "constant")
+
 # (epoch of the paper's 200 at which it starts, rate relative to the base rate of 0.1).
 _PAPER_EPOCHS = 200
 _VGG_DECAY = tuple((25 * step, 0.5**step) for step in range(8))
@@ -29,7 +31,7 @@ def learning_rate(name, model_name, base, epochs, steps_per_epoch):
     Returns:
         A float or a `keras.optimizers.schedules.LearningRateSchedule`.
     """
-    check_choice("schedule", name, ("paper", "cosine", "constant"))
+    check_choice("schedule", name, SCHEDULES)
     steps = epochs * steps_per_epoch
     if name == "constant":
         return base
@@ -81,7 +83,7 @@ class BetaWarmup(keras.callbacks.Callback):
         end: Float in [start, 1], the share at its end. With `end=0` beta is the target throughout.
     """
 
-    def __init__(self, encoder, target, epochs, start=0.1, end=0.6):
+    def __init__(self, encoder, target, epochs, start=0.2, end=0.8):
         super().__init__()
         if not 0 <= start <= end <= 1:
             raise ValueError(f"Expected 0 <= start <= end <= 1, got start={start}, end={end}.")

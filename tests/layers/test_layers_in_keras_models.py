@@ -1,4 +1,7 @@
-"""The layers in anybody's functional model: compile, fit, and precision policies."""
+"""The layers in anybody's functional model: compile, fit, and precision policies.
+
+Most models here are a `TrackedModel`, which JAX needs to show the layers' metrics.
+"""
 
 import keras
 import numpy as np
@@ -6,18 +9,19 @@ import pytest
 from keras import ops
 
 from aib_keras.layers import AnchorQuantizer, IBAttention, VariationalEncoder
+from aib_keras.models import TrackedModel
 
 METRICS = ("kl_nats", "quantization_mse", "commitment_mse", "anchors_in_use")
 
 
-def functional_model(beta=0.01):
+def functional_model(model_class=TrackedModel):
     inputs = keras.Input((6, 6, 3))
     x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
     x = IBAttention(quantizer=AnchorQuantizer(5))(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
-    x = VariationalEncoder(4, beta=beta, name="encoder")(x)
+    x = VariationalEncoder(4, name="encoder")(x)
     outputs = keras.layers.Dense(3, dtype="float32")(x)
-    return keras.Model(inputs, outputs)
+    return model_class(inputs, outputs)
 
 
 def compiled(model, learning_rate=0.0):
@@ -48,6 +52,21 @@ def test_fit_reports_every_term_and_the_loss_is_their_sum():
         assert logs["loss"] == pytest.approx(eq10(logs), rel=1e-4)
         assert logs["kl_nats"] > 0
         assert 0 < logs["anchors_in_use"] <= 1
+
+
+def test_a_plain_keras_model_trains_alike():
+    logs = []
+    for model_class in (TrackedModel, keras.Model):
+        keras.utils.set_random_seed(0)
+        model = compiled(functional_model(model_class), learning_rate=0.1)
+        logs.append(model.fit(*data(), 4, epochs=2, shuffle=False, verbose=0).history)
+    tracked, plain = logs
+    assert set(tracked) == set(plain)
+    for name, values in tracked.items():
+        if name in METRICS and keras.backend.backend() == "jax":
+            assert np.isnan(plain[name]).all()
+        else:
+            np.testing.assert_allclose(plain[name], values, rtol=1e-5)
 
 
 def test_validation_reports_them_too_and_evaluate_agrees():
@@ -102,7 +121,7 @@ def test_a_functional_model_with_the_layers_is_saved_and_loaded(tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_trains_with_float32_maps_and_losses(policy):
+def test_mixed_precision_keeps_maps_and_losses_in_float32(policy):
     keras.config.set_dtype_policy(policy)
     compute_dtype = policy.removeprefix("mixed_")
     features = data()[0]
@@ -116,6 +135,9 @@ def test_mixed_precision_trains_with_float32_maps_and_losses(policy):
     anchors = ops.convert_to_numpy(attention.quantizer.anchors)
     assert np.isin(ops.convert_to_numpy(maps["attention_quantized"]), anchors).all()
 
+
+@pytest.mark.usefixtures("mixed_precision")
+def test_mixed_precision_trains():
     model = compiled(functional_model(), learning_rate=0.01)
     history = model.fit(*data(), 4, epochs=2, verbose=0).history
     assert np.isfinite(list(history.values())).all()

@@ -134,9 +134,8 @@ def test_saved_model_loads_without_custom_objects(make_classifier, images, tmp_p
         assert np.isfinite(loaded.fit(images, labels(images), verbose=0).history["loss"][0])
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_gives_float32_logits_and_trains(make_classifier, images, policy):
-    keras.config.set_dtype_policy(policy)
+@pytest.mark.usefixtures("mixed_precision")
+def test_mixed_precision_gives_float32_logits_and_trains(make_classifier, images):
     model = compiled(make_classifier(), learning_rate=0.01)
     for array in (logits(model, images), model.predict(images, verbose=0)):
         assert array.dtype == "float32"

@@ -20,7 +20,7 @@ from aib_keras import data, layers, zoo  # noqa: E402
 from aib_keras.training import TrainingConfig, devices, engine  # noqa: E402
 
 STEPS = 4
-BATCH = 8
+BATCH = 32
 
 
 def two_logical_devices():
@@ -38,12 +38,7 @@ def train_without_noise():
         schedule="constant",
         settings={"width": 0.0625, "latent_dim": 8, "stochastic": False},
     )
-    rng = np.random.default_rng(0)
-    examples = data.ImageData(
-        rng.integers(0, 256, (STEPS * BATCH, 32, 32, 3), dtype=np.uint8),
-        np.arange(STEPS * BATCH, dtype=np.int32) % 10,
-        tuple("0123456789"),
-    )
+    examples = data.load("cluttered_digits", "train", size=STEPS * BATCH)
     batches = data.AugmentedBatches(examples, BATCH, augment=data.CropFlip(), drop_remainder=True)
     keras.utils.set_random_seed(0)
     model = zoo.vgg_aib_qt(**config.settings)

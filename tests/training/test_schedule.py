@@ -1,0 +1,83 @@
+import keras
+import numpy as np
+import pytest
+
+from aib_keras.layers import VariationalEncoder
+from aib_keras.training import BetaWarmup, learning_rate
+
+STEPS = 10
+
+
+def rates_by_epoch(model_name, epochs=200, name="paper"):
+    """The rate at the first and at the last step of each epoch."""
+    schedule = learning_rate(name, model_name, 0.1, epochs, STEPS)
+    value = schedule if callable(schedule) else lambda step: schedule
+    return [
+        (float(value(epoch * STEPS)), float(value(epoch * STEPS + STEPS - 1)))
+        for epoch in range(epochs)
+    ]
+
+
+# SPEC section 3.
+@pytest.mark.parametrize(
+    ("model_name", "expected"),
+    [
+        ("vgg", {0: 0.1, 24: 0.1, 25: 0.05, 50: 0.025, 199: 0.1 * 0.5**7}),
+        ("vgg_aib", {0: 0.01, 1: 0.1, 24: 0.1, 25: 0.05, 175: 0.1 * 0.5**7}),
+        ("vgg_aib_qt", {0: 1e-4, 1: 1e-3, 2: 1e-2, 3: 0.1, 25: 0.05}),
+        ("wrn_aib_qt", {0: 0.1, 59: 0.1, 60: 0.02, 120: 0.004, 160: 0.0008, 199: 0.0008}),
+    ],
+)
+def test_the_papers_schedules(model_name, expected):
+    rates = rates_by_epoch(model_name)
+    for epoch, rate in expected.items():
+        np.testing.assert_allclose(rates[epoch], rate, rtol=1e-5, err_msg=f"epoch {epoch}")
+
+
+def test_the_papers_schedule_scales_with_the_epochs():
+    full, short = rates_by_epoch("wrn", 200), rates_by_epoch("wrn", 20)
+    np.testing.assert_allclose([first for first, _ in full[::10]], [first for first, _ in short])
+
+
+def test_a_stage_too_short_for_a_step_is_left_out():
+    rates = rates_by_epoch("vgg_aib_qt", epochs=2)
+    assert rates[0][0] == pytest.approx(0.1)
+
+
+def test_cosine_rises_and_falls_to_nearly_nothing():
+    schedule = learning_rate("cosine", "vgg", 0.1, 20, STEPS)
+    rates = np.array([float(schedule(step)) for step in range(200)])
+    assert rates.max() == pytest.approx(0.1, rel=1e-3)
+    assert rates.argmax() == pytest.approx(10, abs=1)
+    assert np.all(np.diff(rates[11:]) <= 0)
+    assert rates[-1] < 1e-4
+
+
+def test_unknown_schedule_lists_the_known_ones():
+    with pytest.raises(ValueError, match="'paper' or 'cosine' or 'constant'"):
+        learning_rate("linear", "vgg", 0.1, 1, 1)
+
+
+def beta_in_epochs(epochs, **arguments):
+    encoder = VariationalEncoder(2)
+    callback = BetaWarmup(encoder, 0.01, epochs, **arguments)
+    values = []
+    for epoch in range(epochs):
+        callback.on_epoch_begin(epoch)
+        values.append(float(keras.ops.convert_to_numpy(encoder.beta)))
+    return values
+
+
+def test_beta_rises_linearly_between_start_and_end():
+    values = beta_in_epochs(10, start=0.2, end=0.6)
+    expected = [0, 0, 0, 0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01, 0.01]
+    np.testing.assert_allclose(values, expected, atol=1e-9)
+
+
+def test_no_warm_up_has_the_full_beta_from_the_first_epoch():
+    np.testing.assert_allclose(beta_in_epochs(3, start=0.0, end=0.0), [0.01] * 3, rtol=1e-6)
+
+
+def test_a_rise_that_ends_before_it_starts_is_refused():
+    with pytest.raises(ValueError, match="start=0.5, end=0.1"):
+        beta_in_epochs(3, start=0.5, end=0.1)
