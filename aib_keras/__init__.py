@@ -1,7 +1,7 @@
 """Attention that has to earn its information: IB attention for Keras 3."""
 
-from aib_keras import data, explain, layers, models, training, zoo
+from aib_keras import data, explain, export, layers, models, training, zoo
 
-__all__ = ["data", "explain", "layers", "models", "training", "zoo"]
+__all__ = ["data", "explain", "export", "layers", "models", "training", "zoo"]
 
 __version__ = "0.1.0"

@@ -68,9 +68,10 @@ class AnchorQuantizer(keras.layers.Layer):
         quantization = ops.mean(ops.square(ops.stop_gradient(inputs) - quantized))
         commitment = ops.mean(ops.square(inputs - ops.stop_gradient(quantized)))
         self.add_loss(self.quantization_weight * quantization + self.commitment_weight * commitment)
-        self.quantization_mse.observe(quantization)
-        self.commitment_mse.observe(commitment)
-        self.anchors_in_use.observe(self._share_in_use(index))
+        batch_size = ops.shape(inputs)[0] if inputs.shape else 1
+        self.quantization_mse.observe(quantization, batch_size)
+        self.commitment_mse.observe(commitment, batch_size)
+        self.anchors_in_use.observe(self._share_in_use(index), batch_size)
 
         # Not `inputs + sg[quantized - inputs]`, which would round: the output is an anchor exactly.
         return ops.stop_gradient(quantized) + (inputs - ops.stop_gradient(inputs))
@@ -91,6 +92,7 @@ class AnchorQuantizer(keras.layers.Layer):
         return ops.mean(ops.cast(ops.any(is_anchor, axis=0), "float32"))
 
     def compute_output_spec(self, inputs):
+        check_floating(self.name, inputs)
         return keras.KerasTensor(inputs.shape, dtype="float32")
 
     def get_config(self):

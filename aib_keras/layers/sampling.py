@@ -51,7 +51,8 @@ class SavedSeed:
         store[self._SEED_KEY] = ops.convert_to_numpy(self.seed_generator.state)
 
     def load_own_variables(self, store):
-        stored = dict(store.items())
+        # The store of a `.weights.h5` file is no mapping: it has keys and values, but no items.
+        stored = {key: store[key] for key in list(store.keys())}
         state = stored.pop(self._SEED_KEY, None)
         super().load_own_variables(stored)
         if state is not None:

@@ -21,7 +21,9 @@ def _kl(mean, std, log_std):
 
 def _log_softplus(x):
     # softplus(x) underflows to 0 below about -100; there it is exp(x) to float32's precision.
-    return ops.where(x < -15.0, x, ops.log(ops.softplus(ops.maximum(x, -15.0))))
+    # The inner `where` keeps the gradient of the branch not taken finite.
+    small = x < -15.0
+    return ops.where(small, x, ops.log(ops.softplus(ops.where(small, 0.0, x))))
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")
@@ -124,7 +126,7 @@ class VariationalEncoder(keras.layers.Layer):
         kl = _kl(mean, std, log_std)
         charged = kl if self.kl_scale == "std" else _kl(mean, ops.exp(std), std)
         self.add_loss(ops.cast(self.beta, "float32") * ops.mean(charged))
-        self.kl_nats.observe(ops.mean(kl))
+        self.kl_nats.observe(ops.mean(kl), ops.shape(kl)[0])
         z = self.sampler(mean, std, training=training, sample=sample)
         if not return_distribution:
             return z

@@ -11,20 +11,26 @@ from aib_keras.layers.sampling import should_sample
 from aib_keras.layers.tracking import collect_step_means
 
 
-@keras.saving.register_keras_serializable(package="aib_keras")
-class TrackedModel(keras.Model):
-    """A `keras.Model` whose `fit` shows the metrics of our layers on every backend.
-
-    Used as `keras.Model` is, for example `TrackedModel(inputs, outputs)`. On TensorFlow and torch
-    any model shows them; Keras's JAX trainer needs this one.
-    """
+class _CollectsStepMeans:
+    """Mixin for a model whose `fit` shows the metrics of our layers on every backend."""
 
     def compute_loss(self, *args, **kwargs):
         collect_step_means(self)
         return super().compute_loss(*args, **kwargs)
 
 
-class ImageClassifier(TrackedModel):
+@keras.saving.register_keras_serializable(package="aib_keras")
+class TrackedModel(_CollectsStepMeans, keras.Model):
+    """A `keras.Model` whose `fit` shows the metrics of our layers on every backend.
+
+    Used as `keras.Model` is, for example `TrackedModel(inputs, outputs)`. On TensorFlow and torch
+    any model shows them; Keras's JAX trainer needs this one.
+    """
+
+
+# Not derived from TrackedModel: Keras turns the bases of a model class that is used functionally
+# into functional ones, in place, and with them those of all its subclasses.
+class ImageClassifier(_CollectsStepMeans, keras.Model):
     """Base of the zoo's models: images in, float32 logits out.
 
     Args:
@@ -49,7 +55,7 @@ class ImageClassifier(TrackedModel):
         super().__init__(autocast=False, **kwargs)
         self.preprocessing = preprocessing
         # A namespace, so that Keras does not take the helper models in it for layers of this one.
-        self._untracked = types.SimpleNamespace(range_checked=False, explainer=None)
+        self._untracked = types.SimpleNamespace(range_warned=False, explainer=None, samplers={})
 
     def preprocess(self, images):
         """Images as the network takes them, in the compute dtype, `(B, H, W, 3)`."""
@@ -79,9 +85,9 @@ class ImageClassifier(TrackedModel):
         """
         if not self.map_names:
             self.explanation(images)
+        images = self._as_batch(images)
         if self._untracked.explainer is None:
             self._untracked.explainer = _Explainer(self)
-        images = self._as_batch(images)
         return self._untracked.explainer.predict(images, batch_size=batch_size, verbose=0)
 
     def _as_batch(self, images):
@@ -93,12 +99,15 @@ class ImageClassifier(TrackedModel):
             )
         if len(images) == 0:
             raise ValueError(f"{self.name} got an empty batch of images, shape {images.shape}.")
-        self._check_range(images)
+        # Warns where the caller of `explain` or `predict_mc` is.
+        self._check_range(images, stacklevel=5)
+        if not self.built:
+            self.build((None, *images.shape[1:]))
         return images
 
-    def _check_range(self, images):
+    def _check_range(self, images, stacklevel=3):
         """Warns once if images that should be in [0, 255] look like [0, 1]."""
-        if self._untracked.range_checked or self.preprocessing is None:
+        if self._untracked.range_warned or self.preprocessing is None:
             return
         if not hasattr(images, "dtype") or _is_symbolic(images):
             return
@@ -110,9 +119,9 @@ class ImageClassifier(TrackedModel):
                     f"{self.name} takes images in [0, 255] and got values in [{low:.3g}, "
                     f"{high:.3g}]. Multiply images in [0, 1] by 255; for images that are "
                     "normalised already build the model with include_preprocessing=False.",
-                    stacklevel=3,
+                    stacklevel=stacklevel,
                 )
-        self._untracked.range_checked = True
+                self._untracked.range_warned = True
 
     def __call__(self, images, *args, **kwargs):
         self._check_range(images)
@@ -287,8 +296,12 @@ class AIBClassifier(ImageClassifier):
         """
         if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
             raise ValueError(f"`samples` must be an integer of at least 1, got {samples!r}.")
-        sampler = _MonteCarlo(self, samples, seed)
-        return sampler.predict(self._as_batch(images), batch_size=batch_size, verbose=0)
+        images = self._as_batch(images)
+        if samples not in self._untracked.samplers:
+            self._untracked.samplers[samples] = _MonteCarlo(self, samples)
+        sampler = self._untracked.samplers[samples]
+        sampler.seed_generator.state.assign([seed, 0])
+        return sampler.predict(images, batch_size=batch_size, verbose=0)
 
     def get_config(self):
         return {**super().get_config(), "stochastic": self.stochastic}
@@ -311,31 +324,37 @@ class _Explainer(keras.Model):
 class _MonteCarlo(keras.Model):
     """Runs `AIBClassifier.predict_mc` through `predict`."""
 
-    def __init__(self, classifier, samples, seed):
+    def __init__(self, classifier, samples):
         super().__init__(autocast=False, name="monte_carlo")
         self.classifier = classifier
         self.samples = samples
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        # `predict_mc` sets its state before each use.
+        self.seed_generator = keras.random.SeedGenerator(0)
 
     def build(self, input_shape):
         pass
 
-    def _draw(self, mean, std):
-        noise = keras.random.normal(ops.shape(mean), dtype="float32", seed=self.seed_generator)
+    def _draw(self, mean, std, samples):
+        """Samples along a new first axis."""
+        shape = (samples, *ops.shape(mean))
+        noise = keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
         return mean + noise * std
 
     def call(self, images):
         model = self.classifier
         features = model.feature_extractor(model.preprocess(images), training=False)
-        attention = model.attention.distribution(features, training=False)
+        mean, std = model.attention.distribution(features, training=False)
         all_logits = []
+        # One map after the other, for the encoder's activations of all at once may not fit.
         for _ in range(self.samples):
-            modulated, _ = model.attention.modulate(features, self._draw(*attention))
-            mean, std, _ = model.encoder.distribution(modulated, training=False)
-            for _ in range(self.samples):
-                z = self._draw(mean, std)
-                all_logits.append(ops.cast(model.decoder(z, training=False), "float32"))
-        all_logits = ops.stack(all_logits)
+            attention = self._draw(mean, std, 1)[0]
+            modulated, _ = model.attention.modulate(features, attention)
+            latent_mean, latent_std, _ = model.encoder.distribution(modulated, training=False)
+            z = self._draw(latent_mean, latent_std, self.samples)
+            logits = model.decoder(ops.reshape(z, (-1, z.shape[-1])), training=False)
+            logits = ops.reshape(logits, (self.samples, -1, logits.shape[-1]))
+            all_logits.append(ops.cast(logits, "float32"))
+        all_logits = ops.concatenate(all_logits)
         logits = ops.mean(all_logits, axis=0)
         return {
             "logits": logits,

@@ -3,6 +3,7 @@
 import keras
 
 from aib_keras.layers import AnchorQuantizer, IBAttention, VariationalEncoder
+from aib_keras.layers.checks import check_integer
 from aib_keras.models import AIBClassifier
 
 # Settings of every model with IB attention, and those that a quantised one has on top.
@@ -32,7 +33,12 @@ def assemble(
     commitment_weight=None,
     kernel_initializer="glorot_uniform",
 ):
-    """An `AIBClassifier`; one without a quantiser if `num_anchors` is None."""
+    """An `AIBClassifier`; one without a quantiser if `num_anchors` is None.
+
+    `decoder` gives the decoder's layers for a `latent_dim`; the other arguments are the parts and
+    the settings of the layers that they go to.
+    """
+    latent_dim = check_integer("latent_dim", latent_dim, minimum=1)
     quantizer = None
     if num_anchors is not None:
         quantizer = AnchorQuantizer(
@@ -55,7 +61,9 @@ def assemble(
             kernel_initializer=kernel_initializer,
             name="encoder",
         ),
-        decoder=keras.Sequential([keras.Input((latent_dim,)), *decoder], name="decoder"),
+        decoder=keras.Sequential(
+            [keras.Input((latent_dim,)), *decoder(latent_dim)], name="decoder"
+        ),
         preprocessing=preprocessing,
         stochastic=stochastic,
         name=name,

@@ -82,7 +82,12 @@ def _read(path):
             "Reading a file that torch.save wrote needs PyTorch: pip install torch. Or pass a "
             "mapping from names to arrays."
         ) from error
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds, none of which names the file.
+        raise ValueError(
+            f"{str(path)!r} is not a checkpoint of tensors that torch.save wrote: {error}"
+        ) from error
 
 
 def _is_unused(model, name):

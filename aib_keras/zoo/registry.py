@@ -1,6 +1,7 @@
 """How a zoo model is made from its name: checks, preprocessing, building, weights."""
 
 import difflib
+import numbers
 
 import keras
 
@@ -38,6 +39,12 @@ def zoo_model(min_side, mean, std, **settings):
             num_classes = check_integer("num_classes", num_classes, minimum=2)
             input_shape = _check_input_shape(name, input_shape, min_side)
             chosen = {**known, **settings}
+            _check_width(chosen["width"])
+            if keras.config.image_data_format() != "channels_last":
+                raise ValueError(
+                    "The zoo's models are channels-last: call "
+                    "keras.config.set_image_data_format('channels_last') before building them."
+                )
             preprocessing = _normalization(chosen.pop("mean"), chosen.pop("std"))
             model = builder(
                 num_classes=num_classes,
@@ -107,8 +114,13 @@ def _check_settings(name, settings, known):
             )
 
 
+def _check_width(width):
+    if isinstance(width, bool) or not isinstance(width, numbers.Real) or not 0 < width < 100:
+        raise ValueError(f"`width` must be a number above 0, 1 for the paper's; got {width!r}.")
+
+
 def _check_input_shape(name, input_shape, min_side):
-    shape = tuple(input_shape)
+    shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
     sides_valid = len(shape) == 3 and all(isinstance(side, int) for side in shape)
     if not sides_valid or shape[2] != 3 or min(shape[:2]) < min_side:
         raise ValueError(
@@ -120,7 +132,13 @@ def _check_input_shape(name, input_shape, min_side):
 
 def _normalization(mean, std):
     """From [0, 255] to `(x / 255 - mean) / std` per channel."""
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+    valid = all(
+        isinstance(values, (tuple, list))
+        and len(values) == 3
+        and all(isinstance(value, numbers.Real) for value in values)
+        for values in (mean, std)
+    )
+    if not valid or min(std) <= 0:
         raise ValueError(
             f"`mean` and `std` need three numbers each, for images scaled to [0, 1], and `std` "
             f"above 0; got mean={mean!r}, std={std!r}."

@@ -35,17 +35,16 @@ def vgg_aib_qt(**settings):
     return _with_attention("vgg_aib_qt", **settings)
 
 
-def _with_attention(name, num_classes, input_shape, width, latent_dim, **settings):
+def _with_attention(name, num_classes, input_shape, width, **settings):
     features = vgg_features(input_shape, width)
     return assemble(
         name,
         features,
         trunk=vgg_trunk(features.output_shape[1:], width),
-        decoder=[
+        decoder=lambda latent_dim: [
             Dense(latent_dim, "relu", kernel_initializer=kernel_initializer(), name="hidden"),
             Dense(num_classes, kernel_initializer=kernel_initializer(), name="logits"),
         ],
-        latent_dim=latent_dim,
         kernel_initializer=kernel_initializer(),
         **settings,
     )

@@ -1,10 +1,14 @@
 """Trained weights: found by the data set's name in an index, or read from a path."""
 
 import hashlib
+import io
 import json
 import os
 import pathlib
+import tempfile
+import zipfile
 
+import h5py
 import keras
 
 _ENVIRONMENT = "AIB_KERAS_ZOO"
@@ -26,14 +30,56 @@ def load_weights(model, model_name, weights, num_classes):
             raise ValueError(f"{str(path)!r} is not a weights file: expected {_SUFFIXES}.")
     else:
         path = _from_index(model_name, weights)
+    _check_fit(model, model_name, path, num_classes)
+    model.load_weights(path)
+
+
+def _check_fit(model, model_name, path, num_classes):
+    """Raises a ValueError unless a file has the model's arrays, all of them and no others.
+
+    Keras loads what it finds a place for and says nothing of the rest.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        own_path = pathlib.Path(folder) / "own.weights.h5"
+        model.save_weights(own_path)
+        own = _shapes(own_path)
     try:
-        model.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
+        found = _shapes(path)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{str(path)!r} is not a readable weights file: {error}") from error
+    problems = [f"without {name} {own[name]}" for name in own.keys() - found.keys()]
+    problems += [f"with {name} {found[name]}" for name in found.keys() - own.keys()]
+    problems += [
+        f"{name} is {found[name]}, the model's is {own[name]}"
+        for name in own.keys() & found.keys()
+        if own[name] != found[name]
+    ]
+    if problems:
         raise ValueError(
             f"{str(path)!r} does not fit zoo.{model_name} with num_classes={num_classes} and these "
-            "settings. Build the model with the settings that the file was made with (they are in "
-            f"the config.json of its training). Keras says: {error}"
-        ) from error
+            "settings; build the model with those that the file was made with (they are in the "
+            f"config.json of its training). The file is {'; '.join(sorted(problems)[:5])}"
+            f"{'; ...' if len(problems) > 5 else ''}."
+        )
+
+
+def _shapes(path):
+    """Name and shape of every array of the model in a weights file, without the optimiser's."""
+    shapes = {}
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
+            shapes[name] = item.shape
+
+    if str(path).endswith(".keras"):
+        with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as file:
+            content = io.BytesIO(file.read())
+        with h5py.File(content) as weights:
+            weights.visititems(visit)
+    else:
+        with h5py.File(path) as weights:
+            weights.visititems(visit)
+    return shapes
 
 
 def _from_index(model_name, dataset):

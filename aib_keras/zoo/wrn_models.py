@@ -49,6 +49,6 @@ def _with_attention(name, num_classes, input_shape, width, dropout, **settings):
         features,
         head=wrn_attention_head(features_shape, num_classes, width, dropout),
         trunk=wrn_trunk(features_shape, width, dropout),
-        decoder=[ReLU(), Dense(num_classes, name="logits")],
+        decoder=lambda latent_dim: [ReLU(), Dense(num_classes, name="logits")],
         **settings,
     )

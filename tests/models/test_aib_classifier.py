@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from aib_keras.models import TrackedModel
+
 
 def logits(model, images, **kwargs):
     return ops.convert_to_numpy(model(images, **kwargs))
@@ -153,3 +155,9 @@ def test_beta_can_be_set_through_the_model(make_classifier, images):
     logs = model.evaluate(images, labels(images), return_dict=True, verbose=0)
     quantizer = 0.5 * logs["quantization_mse"]
     assert logs["loss"] == pytest.approx(logs["ce"] + logs["kl_nats"] + quantizer, rel=1e-4)
+
+
+def test_a_functional_tracked_model_leaves_the_classifiers_as_they_are(make_classifier, images):
+    inputs = keras.Input((3,))
+    TrackedModel(inputs, keras.layers.Dense(2)(inputs))
+    assert make_classifier()(images).shape == (5, 3)
