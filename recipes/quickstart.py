@@ -26,11 +26,10 @@ SEED = flags.DEFINE_integer("seed", 0, "Of weights, order, augmentation and nois
 CONFIG = TrainingConfig(
     model="vgg_aib_qt",
     dataset="cluttered_digits",
-    epochs=8,
-    batch_size=64,
+    epochs=5,
+    batch_size=32,
     augment="none",
-    schedule="cosine",
-    settings={"width": 0.125, "modulation": "mask"},
+    settings={"width": 0.125},
 )
 RIVAL = dataclasses.replace(CONFIG, model="vgg", settings={"width": 0.125})
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 with the settings of the paper's authors.
+r"""CIFAR-10 with the settings of the paper's authors.
 
 Paper (Table 1, top-1 error): vgg 7.77 %, vgg_aib 4.28 %, vgg_aib_qt 4.10 %, wrn 4.00 %,
 wrn_aib 3.60 %, wrn_aib_qt 3.43 %; 200 epochs, best epoch.
@@ -8,7 +8,8 @@ wrn_aib 3.60 %, wrn_aib_qt 3.43 %; 200 epochs, best epoch.
 That wants a GPU: on two CPU cores an epoch takes 90 minutes. Small enough for those, about 15
 minutes:
 
-    python recipes/train_cifar10.py --model=vgg_aib_qt --width=0.125 --train_examples=20000 --epochs=10
+    python recipes/train_cifar10.py --model=vgg_aib_qt --width=0.125 --train_examples=20000 \
+        --epochs=10
 """
 
 from aib_keras.training import TrainingConfig, recipe

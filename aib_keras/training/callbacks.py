@@ -1,13 +1,17 @@
 """What happens beside the steps of a training: checkpoints, logs, the stop on NaN."""
 
+import errno
 import math
 import pathlib
+import shutil
 import time
 
 import keras
 import numpy as np
 
 from aib_keras.training.files import atomic_path, read_json_lines, write_json_lines
+
+_MEBIBYTE = 2**20
 
 
 class TrainingDivergedError(FloatingPointError):
@@ -90,16 +94,22 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"epoch-{epoch + 1:05d}{self._SUFFIX}"
         previous, previous_epoch = self.latest()
-        try:
-            with atomic_path(path) as temporary:
-                self.model.save_weights(temporary)
-        except OSError as error:
+        # Asked beforehand, because HDF5 can take the process down when a write to it fails.
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        needed = _MEBIBYTE + sum(
+            math.prod(variable.shape) * _bytes_of(variable.dtype) for variable in variables
+        )
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
             kept = f"the state after epoch {previous_epoch} is kept" if previous else "none is kept"
             raise OSError(
-                error.errno,
-                f"Could not write the state of the training to {path} ({error}); {kept}. Make "
-                "room (two states must fit) and give the same command again: it resumes",
-            ) from error
+                errno.ENOSPC,
+                f"No room for the state of the training in {self.folder}: it needs "
+                f"{needed / _MEBIBYTE:.0f} MiB and {free / _MEBIBYTE:.0f} are free; {kept}. Make "
+                "room and give the same command again: it resumes",
+            )
+        with atomic_path(path) as temporary:
+            self.model.save_weights(temporary)
         if previous is not None and previous != path:
             previous.unlink()
 
@@ -117,6 +127,10 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         _check_finite(logs, f"in epoch {self._epoch}, batch {batch + 1}", self.checkpoint)
+
+
+def _bytes_of(dtype):
+    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
 
 
 def _check_finite(logs, when, checkpoint):

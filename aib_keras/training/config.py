@@ -12,7 +12,11 @@ from aib_keras.zoo import get
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 AUGMENTATIONS = ("crop_flip", "crop", "none")
-OPTIMIZERS = ("sgd", "adam")
+OPTIMIZERS = ("auto", "sgd", "adam")
+SCHEDULE_CHOICES = ("auto", *SCHEDULES)
+# Fewer epochs than this are too short for the authors' SGD and schedule.
+_PAPER_EPOCHS = 50
+_LEARNING_RATES = {"sgd": 0.1, "adam": 0.002}
 
 
 @dataclasses.dataclass
@@ -33,10 +37,13 @@ class TrainingConfig:
             the test split, and leave the test data unread. For choosing settings.
         image_size: Side in pixels to resize to, or None.
         augment: "crop_flip", "crop" or "none".
-        learning_rate: Highest learning rate.
-        schedule: "paper", "cosine" or "constant", see `learning_rate`.
         optimizer: "sgd", `CoupledSGD` as the authors on 32x32 images, or "adam" with beta_1 0.5 as
-            they on CUB, without weight decay.
+            they on CUB, without weight decay. "auto" is "sgd" from 50 epochs on and "adam" below,
+            where it was better on held-out data (docs/defaults.md); learning rate and schedule
+            follow it.
+        learning_rate: Highest learning rate; None for 0.1 with SGD and 0.002 with Adam.
+        schedule: "paper", "cosine" or "constant", see `learning_rate`; "auto" is "paper" with SGD
+            and "cosine" with Adam.
         momentum, weight_decay: Of `CoupledSGD`.
         anchors_learning_rate: Factor of the anchors' learning rate.
         beta_warmup: Start and end of the rise of beta, as shares of the training; (0, 0) for the
@@ -58,9 +65,9 @@ class TrainingConfig:
     held_out: int = 0
     image_size: int | None = None
     augment: str = "crop_flip"
-    learning_rate: float = 0.1
-    schedule: str = "paper"
-    optimizer: str = "sgd"
+    optimizer: str = "auto"
+    learning_rate: float | None = None
+    schedule: str = "auto"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     anchors_learning_rate: float = 1e-4
@@ -77,10 +84,12 @@ class TrainingConfig:
         check_integer("held_out", self.held_out, minimum=0)
         if self.train_examples is not None:
             check_integer("train_examples", self.train_examples, minimum=self.batch_size)
-        for name in ("learning_rate", "momentum", "weight_decay", "anchors_learning_rate"):
+        if self.learning_rate is not None:
+            check_non_negative("learning_rate", self.learning_rate)
+        for name in ("momentum", "weight_decay", "anchors_learning_rate"):
             check_non_negative(name, getattr(self, name))
         check_choice("augment", self.augment, AUGMENTATIONS)
-        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("schedule", self.schedule, SCHEDULE_CHOICES)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("strategy", self.strategy, STRATEGIES)
@@ -90,6 +99,17 @@ class TrainingConfig:
                 "`beta_warmup` must be two shares of the training, 0 <= start <= end <= 1, got "
                 f"{self.beta_warmup!r}."
             )
+
+    def resolved(self):
+        """A copy with what "auto" and None stand for in its place."""
+        optimizer, rate, schedule = self.optimizer, self.learning_rate, self.schedule
+        if optimizer == "auto":
+            optimizer = "sgd" if self.epochs >= _PAPER_EPOCHS else "adam"
+        if schedule == "auto":
+            schedule = "paper" if optimizer == "sgd" else "cosine"
+        if rate is None:
+            rate = _LEARNING_RATES[optimizer]
+        return dataclasses.replace(self, optimizer=optimizer, learning_rate=rate, schedule=schedule)
 
 
 def claim_workdir(workdir, config):

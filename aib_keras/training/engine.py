@@ -41,6 +41,7 @@ def train(config, workdir, jit="auto", steps_per_execution=1, verbose="auto"):
         TrainingDivergedError: if the loss becomes NaN; the last good state is kept.
     """
     config.check()
+    config = config.resolved()
     workdir = pathlib.Path(workdir)
     claim_workdir(workdir, config)
     result_path = workdir / "result.json"
@@ -138,6 +139,10 @@ def compile_model(model, config, steps_per_epoch, jit="auto", steps_per_executio
         devices.check_mirrored(optimizer, jit)
         devices.synchronize_batch_norm(model, True)
         jit = False
+        print(
+            "Under --strategy=mirrored Keras shows a `loss` that counts the terms of attention and "
+            "encoder once a replica too often. The gradients, nll, kl_nats and accuracy are right."
+        )
     elif jit == "auto":
         jit = devices.has_accelerator()
     model.compile(

@@ -7,10 +7,15 @@ import sys
 from absl import app, flags, logging
 
 from aib_keras import zoo
-from aib_keras.training.config import AUGMENTATIONS, OPTIMIZERS, PRECISIONS, TrainingConfig
+from aib_keras.training.config import (
+    AUGMENTATIONS,
+    OPTIMIZERS,
+    PRECISIONS,
+    SCHEDULE_CHOICES,
+    TrainingConfig,
+)
 from aib_keras.training.devices import STRATEGIES
 from aib_keras.training.engine import train
-from aib_keras.training.schedule import SCHEDULES
 
 # Flags whose name and meaning are those of a field of TrainingConfig.
 _FIELDS = tuple(
@@ -48,9 +53,9 @@ def define_flags(defaults):
     integer("held_out", defaults.held_out, "Evaluate on the last so many training examples.")
     integer("image_size", defaults.image_size, "Side in pixels to resize images to.")
     flags.DEFINE_enum("augment", defaults.augment, AUGMENTATIONS, "Augmentation per image.")
-    number("learning_rate", defaults.learning_rate, "Highest learning rate.")
-    flags.DEFINE_enum("schedule", defaults.schedule, SCHEDULES, "Learning-rate schedule.")
-    flags.DEFINE_enum("optimizer", defaults.optimizer, OPTIMIZERS, "Optimiser.")
+    flags.DEFINE_enum("optimizer", defaults.optimizer, OPTIMIZERS, "auto: sgd from 50 epochs on.")
+    number("learning_rate", defaults.learning_rate, "Highest; 0.1 for SGD, 0.002 for Adam.")
+    flags.DEFINE_enum("schedule", defaults.schedule, SCHEDULE_CHOICES, "auto: by the optimiser.")
     number("momentum", defaults.momentum, "Of SGD.")
     number("weight_decay", defaults.weight_decay, "Coupled, as PyTorch's.")
     number("anchors_learning_rate", defaults.anchors_learning_rate, "Factor for the anchors.")

@@ -40,11 +40,6 @@ def zoo_model(min_side, mean, std, **settings):
             input_shape = _check_input_shape(name, input_shape, min_side)
             chosen = {**known, **settings}
             _check_width(chosen["width"])
-            if keras.config.image_data_format() != "channels_last":
-                raise ValueError(
-                    "The zoo's models are channels-last: call "
-                    "keras.config.set_image_data_format('channels_last') before building them."
-                )
             preprocessing = _normalization(chosen.pop("mean"), chosen.pop("std"))
             model = builder(
                 num_classes=num_classes,
@@ -144,7 +139,8 @@ def _normalization(mean, std):
             f"above 0; got mean={mean!r}, std={std!r}."
         )
     return keras.layers.Rescaling(
-        scale=[1 / (255 * s) for s in std],
+        # Of rank 3, or Keras would turn it round under a global "channels_first".
+        scale=[[[1 / (255 * s) for s in std]]],
         offset=[-m / s for m, s in zip(mean, std, strict=True)],
         dtype="float32",
         name="preprocessing",

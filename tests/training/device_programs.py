@@ -2,8 +2,8 @@
 
     python device_programs.py one|mirrored|data_parallel OUT.npz
 
-With two logical CPU devices (`one` uses one of them): trains a small vgg_aib_qt for a few steps
-without noise and saves weights and history; then draws noise for a batch of equal images.
+With two logical CPU devices (`one` uses one of them): trains a small AIBClassifier for a few
+steps without noise and saves weights and history; then draws noise for a batch of equal images.
 """
 
 import os
@@ -16,7 +16,7 @@ if STRATEGY == "data_parallel":
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from aib_keras import data, layers, zoo  # noqa: E402
+from aib_keras import data, layers, models  # noqa: E402
 from aib_keras.training import TrainingConfig, devices, engine  # noqa: E402
 
 STEPS = 4
@@ -31,20 +31,35 @@ def two_logical_devices():
 
 
 def train_without_noise():
+    """A shallow model: in a deep one rounding grows within a few steps beyond any tolerance."""
     config = TrainingConfig(
-        strategy=STRATEGY,
-        batch_size=BATCH,
-        learning_rate=0.01,
-        schedule="constant",
-        settings={"width": 0.0625, "latent_dim": 8, "stochastic": False},
+        strategy=STRATEGY, batch_size=BATCH, learning_rate=0.01, schedule="constant"
     )
     examples = data.load("cluttered_digits", "train", size=STEPS * BATCH)
     batches = data.AugmentedBatches(examples, BATCH, augment=data.CropFlip(), drop_remainder=True)
     keras.utils.set_random_seed(0)
-    model = zoo.vgg_aib_qt(**config.settings)
+    model = models.AIBClassifier(
+        feature_extractor=keras.Sequential(
+            [
+                keras.Input((32, 32, 3)),
+                keras.layers.Conv2D(8, 3, strides=2, padding="same"),
+                keras.layers.BatchNormalization(momentum=0.9),
+                keras.layers.ReLU(),
+            ]
+        ),
+        attention=layers.IBAttention(quantizer=layers.AnchorQuantizer(4)),
+        encoder=layers.VariationalEncoder(8, trunk=keras.layers.GlobalAveragePooling2D()),
+        decoder=keras.layers.Dense(10),
+        preprocessing=keras.layers.Rescaling(1 / 128, offset=-1),
+        stochastic=False,
+    )
+    model.build((None, 32, 32, 3))
     engine.compile_model(model, config, len(batches))
     history = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
-    weights = {f"weights/{variable.path}": np.array(variable) for variable in model.weights}
+    weights = {
+        f"weights/{variable.path}": keras.ops.convert_to_numpy(variable)
+        for variable in model.weights
+    }
     return {**weights, **{f"history/{name}": value for name, value in history.items()}}
 
 

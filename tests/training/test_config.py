@@ -9,8 +9,17 @@ from aib_keras.training.config import claim_workdir
 def test_defaults_are_the_papers_and_pass():
     config = TrainingConfig()
     config.check()
+    config = config.resolved()
     assert (config.epochs, config.batch_size, config.learning_rate) == (200, 128, 0.1)
+    assert (config.optimizer, config.schedule) == ("sgd", "paper")
     assert (config.weight_decay, config.anchors_learning_rate) == (5e-4, 1e-4)
+
+
+def test_short_trainings_take_adam_unless_told_otherwise():
+    config = TrainingConfig(epochs=10).resolved()
+    assert (config.optimizer, config.learning_rate, config.schedule) == ("adam", 0.002, "cosine")
+    config = TrainingConfig(epochs=10, optimizer="sgd", learning_rate=0.05).resolved()
+    assert (config.optimizer, config.learning_rate, config.schedule) == ("sgd", 0.05, "paper")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""Several devices against one, on two logical CPU devices: see `device_programs.py`."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from aib_keras.training import CoupledSGD, devices
+
+PROGRAM = pathlib.Path(__file__).with_name("device_programs.py")
+
+
+def run_program(backend, strategy, folder):
+    out = folder / f"{backend}-{strategy}.npz"
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), strategy, str(out)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    with np.load(out) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("tensorflow", "mirrored"), ("jax", "data_parallel")],
+    ids=lambda p: p[1],
+)
+def runs(request, tmp_path_factory):
+    backend, strategy = request.param
+    pytest.importorskip(backend, reason=f"{backend} is not installed")
+    folder = tmp_path_factory.mktemp(strategy)
+    return run_program(backend, "one", folder), run_program(backend, strategy, folder)
+
+
+def test_two_devices_compute_what_one_does(runs):
+    one, two = runs
+    assert (one["devices"], two["devices"]) == (1, 2)
+    names = [name for name in one if name.startswith("weights/")]
+    assert len(names) > 10
+    for name in names:
+        np.testing.assert_allclose(two[name], one[name], atol=1e-5, err_msg=name)
+    for name in ("nll", "kl_nats", "quantization_mse", "accuracy"):
+        np.testing.assert_allclose(two[f"history/{name}"], one[f"history/{name}"], rtol=1e-5)
+
+
+def test_the_devices_draw_different_noise(runs):
+    _, two = runs
+    # The two rows went to two devices, in the same step.
+    assert np.abs(two["noise"][0] - two["noise"][1]).min() > 1e-3
+
+
+def test_a_strategy_of_another_backend_is_refused():
+    other = "data_parallel" if keras.backend.backend() == "tensorflow" else "mirrored"
+    with pytest.raises(ValueError, match="KERAS_BACKEND="), devices.devices(other):
+        pass
+
+
+def test_unknown_strategy_lists_the_known_ones():
+    with pytest.raises(ValueError, match="'one' or 'mirrored' or 'data_parallel'"):
+        devices.devices("tpu").__enter__()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"global_clipnorm": 1.0},
+        {"gradient_accumulation_steps": 2},
+        {"use_ema": True, "ema_overwrite_frequency": 5},
+    ],
+)
+def test_what_does_not_work_mirrored_is_refused_by_name(arguments):
+    with pytest.raises(ValueError, match=list(arguments)[-1]):
+        devices.check_mirrored(CoupledSGD(**arguments), jit_compile=False)
+    with pytest.raises(ValueError, match="jit"):
+        devices.check_mirrored(CoupledSGD(), jit_compile=True)
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="multiple of 3"):
+        devices.check_batch_size(64, 3)

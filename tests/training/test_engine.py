@@ -1,0 +1,166 @@
+"""Whole small trainings through `train`, as the recipes run them."""
+
+import dataclasses
+import errno
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from aib_keras import training, zoo
+from aib_keras.training import TrainingConfig, TrainingDivergedError, callbacks, engine
+from aib_keras.training.files import read_json_lines
+
+CONFIG = TrainingConfig(
+    dataset="cluttered_digits",
+    train_split="train[:96]",
+    test_split="test[:32]",
+    epochs=3,
+    batch_size=32,
+    augment="none",
+    settings={"width": 0.03, "latent_dim": 4},
+)
+
+
+def weights_of(workdir):
+    model = keras.saving.load_model(workdir / "model.keras")
+    return {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
+
+
+def assert_same_weights(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+class StopAfterError(Exception):
+    pass
+
+
+def stop_after_epoch(monkeypatch, epoch, workdir, config=CONFIG):
+    """Trains, and ends as a kill right after an epoch's checkpoint would."""
+    original = callbacks.Checkpoint.on_epoch_end
+
+    def on_epoch_end(self, index, logs=None):
+        original(self, index, logs)
+        if index + 1 == epoch:
+            raise StopAfterError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Checkpoint, "on_epoch_end", on_epoch_end)
+        with pytest.raises(StopAfterError):
+            training.train(config, workdir, verbose=0)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    return workdir, training.train(CONFIG, workdir, verbose=0)
+
+
+def test_a_training_leaves_what_the_readme_says(finished):
+    workdir, result = finished
+    names = {path.name for path in workdir.iterdir()}
+    expected = {"config.json", "metrics.jsonl", "result.json", "model.keras", "attention.png"}
+    assert expected | {"checkpoint", "tensorboard"} == names
+    assert json.loads((workdir / "result.json").read_text()) == result
+    assert result["test_error_best_epoch"] <= result["test_error_last_epoch"]
+    assert result["parameters"] == zoo.vgg_aib_qt(**CONFIG.settings).count_params()
+    lines = read_json_lines(workdir / "metrics.jsonl")
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    for name in ("kl_nats", "quantization_mse", "commitment_mse", "anchors_in_use", "val_nll"):
+        assert np.isfinite(lines[-1][name])
+    assert (workdir / "attention.png").read_bytes().startswith(b"\x89PNG")
+    assert list((workdir / "tensorboard").rglob("*tfevents*"))
+
+
+def test_a_finished_training_says_so_and_stops(finished, capsys):
+    workdir, result = finished
+    before = {path: path.stat().st_mtime for path in workdir.rglob("*")}
+    assert training.train(CONFIG, workdir, verbose=0) == result
+    assert "finished" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime for path in workdir.rglob("*")}
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_resumed_training_ends_at_the_same_weights(finished, tmp_path, monkeypatch, epoch):
+    workdir = tmp_path / "run"
+    stop_after_epoch(monkeypatch, epoch, workdir)
+    result = training.train(CONFIG, workdir, verbose=0)
+    assert_same_weights(weights_of(workdir), weights_of(finished[0]))
+    assert [line["epoch"] for line in read_json_lines(workdir / "metrics.jsonl")] == [1, 2, 3]
+    assert result["test_error_last_epoch"] == finished[1]["test_error_last_epoch"]
+
+
+def test_dropout_resumes_too(tmp_path, monkeypatch):
+    config = dataclasses.replace(
+        CONFIG,
+        model="wrn",
+        train_split="train[:32]",
+        epochs=2,
+        batch_size=16,
+        settings={"width": 0.0125, "dropout": 0.5},
+    )
+    training.train(config, tmp_path / "whole", verbose=0)
+    stop_after_epoch(monkeypatch, 1, tmp_path / "broken", config)
+    training.train(config, tmp_path / "broken", verbose=0)
+    assert_same_weights(weights_of(tmp_path / "broken"), weights_of(tmp_path / "whole"))
+
+
+def test_held_out_examples_come_from_the_training_set_and_the_test_set_is_not_read(monkeypatch):
+    loaded = []
+    original = engine.data.load
+
+    def load(name, split, **arguments):
+        loaded.append(split)
+        return original(name, split, **arguments)
+
+    monkeypatch.setattr(engine.data, "load", load)
+    train_data, held, evaluated_on = training.load_data(dataclasses.replace(CONFIG, held_out=16))
+    assert loaded == ["train[:96]"]
+    assert (len(train_data), len(held)) == (80, 16)
+    assert "held out" in evaluated_on
+
+
+def test_held_out_errors_are_not_called_test_errors():
+    config = dataclasses.replace(CONFIG, held_out=16)
+    lines = [{"epoch": 1, "val_accuracy": 0.5, "seconds": 1.0}]
+    result = engine._result(config, zoo.vgg(width=0.03), "held out", lines)
+    assert "held_out_error_last_epoch" in result
+    assert not [name for name in result if name.startswith("test")]
+
+
+def test_nan_stops_with_the_last_good_state_kept(tmp_path, monkeypatch):
+    workdir = tmp_path / "run"
+    factor = training.BetaWarmup.factor
+    monkeypatch.setattr(
+        training.BetaWarmup,
+        "factor",
+        lambda self, epoch: float("nan") if epoch == 1 else factor(self, epoch),
+    )
+    with pytest.raises(TrainingDivergedError, match="state after epoch 1 is kept"):
+        training.train(CONFIG, workdir, verbose=0)
+    assert [path.name for path in (workdir / "checkpoint").iterdir()] == ["epoch-00001.weights.h5"]
+    assert not (workdir / "result.json").exists()
+
+
+def test_a_full_disk_keeps_the_last_state_and_the_training_resumes(finished, tmp_path, monkeypatch):
+    workdir = tmp_path / "run"
+    stop_after_epoch(monkeypatch, 1, workdir)
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.shutil, "disk_usage", lambda path: usage._replace(free=10_000))
+        with pytest.raises(OSError, match="state after epoch 1 is kept") as caught:
+            training.train(CONFIG, workdir, verbose=0)
+    assert caught.value.errno == errno.ENOSPC
+    assert [path.name for path in (workdir / "checkpoint").iterdir()] == ["epoch-00001.weights.h5"]
+    training.train(CONFIG, workdir, verbose=0)
+    assert_same_weights(weights_of(workdir), weights_of(finished[0]))
+
+
+def test_too_few_examples_for_a_batch_is_an_error(tmp_path):
+    config = dataclasses.replace(CONFIG, batch_size=128)
+    with pytest.raises(ValueError, match="128"):
+        training.train(config, tmp_path / "run", verbose=0)
