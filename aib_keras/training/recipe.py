@@ -45,7 +45,7 @@ def define_flags(defaults):
     text("data_dir", defaults.data_dir, "Where TFDS keeps its data.")
     text("workdir", None, "Folder for all that the training leaves [runs/DATASET-MODEL-SEED].")
     integer("epochs", defaults.epochs, "Passes over the training examples.")
-    integer("batch_size", defaults.batch_size, "Images in a step, over all devices.")
+    integer("batch_size", defaults.batch_size, "Images in a step; 128 for SGD, 64 for Adam.")
     integer("seed", defaults.seed, "Of weights, order, augmentation and noise.")
     text("train_split", defaults.train_split, "Split to train on, e.g. train[:20000].")
     text("test_split", defaults.test_split, "Split to evaluate on.")

@@ -29,7 +29,7 @@ def test_short_trainings_take_adam_unless_told_otherwise():
         ("epochs", 0, "epochs"),
         ("batch_size", 1, "batch_size"),
         ("held_out", -1, "held_out"),
-        ("train_examples", 5, "train_examples"),
+        ("train_examples", 0, "train_examples"),
         ("learning_rate", float("nan"), "learning_rate"),
         ("augment", "mixup", "crop_flip"),
         ("schedule", "linear", "cosine"),
