@@ -10,6 +10,7 @@ import numpy as np
 import aib_keras
 from aib_keras import data, zoo
 from aib_keras.explain.figures import save_attention_figure
+from aib_keras.explain.localization import pointing
 from aib_keras.training import callbacks, devices, schedule
 from aib_keras.training.config import claim_workdir
 from aib_keras.training.files import atomic_path, write_json
@@ -127,9 +128,12 @@ def _train(config, workdir, jit, steps_per_execution, verbose):
     devices.synchronize_batch_norm(model, False)
     with atomic_path(workdir / _MODEL_FILE) as temporary:
         model.save(temporary)
+    result = _result(config, model, evaluated_on, log.lines)
     if model.map_names:
         save_attention_figure(workdir / "attention.png", model, evaluation)
-    return _result(config, model, evaluated_on, log.lines)
+        if evaluation.boxes is not None:
+            result.update(_pointing(model, evaluation))
+    return result
 
 
 def compile_model(model, config, steps_per_epoch, jit="auto", steps_per_execution=1):
@@ -198,6 +202,16 @@ def _tensorboard(workdir, model, evaluation):
         images = evaluation.images[:_IMAGES_IN_FIGURES]
         logs.append(callbacks.AttentionImages(log_dir / "maps", images))
     return logs
+
+
+def _pointing(model, evaluation):
+    """Share of images with the maximum of the map inside the box, in [0, 1], and chance."""
+    maps = model.explain(evaluation.images)["attention"]
+    shape = evaluation.input_shape[:2]
+    return {
+        "pointing": round(pointing(maps, evaluation.boxes, shape), 6),
+        "pointing_uniform_map": round(pointing(0 * maps, evaluation.boxes, shape), 6),
+    }
 
 
 def _result(config, model, evaluated_on, lines):

@@ -39,7 +39,7 @@ class StopAfterError(Exception):
     pass
 
 
-def stop_after_epoch(monkeypatch, epoch, workdir, config=CONFIG):
+def stop_after_epoch(monkeypatch, epoch, workdir):
     """Trains, and ends as a kill right after an epoch's checkpoint would."""
     original = callbacks.Checkpoint.on_epoch_end
 
@@ -51,7 +51,7 @@ def stop_after_epoch(monkeypatch, epoch, workdir, config=CONFIG):
     with monkeypatch.context() as patch:
         patch.setattr(callbacks.Checkpoint, "on_epoch_end", on_epoch_end)
         with pytest.raises(StopAfterError):
-            training.train(config, workdir, verbose=0)
+            training.train(CONFIG, workdir, verbose=0)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,8 @@ def test_a_training_leaves_what_the_readme_says(finished):
     assert expected | {"checkpoint", "tensorboard"} == names
     assert json.loads((workdir / "result.json").read_text()) == result
     assert result["test_error_best_epoch"] <= result["test_error_last_epoch"]
+    assert 0 <= result["pointing_uniform_map"] < 1
+    assert 0 <= result["pointing"] <= 1
     assert result["parameters"] == zoo.vgg_aib_qt(**CONFIG.settings).count_params()
     lines = read_json_lines(workdir / "metrics.jsonl")
     assert [line["epoch"] for line in lines] == [1, 2, 3]
@@ -84,29 +86,34 @@ def test_a_finished_training_says_so_and_stops(finished, capsys):
     assert before == {path: path.stat().st_mtime for path in workdir.rglob("*")}
 
 
-@pytest.mark.parametrize("epoch", [1, 3])
-def test_a_resumed_training_ends_at_the_same_weights(finished, tmp_path, monkeypatch, epoch):
+def test_a_training_goes_on_from_its_last_good_state_whatever_stopped_it(
+    finished, tmp_path, monkeypatch
+):
     workdir = tmp_path / "run"
-    stop_after_epoch(monkeypatch, epoch, workdir)
+    state = workdir / "checkpoint" / "epoch-00001.weights.h5"
+    stop_after_epoch(monkeypatch, 1, workdir)
+    first = state.read_bytes()
+
+    with monkeypatch.context() as patch:
+        usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
+        patch.setattr(callbacks.shutil, "disk_usage", lambda path: usage)
+        with pytest.raises(OSError, match="state after epoch 1 is kept") as caught:
+            training.train(CONFIG, workdir, verbose=0)
+    assert caught.value.errno == errno.ENOSPC
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.BetaWarmup, "factor", lambda self, epoch: float("nan"))
+        with pytest.raises(TrainingDivergedError, match="state after epoch 1 is kept"):
+            training.train(CONFIG, workdir, verbose=0)
+
+    assert list(state.parent.iterdir()) == [state]
+    assert state.read_bytes() == first
+    assert not (workdir / "result.json").exists()
+
     result = training.train(CONFIG, workdir, verbose=0)
     assert_same_weights(weights_of(workdir), weights_of(finished[0]))
     assert [line["epoch"] for line in read_json_lines(workdir / "metrics.jsonl")] == [1, 2, 3]
     assert result["test_error_last_epoch"] == finished[1]["test_error_last_epoch"]
-
-
-def test_dropout_resumes_too(tmp_path, monkeypatch):
-    config = dataclasses.replace(
-        CONFIG,
-        model="wrn",
-        train_split="train[:32]",
-        epochs=2,
-        batch_size=16,
-        settings={"width": 0.0125, "dropout": 0.5},
-    )
-    training.train(config, tmp_path / "whole", verbose=0)
-    stop_after_epoch(monkeypatch, 1, tmp_path / "broken", config)
-    training.train(config, tmp_path / "broken", verbose=0)
-    assert_same_weights(weights_of(tmp_path / "broken"), weights_of(tmp_path / "whole"))
 
 
 def test_held_out_examples_come_from_the_training_set_and_the_test_set_is_not_read(monkeypatch):
@@ -130,34 +137,6 @@ def test_held_out_errors_are_not_called_test_errors():
     result = engine._result(config, zoo.vgg(width=0.03), "held out", lines)
     assert "held_out_error_last_epoch" in result
     assert not [name for name in result if name.startswith("test")]
-
-
-def test_nan_stops_with_the_last_good_state_kept(tmp_path, monkeypatch):
-    workdir = tmp_path / "run"
-    factor = training.BetaWarmup.factor
-    monkeypatch.setattr(
-        training.BetaWarmup,
-        "factor",
-        lambda self, epoch: float("nan") if epoch == 1 else factor(self, epoch),
-    )
-    with pytest.raises(TrainingDivergedError, match="state after epoch 1 is kept"):
-        training.train(CONFIG, workdir, verbose=0)
-    assert [path.name for path in (workdir / "checkpoint").iterdir()] == ["epoch-00001.weights.h5"]
-    assert not (workdir / "result.json").exists()
-
-
-def test_a_full_disk_keeps_the_last_state_and_the_training_resumes(finished, tmp_path, monkeypatch):
-    workdir = tmp_path / "run"
-    stop_after_epoch(monkeypatch, 1, workdir)
-    usage = shutil.disk_usage(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(callbacks.shutil, "disk_usage", lambda path: usage._replace(free=10_000))
-        with pytest.raises(OSError, match="state after epoch 1 is kept") as caught:
-            training.train(CONFIG, workdir, verbose=0)
-    assert caught.value.errno == errno.ENOSPC
-    assert [path.name for path in (workdir / "checkpoint").iterdir()] == ["epoch-00001.weights.h5"]
-    training.train(CONFIG, workdir, verbose=0)
-    assert_same_weights(weights_of(workdir), weights_of(finished[0]))
 
 
 def test_too_few_examples_for_a_batch_is_an_error(tmp_path):
