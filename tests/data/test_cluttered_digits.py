@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -80,14 +78,6 @@ def test_the_digit_is_whole_contrasting_and_on_top():
     backdrop = scene._backdrop(32) @ weights
     contrast = np.abs((scene.tint[:, 0] @ weights)[:, None, None] - backdrop)
     assert np.quantile(contrast, 0.01) > 0.1
-    assert 0.4 < scene.negative.mean() < 0.6
-
-
-def test_six_thousand_take_seconds():
-    cluttered_digits("train", 1)
-    start = time.perf_counter()
-    cluttered_digits("train", 3000)
-    assert time.perf_counter() - start < 6
 
 
 def test_load():
