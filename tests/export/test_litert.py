@@ -9,7 +9,10 @@ if keras.backend.backend() != "tensorflow":
 
 interpreters = pytest.importorskip("ai_edge_litert.interpreter")
 
-TOLERANCE = {None: 1e-4, "float16": 1e-2, "int8": 0.1}
+# Largest and mean absolute difference of probabilities and maps. In half precision and 8 bits a
+# position can fall to the anchor beside its own, 1/19 away, which moves that image's probabilities
+# by more than the rounding itself: the mean tells a wrong conversion, the largest a broken one.
+TOLERANCE = {None: (1e-4, 1e-5), "float16": (0.05, 2e-3), "int8": (0.25, 0.03)}
 CASES = [
     ("vgg", None),
     ("vgg_aib_qt", None),
@@ -28,9 +31,10 @@ def test_outputs_are_the_models(name, quantize, models, litert_models, images, e
         wanted = expected(models[name], images[:batch])
         assert set(found) == set(wanted)
         for output in set(wanted) - {"logits", "attention_quantized"}:
-            np.testing.assert_allclose(
-                found[output], wanted[output], atol=TOLERANCE[quantize], err_msg=output
-            )
+            difference = np.abs(found[output] - wanted[output])
+            largest, mean = TOLERANCE[quantize]
+            assert difference.max() < largest, (output, difference.max())
+            assert difference.mean() < mean, (output, difference.mean())
         if "attention_quantized" in wanted:
             np.testing.assert_allclose(
                 found["attention_quantized"], found["attention"], atol=0.5 / 19 + 0.01

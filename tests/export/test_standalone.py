@@ -56,7 +56,8 @@ def test_files_run_without_keras(models, saved_models, litert_models, images, ex
     for name, model in models.items():
         np.savez(tmp_path / f"{name}.npz", images=images, **expected(model, images))
     lines = [f"saved_model|{name}|{report.path}|1e-4" for name, report in saved_models.items()]
-    tolerance = {None: "1e-4", "float16": "1e-2", "int8": "0.1"}
+    # Of the largest difference, with room for a position that falls to another anchor.
+    tolerance = {None: "1e-4", "float16": "0.05", "int8": "0.25"}
     lines += [
         f"litert|{name}|{report.path}|{tolerance[quantize]}"
         for (name, quantize), report in litert_models.items()
