@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import pytest
 
+import aib_keras  # noqa: F401 -- registers the classes that load_model meets
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KILLS = 10
 EPOCHS = 40
