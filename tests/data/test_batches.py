@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from aib_keras.data import AugmentedBatches, CropFlip, ImageData
+from aib_keras.training.callbacks import SetEpoch
 
 
 def coordinates(n, height=12, width=10):
@@ -134,15 +135,6 @@ def test_refuses_other_indices_and_epochs():
             batches[index]
     with pytest.raises(ValueError, match="epoch"):
         batches.epoch = 0.5
-
-
-class SetEpoch(keras.callbacks.Callback):
-    def __init__(self, batches):
-        super().__init__()
-        self.batches = batches
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.batches.epoch = epoch
 
 
 def make_model(weights=None):
