@@ -12,7 +12,6 @@ The same command again resumes after a break, or shows the results once more.
 
 import dataclasses
 import pathlib
-import sys
 
 import keras
 from absl import app, flags, logging
@@ -45,8 +44,7 @@ def main(argv):
     for config in (CONFIG, RIVAL):
         config = dataclasses.replace(config, seed=SEED.value)
         print(f"\n{config.model}: {config.epochs} epochs on cluttered digits")
-        verbose = "auto" if sys.stdout.isatty() else 2
-        results[config.model] = train(config, workdir / config.model, verbose=verbose)
+        results[config.model] = train(config, workdir / config.model)
 
     report(results)
     model = keras.saving.load_model(workdir / "vgg_aib_qt" / "model.keras")

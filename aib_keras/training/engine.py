@@ -3,6 +3,7 @@
 import json
 import pathlib
 import platform
+import sys
 
 import keras
 import numpy as np
@@ -32,7 +33,8 @@ def train(config, workdir, jit="auto", steps_per_execution=1, verbose="auto"):
         workdir: Folder, new or of this very configuration.
         jit: `"auto"` (XLA on an accelerator, not on a CPU), True or False.
         steps_per_execution: Integer, steps in one call of the compiled function.
-        verbose: As `keras.Model.fit` takes it.
+        verbose: As `keras.Model.fit` takes it; "auto" is a bar on a terminal and a line an epoch
+            elsewhere.
 
     Returns:
         The content of `result.json`, a dict.
@@ -50,6 +52,9 @@ def train(config, workdir, jit="auto", steps_per_execution=1, verbose="auto"):
         print(f"{workdir} holds a finished training (result.json). Nothing to do.")
         return json.loads(result_path.read_text())
 
+    if verbose == "auto" and not sys.stdout.isatty():
+        # A bar that rewrites its line fills a log file with control characters.
+        verbose = 2
     previous_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
     try:

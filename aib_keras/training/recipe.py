@@ -2,7 +2,6 @@
 
 import ast
 import dataclasses
-import sys
 
 from absl import app, flags, logging
 
@@ -113,8 +112,6 @@ def _run(argv, defaults, model_settings):
         workdir,
         jit={"auto": "auto", "true": True, "false": False}[flags.FLAGS.jit],
         steps_per_execution=flags.FLAGS.steps_per_execution,
-        # A bar that rewrites its line fills a log file with control characters.
-        verbose="auto" if sys.stdout.isatty() else 2,
     )
     for key, value in result.items():
         if key.endswith(("last_epoch", "best_epoch")) and "error" in key:
