@@ -11,7 +11,7 @@ from aib_keras.zoo.weights import load_weights
 _MODELS = {}
 
 
-def zoo_model(min_side, mean, std, **settings):
+def zoo_model(min_side, mean, std, num_classes=10, input_shape=(32, 32, 3), **settings):
     """Makes a zoo function of a builder and lists it under the builder's name.
 
     The builder takes `num_classes`, `input_shape`, `preprocessing` and every setting as keyword
@@ -21,16 +21,18 @@ def zoo_model(min_side, mean, std, **settings):
         min_side: Integer, the smallest side of an input image in pixels.
         mean, std: Three floats each: the normalisation of images scaled to [0, 1], unless the
             caller of the zoo function sets another.
+        num_classes, input_shape: Defaults of the zoo function.
         **settings: The model's settings and their defaults.
     """
     known = {**settings, "mean": mean, "std": std}
+    default_classes, default_shape = num_classes, input_shape
 
     def decorate(builder):
         name = builder.__name__
 
         def function(
-            num_classes=10,
-            input_shape=(32, 32, 3),
+            num_classes=default_classes,
+            input_shape=default_shape,
             weights=None,
             include_preprocessing=True,
             **settings,

@@ -9,7 +9,7 @@ from aib_keras.models.wide_resnet import (
     wrn_features,
     wrn_trunk,
 )
-from aib_keras.zoo.assembly import AIB_SETTINGS, QUANTIZER_SETTINGS, assemble
+from aib_keras.models.assembly import AIB_SETTINGS, QUANTIZER_SETTINGS, assemble
 from aib_keras.zoo.registry import zoo_model
 
 _WRN = {

@@ -1,10 +1,10 @@
-"""Puts the four parts of an AIBClassifier together from the settings of a zoo model."""
+"""Puts the four parts of an AIBClassifier together from the settings of a model."""
 
 import keras
 
 from aib_keras.layers import AnchorQuantizer, IBAttention, VariationalEncoder
 from aib_keras.layers.checks import check_integer
-from aib_keras.models import AIBClassifier
+from aib_keras.models.classifier import AIBClassifier
 
 # Settings of every model with IB attention, and those that a quantised one has on top.
 AIB_SETTINGS = {
