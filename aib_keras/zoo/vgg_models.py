@@ -3,8 +3,8 @@
 from keras.layers import Dense
 
 from aib_keras.models import PlainClassifier
-from aib_keras.models.vgg import kernel_initializer, vgg_backbone, vgg_features, vgg_trunk
 from aib_keras.models.assembly import AIB_SETTINGS, QUANTIZER_SETTINGS, assemble
+from aib_keras.models.vgg import kernel_initializer, vgg_backbone, vgg_features, vgg_trunk
 from aib_keras.zoo.registry import zoo_model
 
 _VGG = {

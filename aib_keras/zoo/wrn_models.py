@@ -3,13 +3,13 @@
 from keras.layers import Dense, ReLU
 
 from aib_keras.models import PlainClassifier
+from aib_keras.models.assembly import AIB_SETTINGS, QUANTIZER_SETTINGS, assemble
 from aib_keras.models.wide_resnet import (
     wrn_attention_head,
     wrn_backbone,
     wrn_features,
     wrn_trunk,
 )
-from aib_keras.models.assembly import AIB_SETTINGS, QUANTIZER_SETTINGS, assemble
 from aib_keras.zoo.registry import zoo_model
 
 _WRN = {
