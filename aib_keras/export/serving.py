@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from aib_keras.models.classifier import ImageClassifier
+from aib_keras.models.image_classifier import ImageClassifier
 
 SIGNATURE = "serving_default"
 INPUT_NAME = "images"

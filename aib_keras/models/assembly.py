@@ -6,13 +6,9 @@ from aib_keras.layers import AnchorQuantizer, IBAttention, VariationalEncoder
 from aib_keras.layers.checks import check_integer
 from aib_keras.models.classifier import AIBClassifier
 
-# Settings of every model with IB attention, and those that a quantised one has on top.
-AIB_SETTINGS = {
-    "beta": 0.01,
-    "kl_scale": "std",
-    "modulation": "residual",
-    "stochastic": True,
-}
+# Settings of every model with a bottleneck, with IB attention, and with a quantised map on top.
+BOTTLENECK_SETTINGS = {"beta": 0.01, "kl_scale": "std", "stochastic": True}
+AIB_SETTINGS = {**BOTTLENECK_SETTINGS, "modulation": "residual"}
 QUANTIZER_SETTINGS = {"quantization_weight": 0.4, "commitment_weight": 0.1}
 
 
@@ -38,7 +34,6 @@ def assemble(
     `decoder` gives the decoder's layers for a `latent_dim`; the other arguments are the parts and
     the settings of the layers that they go to.
     """
-    latent_dim = check_integer("latent_dim", latent_dim, minimum=1)
     quantizer = None
     if num_anchors is not None:
         quantizer = AnchorQuantizer(
@@ -53,18 +48,26 @@ def assemble(
             kernel_initializer=kernel_initializer,
             name="attention",
         ),
-        encoder=VariationalEncoder(
-            latent_dim,
-            beta=beta,
-            kl_scale=kl_scale,
-            trunk=trunk,
-            kernel_initializer=kernel_initializer,
-            name="encoder",
-        ),
-        decoder=keras.Sequential(
-            [keras.Input((latent_dim,)), *decoder(latent_dim)], name="decoder"
-        ),
+        **bottleneck(trunk, decoder, latent_dim, beta, kl_scale, kernel_initializer),
         preprocessing=preprocessing,
         stochastic=stochastic,
         name=name,
     )
+
+
+def bottleneck(trunk, decoder, latent_dim, beta, kl_scale, kernel_initializer):
+    """The parts `encoder` and `decoder` of a `VariationalClassifier`, arguments as `assemble`'s."""
+    latent_dim = check_integer("latent_dim", latent_dim, minimum=1)
+    encoder = VariationalEncoder(
+        latent_dim,
+        beta=beta,
+        kl_scale=kl_scale,
+        trunk=trunk,
+        kernel_initializer=kernel_initializer,
+        name="encoder",
+    )
+    inputs = keras.Input((latent_dim,))
+    return {
+        "encoder": encoder,
+        "decoder": keras.Sequential([inputs, *decoder(latent_dim)], name="decoder"),
+    }

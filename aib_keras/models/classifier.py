@@ -1,182 +1,107 @@
-"""Image classifiers: what every zoo model shares, and the paper's Fig. 2."""
-
-import types
-import warnings
+"""Classifiers with a variational bottleneck: the paper's Fig. 2, and the same without a map."""
 
 import keras
-import numpy as np
 from keras import ops
 
+from aib_keras.layers.checks import check_integer
 from aib_keras.layers.sampling import should_sample
-from aib_keras.layers.tracking import collect_step_means
-
-
-class _CollectsStepMeans:
-    """Mixin for a model whose `fit` shows the metrics of our layers on every backend."""
-
-    def compute_loss(self, *args, **kwargs):
-        collect_step_means(self)
-        return super().compute_loss(*args, **kwargs)
+from aib_keras.models.image_classifier import ImageClassifier
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")
-class TrackedModel(_CollectsStepMeans, keras.Model):
-    """A `keras.Model` whose `fit` shows the metrics of our layers on every backend.
+class VariationalClassifier(ImageClassifier):
+    """A classifier with a variational information bottleneck, without attention.
 
-    Used as `keras.Model` is, for example `TrackedModel(inputs, outputs)`. On TensorFlow and torch
-    any model shows them; Keras's JAX trainer needs this one.
-    """
+        z = encoder(images)          sampled from p(z|x)
+        logits = decoder(z)          q(y|z)
 
+    The encoder adds its term of the loss with `add_loss` and reports it as a metric, so that
+    `compile` needs just a cross-entropy over logits.
 
-# Not derived from TrackedModel: Keras turns the bases of a model class that is used functionally
-# into functional ones, in place, and with them those of all its subclasses.
-class ImageClassifier(_CollectsStepMeans, keras.Model):
-    """Base of the zoo's models: images in, float32 logits out.
+    Source: Alemi et al., Deep Variational Information Bottleneck, ICLR 2017.
 
     Args:
-        preprocessing: Optional layer applied to the images first. With one, images are uint8 or
-            float in [0, 255]; without, they are already normalised floats.
+        encoder: `VariationalEncoder`, usually with a trunk.
+        decoder: Layer or model from z `(B, K)` to logits `(B, num_classes)`.
+        preprocessing: As in `ImageClassifier`.
+        stochastic: Boolean. False trains without sampling: the noise is off unless `sample=True`.
 
     Call arguments:
-        images: `(B, H, W, 3)`.
+        images: `(B, H, W, 3)`: uint8 or float in [0, 255] with preprocessing, else normalised.
         training: Boolean.
+        sample: Boolean: draw from the distributions, or take their means. None draws while
+            training.
 
     Returns:
         Logits `(B, num_classes)`, float32.
     """
 
-    # The parts that get_config serialises; subclasses name theirs.
-    part_names = ("preprocessing",)
-    # What `explain` returns beside the logits, or an empty tuple for a model without a map.
-    map_names = ()
+    part_names = ("preprocessing", "encoder", "decoder")
 
-    def __init__(self, preprocessing=None, **kwargs):
-        # Casting float images to half precision before they are normalised would round them.
-        super().__init__(autocast=False, **kwargs)
-        self.preprocessing = preprocessing
-        # A namespace, so that Keras does not take the helper models in it for layers of this one.
-        self._untracked = types.SimpleNamespace(range_warned=False, explainer=None, samplers={})
+    def __init__(self, encoder, decoder, preprocessing=None, stochastic=True, **kwargs):
+        super().__init__(preprocessing=preprocessing, **kwargs)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.stochastic = bool(stochastic)
 
-    def preprocess(self, images):
-        """Images as the network takes them, in the compute dtype, `(B, H, W, 3)`."""
-        if self.preprocessing is not None:
-            images = self.preprocessing(images)
-        return ops.cast(images, self.compute_dtype)
+    def build(self, input_shape):
+        if not self.encoder.built:
+            self.encoder.build(input_shape)
+        if not self.decoder.built:
+            self.decoder.build((input_shape[0], self.encoder.latent_dim))
 
-    def explanation(self, images):
-        """Tensors that explain the deterministic prediction: a dict with at least `logits`."""
-        raise ValueError(
-            f"{self.name} has no spatial attention map. `explain` works for models that have one, "
-            "such as zoo.vgg_aib_qt."
-        )
+    def call(self, images, training=None, sample=None):
+        return self._forward(images, training, sample)["logits"]
 
-    def explain(self, images, batch_size=128):
-        """What the model sees in images, without sampling.
+    def _forward(self, images, training=None, sample=None):
+        sample = should_sample(training and self.stochastic, sample)
+        inputs, maps = self._encoder_inputs(images, training, sample)
+        z, latent = self.encoder(inputs, training=training, sample=sample, return_distribution=True)
+        logits = ops.cast(self.decoder(z, training=training), "float32")
+        return {"logits": logits, **maps, **latent}
+
+    def _encoder_inputs(self, images, training, sample):
+        """What the encoder sees, and the maps on the way there by name."""
+        del training, sample
+        return self.preprocess(images), {}
+
+    def _sampled_encoder_inputs(self, images, samples, draw):
+        """Yields what the encoder sees, once for each sample of all that comes before it."""
+        del samples, draw
+        yield self.preprocess(images)
+
+    def predict_mc(self, images, samples=4, seed=0, batch_size=128):
+        """Averages over samples, as the paper's authors predict.
+
+        Draws `samples` maps, if there is attention, and for each map `samples` latents, and
+        averages the logits of all predictions: samples * samples with attention, else `samples`.
+        Repeatable from `seed` for one `batch_size`; the noise of training is not touched.
 
         Args:
             images: Array `(B, H, W, 3)`, as `model(images)` takes it.
+            samples: Integer, at least 1. The authors: 4 on CIFAR and SVHN, 12 on CUB.
+            seed: Integer.
             batch_size: Integer, images in a forward pass.
 
         Returns:
-            A dict of float32 numpy arrays: `logits` `(B, num_classes)` and the model's maps.
-
-        Raises:
-            ValueError: if the model has no spatial map.
+            A dict of float32 numpy arrays `(B, num_classes)`: `logits`, averaged;
+            `probabilities`, their softmax; `probabilities_std`, the standard deviation of the
+            single predictions' probabilities.
         """
-        if not self.map_names:
-            self.explanation(images)
+        samples = check_integer("samples", samples, minimum=1)
         images = self._as_batch(images)
-        if self._untracked.explainer is None:
-            self._untracked.explainer = _Explainer(self)
-        return self._untracked.explainer.predict(images, batch_size=batch_size, verbose=0)
-
-    def _as_batch(self, images):
-        images = ops.convert_to_numpy(images)
-        if images.ndim != 4:
-            raise ValueError(
-                f"{self.name} needs a batch of images (B, H, W, 3), got shape {images.shape}. "
-                "Add the batch axis to a single image with images[None]."
-            )
-        if len(images) == 0:
-            raise ValueError(f"{self.name} got an empty batch of images, shape {images.shape}.")
-        # Warns where the caller of `explain` or `predict_mc` is.
-        self._check_range(images, stacklevel=5)
-        if not self.built:
-            self.build((None, *images.shape[1:]))
-        return images
-
-    def _check_range(self, images, stacklevel=3):
-        """Warns once if images that should be in [0, 255] look like [0, 1]."""
-        if self._untracked.range_warned or self.preprocessing is None:
-            return
-        if not hasattr(images, "dtype") or _is_symbolic(images):
-            return
-        if "float" in keras.backend.standardize_dtype(images.dtype):
-            values = ops.convert_to_numpy(images[:16])
-            low, high = float(np.min(values, initial=0)), float(np.max(values, initial=0))
-            if 0 < high <= 1.0 or low < 0:
-                warnings.warn(
-                    f"{self.name} takes images in [0, 255] and got values in [{low:.3g}, "
-                    f"{high:.3g}]. Multiply images in [0, 1] by 255; for images that are "
-                    "normalised already build the model with include_preprocessing=False.",
-                    stacklevel=stacklevel,
-                )
-                self._untracked.range_warned = True
-
-    def __call__(self, images, *args, **kwargs):
-        self._check_range(images)
-        return super().__call__(images, *args, **kwargs)
-
-    def fit(self, x=None, *args, **kwargs):
-        self._check_range(x)
-        return super().fit(x, *args, **kwargs)
-
-    def evaluate(self, x=None, *args, **kwargs):
-        self._check_range(x)
-        return super().evaluate(x, *args, **kwargs)
-
-    def predict(self, x, *args, **kwargs):
-        self._check_range(x)
-        return super().predict(x, *args, **kwargs)
+        if samples not in self._untracked.samplers:
+            self._untracked.samplers[samples] = _MonteCarlo(self, samples)
+        sampler = self._untracked.samplers[samples]
+        sampler.seed_generator.state.assign([seed, 0])
+        return sampler.predict(images, batch_size=batch_size, verbose=0)
 
     def get_config(self):
-        parts = {name: getattr(self, name) for name in self.part_names}
-        config = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
-        return {**super().get_config(), **config}
-
-    @classmethod
-    def from_config(cls, config):
-        config = dict(config)
-        for name in cls.part_names:
-            config[name] = keras.saving.deserialize_keras_object(config[name])
-        return cls(**config)
+        return {**super().get_config(), "stochastic": self.stochastic}
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")
-class PlainClassifier(ImageClassifier):
-    """A backbone from images to logits, with the interface of the zoo's models and no map.
-
-    Args:
-        backbone: Model or layer from normalised images `(B, H, W, 3)` to logits.
-        preprocessing: As in `ImageClassifier`.
-    """
-
-    part_names = ("preprocessing", "backbone")
-
-    def __init__(self, backbone, preprocessing=None, **kwargs):
-        super().__init__(preprocessing=preprocessing, **kwargs)
-        self.backbone = backbone
-
-    def build(self, input_shape):
-        if not self.backbone.built:
-            self.backbone.build(input_shape)
-
-    def call(self, images, training=None):
-        return ops.cast(self.backbone(self.preprocess(images), training=training), "float32")
-
-
-@keras.saving.register_keras_serializable(package="aib_keras")
-class AIBClassifier(ImageClassifier):
+class AIBClassifier(VariationalClassifier):
     """A classifier with an attentive information bottleneck: Fig. 2 of the paper, part by part.
 
         f = feature_extractor(images)
@@ -193,66 +118,39 @@ class AIBClassifier(ImageClassifier):
     Args:
         feature_extractor: Model from normalised images to features `(B, H, W, C)`.
         attention: `IBAttention`.
-        encoder: `VariationalEncoder`, usually with a trunk.
-        decoder: Layer or model from z `(B, K)` to logits `(B, num_classes)`.
-        preprocessing: As in `ImageClassifier`.
-        stochastic: Boolean. False trains without sampling: the noise is off unless `sample=True`.
+        encoder, decoder, preprocessing, stochastic: As in `VariationalClassifier`; the encoder
+            takes the modulated features.
 
-    Call arguments:
-        images: `(B, H, W, 3)`: uint8 or float in [0, 255] with preprocessing, else normalised.
-        training: Boolean.
-        sample: Boolean: draw a and z, or take their means. None draws while training.
-
-    Returns:
-        Logits `(B, num_classes)`, float32.
+    Call arguments and what is returned are those of `VariationalClassifier`.
     """
 
     part_names = ("preprocessing", "feature_extractor", "attention", "encoder", "decoder")
     map_names = ("attention",)
 
-    def __init__(
-        self,
-        feature_extractor,
-        attention,
-        encoder,
-        decoder,
-        preprocessing=None,
-        stochastic=True,
-        **kwargs,
-    ):
-        super().__init__(preprocessing=preprocessing, **kwargs)
+    def __init__(self, feature_extractor, attention, encoder, decoder, **kwargs):
+        super().__init__(encoder=encoder, decoder=decoder, **kwargs)
         self.feature_extractor = feature_extractor
         self.attention = attention
-        self.encoder = encoder
-        self.decoder = decoder
-        self.stochastic = bool(stochastic)
 
     def build(self, input_shape):
         if not self.feature_extractor.built:
             self.feature_extractor.build(input_shape)
         features_shape = self.feature_extractor.compute_output_shape(input_shape)
-        for part, shape in (
-            (self.attention, features_shape),
-            (self.encoder, features_shape),
-            (self.decoder, (input_shape[0], self.encoder.latent_dim)),
-        ):
-            if not part.built:
-                part.build(shape)
+        if not self.attention.built:
+            self.attention.build(features_shape)
+        super().build(features_shape)
 
-    def call(self, images, training=None, sample=None):
-        return self._forward(images, training, sample)["logits"]
-
-    def _forward(self, images, training=None, sample=None):
-        sample = should_sample(training and self.stochastic, sample)
+    def _encoder_inputs(self, images, training, sample):
         features = self.feature_extractor(self.preprocess(images), training=training)
-        modulated, maps = self.attention(
-            features, training=training, sample=sample, return_attention=True
-        )
-        z, latent = self.encoder(
-            modulated, training=training, sample=sample, return_distribution=True
-        )
-        logits = ops.cast(self.decoder(z, training=training), "float32")
-        return {"logits": logits, **maps, **latent}
+        return self.attention(features, training=training, sample=sample, return_attention=True)
+
+    def _sampled_encoder_inputs(self, images, samples, draw):
+        features = self.feature_extractor(self.preprocess(images), training=False)
+        mean, std = self.attention.distribution(features, training=False)
+        # One map after the other, for the encoder's activations of all at once may not fit.
+        for _ in range(samples):
+            modulated, _ = self.attention.modulate(features, draw(mean, std, 1)[0])
+            yield modulated
 
     def explanation(self, images):
         """Tensors that explain the deterministic prediction, as `explain` names them."""
@@ -276,53 +174,9 @@ class AIBClassifier(ImageClassifier):
         """
         return super().explain(images, batch_size=batch_size)
 
-    def predict_mc(self, images, samples=4, seed=0, batch_size=128):
-        """Averages over samples of the map and of the latent, as the paper's authors predict.
-
-        Draws `samples` maps and for each map `samples` latents, and averages the logits of all
-        samples * samples predictions. Repeatable from `seed` for one `batch_size`; the noise of
-        training is not touched.
-
-        Args:
-            images: Array `(B, H, W, 3)`, as `model(images)` takes it.
-            samples: Integer, at least 1. The authors: 4 on CIFAR and SVHN, 12 on CUB.
-            seed: Integer.
-            batch_size: Integer, images in a forward pass.
-
-        Returns:
-            A dict of float32 numpy arrays `(B, num_classes)`: `logits`, averaged;
-            `probabilities`, their softmax; `probabilities_std`, the standard deviation of the
-            single predictions' probabilities.
-        """
-        if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-            raise ValueError(f"`samples` must be an integer of at least 1, got {samples!r}.")
-        images = self._as_batch(images)
-        if samples not in self._untracked.samplers:
-            self._untracked.samplers[samples] = _MonteCarlo(self, samples)
-        sampler = self._untracked.samplers[samples]
-        sampler.seed_generator.state.assign([seed, 0])
-        return sampler.predict(images, batch_size=batch_size, verbose=0)
-
-    def get_config(self):
-        return {**super().get_config(), "stochastic": self.stochastic}
-
-
-class _Explainer(keras.Model):
-    """Runs `classifier.explanation` through `predict`: in batches, compiled, on any backend."""
-
-    def __init__(self, classifier):
-        super().__init__(autocast=False, name="explainer")
-        self.classifier = classifier
-
-    def build(self, input_shape):
-        pass
-
-    def call(self, images):
-        return self.classifier.explanation(images)
-
 
 class _MonteCarlo(keras.Model):
-    """Runs `AIBClassifier.predict_mc` through `predict`."""
+    """Runs `predict_mc` through `predict`."""
 
     def __init__(self, classifier, samples):
         super().__init__(autocast=False, name="monte_carlo")
@@ -342,14 +196,9 @@ class _MonteCarlo(keras.Model):
 
     def call(self, images):
         model = self.classifier
-        features = model.feature_extractor(model.preprocess(images), training=False)
-        mean, std = model.attention.distribution(features, training=False)
         all_logits = []
-        # One map after the other, for the encoder's activations of all at once may not fit.
-        for _ in range(self.samples):
-            attention = self._draw(mean, std, 1)[0]
-            modulated, _ = model.attention.modulate(features, attention)
-            latent_mean, latent_std, _ = model.encoder.distribution(modulated, training=False)
+        for inputs in model._sampled_encoder_inputs(images, self.samples, self._draw):
+            latent_mean, latent_std, _ = model.encoder.distribution(inputs, training=False)
             z = self._draw(latent_mean, latent_std, self.samples)
             logits = model.decoder(ops.reshape(z, (-1, z.shape[-1])), training=False)
             logits = ops.reshape(logits, (self.samples, -1, logits.shape[-1]))
@@ -361,18 +210,3 @@ class _MonteCarlo(keras.Model):
             "probabilities": ops.softmax(logits),
             "probabilities_std": ops.std(ops.softmax(all_logits), axis=0),
         }
-
-
-def _is_symbolic(tensor):
-    """Whether a tensor has no values yet: a KerasTensor, or one inside a compiled function."""
-    if isinstance(tensor, np.ndarray):
-        return False
-    if isinstance(tensor, keras.KerasTensor) or not keras.ops.is_tensor(tensor):
-        return True
-    if keras.backend.backend() == "tensorflow":
-        return not hasattr(tensor, "numpy")
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return isinstance(tensor, jax.core.Tracer)
-    return False

@@ -1,9 +1,18 @@
-"""Every model of the paper's tables that is built so far, one function each."""
+"""Every model of the paper's tables, one function each."""
 
 from aib_keras.zoo.authors_checkpoint import load_authors_checkpoint
 from aib_keras.zoo.registry import get, list_models
-from aib_keras.zoo.vgg_models import vgg, vgg_aib, vgg_aib_qt
-from aib_keras.zoo.wrn_models import wrn, wrn_aib, wrn_aib_qt
+from aib_keras.zoo.vgg_models import (
+    vgg,
+    vgg_aib,
+    vgg_aib_qt,
+    vgg_att2,
+    vgg_att3,
+    vgg_dvib,
+    vgg_gap,
+    vgg_pan,
+)
+from aib_keras.zoo.wrn_models import wrn, wrn_abn, wrn_aib, wrn_aib_qt
 
 __all__ = [
     "get",
@@ -12,7 +21,13 @@ __all__ = [
     "vgg",
     "vgg_aib",
     "vgg_aib_qt",
+    "vgg_att2",
+    "vgg_att3",
+    "vgg_dvib",
+    "vgg_gap",
+    "vgg_pan",
     "wrn",
+    "wrn_abn",
     "wrn_aib",
     "wrn_aib_qt",
 ]

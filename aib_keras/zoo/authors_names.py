@@ -7,13 +7,17 @@ def torch_names(model):
     """Pairs of a module's name in the checkpoint and the layer that holds its tensors."""
     if model.name == "vgg":
         return _vgg_names(model)
+    if model.name == "vgg_att3":
+        return [*_vgg_names(model), *_compatibility_names(model)]
     if model.name in ("vgg_aib", "vgg_aib_qt"):
         return [*_vgg_aib_names(model), *_shared_names(model, hidden="decode.0", logits="decode.2")]
+    if model.name == "wrn_abn":
+        return _wrn_abn_names(model)
     if model.name in ("wrn_aib", "wrn_aib_qt"):
         return [*_wrn_aib_names(model), *_shared_names(model, hidden=None, logits="decode.1")]
     raise ValueError(
-        f"The authors have no checkpoint of {model.name!r}: expected vgg, vgg_aib, vgg_aib_qt, "
-        "wrn_aib or wrn_aib_qt, as the zoo makes them."
+        f"There is no checkpoint of {model.name!r}: expected vgg, vgg_att3, vgg_aib, vgg_aib_qt, "
+        "wrn_abn, wrn_aib or wrn_aib_qt, as the zoo makes them."
     )
 
 
@@ -42,6 +46,12 @@ def _vgg_names(model):
     yield from _conv_blocks(model.backbone, zip(modules, names, strict=True))
     yield "dense", model.backbone.get_layer("global_conv")
     yield "classify", model.backbone.get_layer("logits")
+
+
+def _compatibility_names(model):
+    yield "projector.op", model.backbone.get_layer("projector1")
+    for index in (1, 2, 3):
+        yield f"attn{index}.op", model.backbone.get_layer(f"compatibility{index}")
 
 
 def _vgg_aib_names(model):
@@ -84,6 +94,26 @@ def _wrn_aib_names(model):
     yield from _wrn_group("encode.0", trunk, "group3")
     yield "encode.1", trunk.get_layer("final_bn")
     yield "encode.5", model.encoder.linear
+
+
+def _wrn_abn_names(model):
+    backbone = model.backbone
+    yield from _wrn_group("block1", backbone, "group1")
+    yield from _wrn_group("block2", backbone, "group2")
+    yield from _wrn_group("att_block3", backbone, "group")
+    yield from _wrn_group("block3", backbone, "group3")
+    for module, layer in (
+        ("conv1", "stem"),
+        ("bn_att", "group_bn"),
+        ("att_conv", "class_conv"),
+        ("bn_att2", "class_bn"),
+        ("att_conv2", "branch_conv"),
+        ("att_conv3", "map_conv"),
+        ("bn_att3", "map_bn"),
+        ("bn1", "final_bn"),
+        ("fc", "logits"),
+    ):
+        yield module, backbone.get_layer(layer)
 
 
 def _wrn_group(module, part, group):

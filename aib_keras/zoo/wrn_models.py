@@ -2,8 +2,9 @@
 
 from keras.layers import Dense, ReLU
 
-from aib_keras.models import PlainClassifier
+from aib_keras.models import AttentionBranchClassifier, PlainClassifier
 from aib_keras.models.assembly import AIB_SETTINGS, QUANTIZER_SETTINGS, assemble
+from aib_keras.models.attention_branch import attention_branch_backbone
 from aib_keras.models.wide_resnet import (
     wrn_attention_head,
     wrn_backbone,
@@ -27,6 +28,13 @@ def wrn(num_classes, input_shape, preprocessing, width, dropout):
     """WRN-28-10 (Zagoruyko & Komodakis, 2016), without attention."""
     backbone = wrn_backbone(input_shape, num_classes, width, dropout)
     return PlainClassifier(backbone, preprocessing=preprocessing, name="wrn")
+
+
+@zoo_model(**_WRN)
+def wrn_abn(num_classes, input_shape, preprocessing, width, dropout):
+    """Attention Branch Network (Fukui et al., 2019) on WRN-28-10; trains with two losses."""
+    backbone = attention_branch_backbone(input_shape, num_classes, width, dropout)
+    return AttentionBranchClassifier(backbone, preprocessing=preprocessing, name="wrn_abn")
 
 
 @zoo_model(**_AIB)
