@@ -7,24 +7,28 @@ import numpy as np
 
 
 class CropFlip:
-    """The paper's augmentation: reflect-pad, crop at a random place, flip.
+    """The paper's augmentation: crop at a random place, flip.
 
-    Each image has its own offset, one of (2 * padding + 1) ** 2, and its own flip.
+    On 32x32 images the crop is of the size of the image, out of the image padded by reflection; on
+    larger ones it is smaller, without padding. Each image has its own place and its own flip.
 
     Args:
         padding: Pixels added on each side by reflection, without repeating the edge.
         flip: Whether half of the images are mirrored left to right. Turn it off where that
             changes the meaning, as with digits.
+        size: (height, width) of the crops; None for that of the images.
 
-    Call with uint8 images (B, H, W, C) and a `np.random.Generator`; returns images of the same
-    shape. Raises `ValueError` if `padding` is not less than the images' sides.
+    Call with uint8 images (B, H, W, C) and a `np.random.Generator`; returns images
+    (B, height, width, C). Raises `ValueError` if `padding` is not less than the images' sides, or
+    the padded images are smaller than `size`.
     """
 
-    def __init__(self, padding=4, flip=True):
+    def __init__(self, padding=4, flip=True, size=None):
         if not isinstance(padding, (int, np.integer)) or padding < 0:
             raise ValueError(f"padding must be an integer of at least 0; got {padding!r}.")
         self.padding = padding
         self.flip = flip
+        self.size = size
 
     def __call__(self, images, rng):
         count, height, width, channels = images.shape
@@ -33,16 +37,24 @@ class CropFlip:
                 f"Reflection cannot pad {height}x{width} images by {self.padding} pixels; "
                 "padding must be less than each side."
             )
-        shift = rng.integers(-self.padding, self.padding + 1, size=(2, count, 1))
-        rows = _reflect(np.arange(height) + shift[0], height)
-        columns = _reflect(np.arange(width) + shift[1], width)
+        size = self.size or (height, width)
+        room = np.array([height, width]) + self.padding - np.array(size)
+        if min(room) < -self.padding:
+            raise ValueError(
+                f"Crops of {size[0]}x{size[1]} do not fit into {height}x{width} images padded by "
+                f"{self.padding} pixels; make `size` smaller or the images larger."
+            )
+        start = rng.integers(-self.padding, room[:, None, None] + 1, size=(2, count, 1))
+        rows = _reflect(np.arange(size[0]) + start[0], height)
+        columns = _reflect(np.arange(size[1]) + start[1], width)
         if self.flip:
             mirrored = rng.random((count, 1)) < 0.5
             columns = np.where(mirrored, columns[:, ::-1], columns)
         # One gather of whole pixels is several times faster than padding and cropping each image.
         first = np.arange(count)[:, None] * height
         pixels = (first + rows)[:, :, None] * width + columns[:, None, :]
-        return images.reshape(-1, channels).take(pixels.ravel(), axis=0).reshape(images.shape)
+        crops = images.reshape(-1, channels).take(pixels.ravel(), axis=0)
+        return crops.reshape(count, *size, channels)
 
 
 def _reflect(positions, size):

@@ -121,3 +121,23 @@ class ImageData:
             labels=self.labels[start:stop],
             boxes=None if self.boxes is None else self.boxes[start:stop],
         )
+
+    def center_crop(self, size):
+        """The middle `size` (height, width) of every image; boxes follow and end at its edge.
+
+        Raises:
+            ValueError: If the images are smaller than that.
+        """
+        margins = [have - want for have, want in zip(self.input_shape, size, strict=False)]
+        if min(margins) < 0:
+            raise ValueError(
+                f"{self._where}cannot crop images of {self.input_shape} to {tuple(size)}: use a "
+                "larger image size."
+            )
+        top, left = (margin // 2 for margin in margins)
+        boxes = self.boxes
+        if boxes is not None:
+            moved = boxes - np.array([top, left, top, left], np.float32)
+            boxes = np.clip(moved, 0, np.array([*size, *size], np.float32))
+        images = self.images[:, top : top + size[0], left : left + size[1]]
+        return dataclasses.replace(self, images=np.ascontiguousarray(images), boxes=boxes)

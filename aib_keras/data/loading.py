@@ -11,7 +11,9 @@ _DIGITS = "cluttered_digits"
 _DIGITS_SIZES = {"train": 6000, "test": 1500}
 
 
-def load(name, split="train", *, data_dir=None, image_size=None, size=None, seed=0):
+def load(
+    name, split="train", *, data_dir=None, image_size=None, size=None, seed=0, crop_to_box=False
+):
     """Loads labelled images into memory.
 
     Args:
@@ -34,6 +36,8 @@ def load(name, split="train", *, data_dir=None, image_size=None, size=None, seed
         size: Number of cluttered digits: 6,000 to train and 1,500 to test by default. Slices are
             taken of these.
         seed: Seed of `cluttered_digits`; other sources do not use it.
+        crop_to_box: Crop each image to its object's box before it is resized, as the paper does
+            with CUB. For TFDS data sets with boxes; the result has none.
 
     Returns:
         An `ImageData`.
@@ -45,6 +49,11 @@ def load(name, split="train", *, data_dir=None, image_size=None, size=None, seed
     """
     split = Split.parse(split)
     target = pixels.parse_size(image_size)
+    if crop_to_box and not _is_tfds(name, data_dir):
+        raise ValueError(
+            f"crop_to_box is for data sets of TFDS that have boxes, not for {name!r}: use "
+            "crop_to_box=False."
+        )
     if name == _DIGITS:
         return _load_digits(split, size, seed, target)
     if size is not None:
@@ -62,7 +71,7 @@ def load(name, split="train", *, data_dir=None, image_size=None, size=None, seed
         raise ValueError(f"{path} is neither a folder nor an .npz file.")
     if path.is_absolute() or name.startswith("."):
         raise FileNotFoundError(f"There is no folder {path}.")
-    return tfds_source.load_tfds(name, split, target, data_dir)
+    return tfds_source.load_tfds(name, split, target, data_dir, crop_to_box)
 
 
 def _load_digits(split, size, seed, target):
@@ -73,6 +82,12 @@ def _load_digits(split, size, seed, target):
     size = _DIGITS_SIZES[split.name] if size is None else size
     data = cluttered_digits(split.name, size, seed, height)
     return data.slice(*split.bounds(len(data), _DIGITS))
+
+
+def _is_tfds(name, data_dir):
+    if name == _DIGITS or _npz_paths(name):
+        return False
+    return _is_prepared(os.fspath(name), data_dir) or not pathlib.Path(name).expanduser().exists()
 
 
 def _is_prepared(name, data_dir):

@@ -115,6 +115,27 @@ def convert(array, size=None):
     return np.asarray(_resized(_to_rgb(Image.fromarray(np.ascontiguousarray(array))), size))
 
 
+def crop_to_box(array, box):
+    """The part of an image (H, W, C) in a box y0, x0, y1, x1, given as fractions of its sides.
+
+    Every pixel that the box touches is kept, and at least one. A box that is not finite is the
+    whole image.
+    """
+    if not np.isfinite(box).all():
+        return array
+    height, width = array.shape[:2]
+    (top, bottom), (left, right) = (
+        _cells(box[axis], box[axis + 2], side) for axis, side in enumerate((height, width))
+    )
+    return array[top:bottom, left:right]
+
+
+def _cells(low, high, side):
+    # float32 fractions of an integer are not quite that integer again.
+    start = min(max(int(np.floor(low * side + 1e-3)), 0), side - 1)
+    return start, min(max(int(np.ceil(high * side - 1e-3)), start + 1), side)
+
+
 def resize_boxes(boxes, old, new):
     """Boxes in pixels of images of size `old` (H, W), in pixels of size `new`."""
     factor = np.array([new[0] / old[0], new[1] / old[1]] * 2, np.float32)

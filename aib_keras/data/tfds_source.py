@@ -15,7 +15,7 @@ _ALIASES = {"svhn": "svhn_cropped"}
 _BATCH = 256
 
 
-def load_tfds(name, split, image_size, data_dir):
+def load_tfds(name, split, image_size, data_dir, crop_to_box=False):
     """Reads a TFDS data set, downloading it only if it is not in `data_dir`.
 
     Args:
@@ -23,6 +23,7 @@ def load_tfds(name, split, image_size, data_dir):
         split: A `Split` of any name that the data set has.
         image_size: (height, width) to resize to; None if the data set's images have one size.
         data_dir: Where prepared data sets are, or None for TFDS's own default.
+        crop_to_box: Crop each image to its box before it is resized. The result has no boxes.
 
     Returns:
         An `ImageData`. Its boxes come from the feature "bbox"; or from "objects", whose boxes are
@@ -30,7 +31,8 @@ def load_tfds(name, split, image_size, data_dir):
 
     Raises:
         ImportError: If TensorFlow or TensorFlow Datasets is not installed.
-        ValueError: If there is no such data set or split, or it is not one of labelled images.
+        ValueError: If there is no such data set or split, it is not one of labelled images, or it
+            has no boxes to crop to.
         RuntimeError: If it cannot be downloaded.
     """
     tf, tfds = _import_tfds(name)
@@ -51,11 +53,15 @@ def load_tfds(name, split, image_size, data_dir):
     images = np.empty((stop - start, height, width, 3), np.uint8)
     labels = np.empty((stop - start,), np.int32)
     read_box = _box_reader(tf, tfds, features)
+    if crop_to_box and not read_box:
+        raise ValueError(f"{name} has no boxes to crop to: use crop_to_box=False.")
     boxes = np.empty((stop - start, 4), np.float32) if read_box else None
 
     def select(example):
         image = example["image"]
-        if tuple(stored) != (height, width, 3):
+        if crop_to_box:
+            image = tf.numpy_function(pixels.crop_to_box, [image, read_box(example)], tf.uint8)
+        if crop_to_box or tuple(stored) != (height, width, 3):
             image = tf.numpy_function(
                 lambda x: pixels.convert(x, (height, width)), [image], tf.uint8
             )
@@ -79,7 +85,9 @@ def load_tfds(name, split, image_size, data_dir):
             if read_box:
                 boxes[chunk] = batch["box"]
             position = chunk.stop
-    if read_box:
+    if crop_to_box:
+        boxes = None
+    elif read_box:
         boxes[~np.isfinite(boxes).all(axis=1)] = (0, 0, 1, 1)
         boxes = pixels.resize_boxes(boxes, (1, 1), (height, width))
     return ImageData(images, labels, tuple(features["label"].names), boxes, name)

@@ -2,17 +2,13 @@
 
 import json
 import pathlib
-import platform
 import sys
 
 import keras
-import numpy as np
 
-import aib_keras
 from aib_keras import data, zoo
 from aib_keras.explain.figures import save_attention_figure
-from aib_keras.explain.localization import pointing
-from aib_keras.training import callbacks, devices, schedule
+from aib_keras.training import callbacks, cards, devices, results, schedule
 from aib_keras.training.config import claim_workdir
 from aib_keras.training.files import atomic_path, write_json
 from aib_keras.training.optimizer import CoupledSGD
@@ -24,9 +20,10 @@ _IMAGES_IN_FIGURES = 8
 def train(config, workdir, jit="auto", steps_per_execution=1, verbose="auto"):
     """Trains, evaluates after each epoch, and leaves everything in `workdir`.
 
-    Leaves `config.json`, `metrics.jsonl` (a line an epoch), `result.json`, `model.keras`,
-    `attention.png` for a model with a map, `tensorboard/` if TensorFlow is there. After a kill the
-    same call goes on from the last complete epoch, to the same weights as without the kill.
+    Leaves `config.json`, `metrics.jsonl` (a line an epoch), `result.json`, `card.md`,
+    `model.keras`, `attention.png` for a model with a map, `tensorboard/` if TensorFlow is there.
+    After a kill the same call goes on from the last complete epoch, to the same weights as without
+    the kill.
 
     Args:
         config: `TrainingConfig`.
@@ -63,6 +60,8 @@ def train(config, workdir, jit="auto", steps_per_execution=1, verbose="auto"):
             result = _train(config, workdir, jit, steps_per_execution, verbose)
     finally:
         keras.config.set_dtype_policy(previous_policy)
+    with atomic_path(workdir / "card.md") as temporary:
+        temporary.write_text(cards.model_card(result))
     write_json(result_path, result)
     return result
 
@@ -78,11 +77,23 @@ def load_data(config):
         evaluated_on = config.test_split
     if config.train_examples is not None:
         train_data = train_data.take(config.train_examples)
+    if config.resize_ratio > 1:
+        size = (config.image_size, config.image_size)
+        evaluation = evaluation.center_crop(size)
+        if config.augment == "none":
+            train_data = train_data.center_crop(size)
     return train_data, evaluation, evaluated_on
 
 
 def _load(config, split):
-    return data.load(config.dataset, split, data_dir=config.data_dir, image_size=config.image_size)
+    size = config.image_size
+    return data.load(
+        config.dataset,
+        split,
+        data_dir=config.data_dir,
+        image_size=None if size is None else round(size * config.resize_ratio),
+        crop_to_box=config.crop_to_box,
+    )
 
 
 def _train(config, workdir, jit, steps_per_execution, verbose):
@@ -90,7 +101,7 @@ def _train(config, workdir, jit, steps_per_execution, verbose):
     batches = data.AugmentedBatches(
         train_data,
         config.batch_size,
-        augment=_augmentation(config.augment),
+        augment=_augmentation(config, evaluation.input_shape),
         seed=config.seed,
         drop_remainder=True,
     )
@@ -102,7 +113,7 @@ def _train(config, workdir, jit, steps_per_execution, verbose):
 
     keras.utils.set_random_seed(config.seed)
     model = zoo.get(config.model)(
-        num_classes=train_data.num_classes, input_shape=train_data.input_shape, **config.settings
+        num_classes=train_data.num_classes, input_shape=evaluation.input_shape, **config.settings
     )
     compile_model(model, config, len(batches), jit, steps_per_execution)
 
@@ -133,12 +144,9 @@ def _train(config, workdir, jit, steps_per_execution, verbose):
     devices.synchronize_batch_norm(model, False)
     with atomic_path(workdir / _MODEL_FILE) as temporary:
         model.save(temporary)
-    result = _result(config, model, evaluated_on, log.lines)
     if model.map_names:
         save_attention_figure(workdir / "attention.png", model, evaluation)
-        if evaluation.boxes is not None:
-            result.update(_pointing(model, evaluation))
-    return result
+    return results.result(config, model, len(train_data), evaluation, evaluated_on, log.lines)
 
 
 def compile_model(model, config, steps_per_epoch, jit="auto", steps_per_execution=1):
@@ -181,10 +189,13 @@ def _optimizer(config, steps_per_epoch):
     )
 
 
-def _augmentation(name):
-    if name == "none":
+def _augmentation(config, input_shape):
+    flip = config.augment == "crop_flip"
+    if config.augment == "none":
         return None
-    return data.CropFlip(padding=4, flip=name == "crop_flip")
+    if config.resize_ratio > 1:
+        return data.CropFlip(padding=0, flip=flip, size=input_shape[:2])
+    return data.CropFlip(padding=4, flip=flip)
 
 
 def _beta_warmup(model, config):
@@ -207,43 +218,3 @@ def _tensorboard(workdir, model, evaluation):
         images = evaluation.images[:_IMAGES_IN_FIGURES]
         logs.append(callbacks.AttentionImages(log_dir / "maps", images))
     return logs
-
-
-def _pointing(model, evaluation):
-    """Share of images with the maximum of the map inside the box, in [0, 1], and chance."""
-    maps = model.explain(evaluation.images)["attention"]
-    shape = evaluation.input_shape[:2]
-    return {
-        "pointing": round(pointing(maps, evaluation.boxes, shape), 6),
-        "pointing_uniform_map": round(pointing(0 * maps, evaluation.boxes, shape), 6),
-    }
-
-
-def _result(config, model, evaluated_on, lines):
-    """`result.json`. Errors are shares in [0, 1]; held-out errors never carry the name of test."""
-    split = "held_out" if config.held_out else "test"
-    errors = [1.0 - line["val_accuracy"] for line in lines]
-    last = {
-        name.removeprefix("val_"): value
-        for name, value in lines[-1].items()
-        if name.startswith("val_") and name != "val_accuracy"
-    }
-    return {
-        "model": config.model,
-        "dataset": config.dataset,
-        "evaluated_on": evaluated_on,
-        "seed": config.seed,
-        "epochs": config.epochs,
-        f"{split}_error_last_epoch": round(errors[-1], 6),
-        f"{split}_error_best_epoch": round(min(errors), 6),
-        "last_epoch": last,
-        "parameters": model.count_params(),
-        "seconds": round(sum(line["seconds"] for line in lines), 1),
-        "versions": {
-            "aib_keras": aib_keras.__version__,
-            "keras": keras.__version__,
-            "backend": keras.backend.backend(),
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-    }

@@ -2,10 +2,12 @@
 
 import ast
 import dataclasses
+import pathlib
 
+import keras
 from absl import app, flags, logging
 
-from aib_keras import zoo
+from aib_keras import export, zoo
 from aib_keras.training.config import (
     AUGMENTATIONS,
     OPTIMIZERS,
@@ -16,6 +18,12 @@ from aib_keras.training.config import (
 from aib_keras.training.devices import STRATEGIES
 from aib_keras.training.engine import train
 
+# Name of a format -> what of `aib_keras.export` writes it, and where in the workdir.
+EXPORTS = {
+    "saved_model": ("to_saved_model", "saved_model"),
+    "litert": ("to_litert", "model.tflite"),
+}
+
 # Flags whose name and meaning are those of a field of TrainingConfig.
 _FIELDS = tuple(
     field.name
@@ -24,19 +32,20 @@ _FIELDS = tuple(
 )
 
 
-def main(defaults, model_settings=None):
-    """Runs a recipe: parses the flags, trains, prints the result.
+def main(defaults, model_settings=None, export_formats=()):
+    """Runs a recipe: parses the flags, trains, exports, prints the result.
 
     Args:
         defaults: `TrainingConfig` with the recipe's defaults.
         model_settings: Optional dict from a model's name to the settings that this recipe has for
             it, below what `--set` and `--width` say.
+        export_formats: Default of `--export`, some of `EXPORTS`.
     """
-    define_flags(defaults)
+    define_flags(defaults, export_formats)
     app.run(lambda argv: _run(argv, defaults, model_settings or {}))
 
 
-def define_flags(defaults):
+def define_flags(defaults, export_formats=()):
     """Defines the flags of a recipe."""
     text, integer, number = flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_float
     text("model", defaults.model, f"One of {', '.join(zoo.list_models())}.")
@@ -50,7 +59,9 @@ def define_flags(defaults):
     text("test_split", defaults.test_split, "Split to evaluate on.")
     integer("train_examples", defaults.train_examples, "Train on the first so many only.")
     integer("held_out", defaults.held_out, "Evaluate on the last so many training examples.")
-    integer("image_size", defaults.image_size, "Side in pixels to resize images to.")
+    integer("image_size", defaults.image_size, "Side in pixels of what the model sees.")
+    number("resize_ratio", defaults.resize_ratio, "Resize to this times image_size, then crop.")
+    flags.DEFINE_bool("crop_to_box", defaults.crop_to_box, "Crop images to the object's box first.")
     flags.DEFINE_enum("augment", defaults.augment, AUGMENTATIONS, "Augmentation per image.")
     flags.DEFINE_enum("optimizer", defaults.optimizer, OPTIMIZERS, "auto: sgd from 50 epochs on.")
     number("learning_rate", defaults.learning_rate, "Highest; 0.1 for SGD, 0.002 for Adam.")
@@ -63,11 +74,15 @@ def define_flags(defaults):
         [str(share) for share in defaults.beta_warmup],
         "Start and end of the rise of beta, as shares of the training: 0,0 for none.",
     )
+    integer("prediction_samples", defaults.prediction_samples, "Of predict_mc at the end.")
     number("width", None, "Multiplies every channel count; 1 is the paper's.")
     flags.DEFINE_multi_string("set", [], "name=value of a setting of the model; repeatable.")
     flags.DEFINE_enum("precision", defaults.precision, PRECISIONS, "Keras precision policy.")
     flags.DEFINE_enum("strategy", defaults.strategy, STRATEGIES, "Devices.")
     flags.DEFINE_enum("jit", "auto", ("auto", "true", "false"), "XLA; auto: not on a CPU.")
+    flags.DEFINE_list(
+        "export", list(export_formats), f"What to write at the end: {', '.join(EXPORTS)}."
+    )
     integer("steps_per_execution", 1, "Steps in one call of the compiled function.", lower_bound=1)
 
 
@@ -105,6 +120,7 @@ def _run(argv, defaults, model_settings):
     # TFDS tells every file it opens.
     logging.set_verbosity(logging.WARNING)
     config = config_from_flags(defaults, model_settings)
+    _check_exports(flags.FLAGS.export)
     name = str(config.dataset).replace("/", "_").strip("_.")
     workdir = flags.FLAGS.workdir or f"runs/{name}-{config.model}-seed{config.seed}"
     result = train(
@@ -113,7 +129,36 @@ def _run(argv, defaults, model_settings):
         jit={"auto": "auto", "true": True, "false": False}[flags.FLAGS.jit],
         steps_per_execution=flags.FLAGS.steps_per_execution,
     )
+    export_model(pathlib.Path(workdir), flags.FLAGS.export)
     for key, value in result.items():
-        if key.endswith(("last_epoch", "best_epoch")) and "error" in key:
+        if "_error_" in key:
             print(f"{key.replace('_', ' ')}: {100 * value:.2f} %")
     print(f"All of it is in {workdir}.")
+
+
+def export_model(workdir, formats):
+    """Exports the trained model of a folder in the formats, some of `EXPORTS`, not there yet."""
+    missing = [name for name in formats if not (workdir / EXPORTS[name][1]).exists()]
+    if not missing:
+        return
+    if keras.backend.backend() != "tensorflow":
+        print(
+            f"Not exported: that needs the TensorFlow backend, and this is "
+            f"{keras.backend.backend()}. The same command with KERAS_BACKEND=tensorflow exports."
+        )
+        return
+    # TensorFlow's export tells of every file it writes.
+    logging.set_verbosity(logging.ERROR)
+    model = keras.saving.load_model(workdir / "model.keras")
+    for name in missing:
+        function, file = EXPORTS[name]
+        report = getattr(export, function)(model, workdir / file)
+        print(f"Exported and checked: {report.path}, {report.bytes / 2**20:.1f} MiB")
+
+
+def _check_exports(formats):
+    for name in formats:
+        if name not in EXPORTS:
+            raise app.UsageError(
+                f"--export={name}: expected some of {', '.join(EXPORTS)}, separated by commas."
+            )

@@ -1,0 +1,132 @@
+"""Model cards: what a trained model is, how good, how to repeat it, and what it is not."""
+
+import dataclasses
+import shlex
+
+from aib_keras import zoo
+from aib_keras.training.config import TrainingConfig
+
+_PAPER_EPOCHS = 200
+# Data sets whose error is easily taken for that of another.
+_DATASET_NOTES = {
+    "cub50": (
+        "cub50 is the first 50 of CUB-200-2011's 200 classes: its error is not comparable with the "
+        "paper's, which is over 200."
+    ),
+    "cluttered_digits": "cluttered_digits is made from scikit-learn's digits; no photographs.",
+}
+
+
+def model_card(result):
+    """A model card in Markdown.
+
+    Args:
+        result: The content of a `result.json`.
+
+    Returns:
+        A string.
+    """
+    config = TrainingConfig(**result["config"])
+    name = result["model"]
+    lines = [
+        f"# {name} on {result['dataset']}",
+        "",
+        zoo.get(name).__doc__.strip().split("\n\n")[0].replace("\n    ", " "),
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {what} | {value} |" for what, value in _figures(result)),
+        "",
+        "## What it is not",
+        "",
+        *(f"- {limit}" for limit in limits(result)),
+        "",
+        "## To repeat it",
+        "",
+        f"    {command(config)}",
+        "",
+        "Made with "
+        + ", ".join(f"{package} {version}" for package, version in result["versions"].items())
+        + ".",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def limits(result):
+    """Sentences that say what a training was short of, against the paper's, and what follows."""
+    config = TrainingConfig(**result["config"])
+    found = [f"{what.capitalize()}." for what in reductions(result)]
+    if found:
+        found.append("Its figures are not comparable with the paper's.")
+    if config.dataset in _DATASET_NOTES:
+        found.append(_DATASET_NOTES[config.dataset])
+    weights = config.settings.get("backbone_weights")
+    found.append(f"Started from {weights}." if weights else "Trained from scratch.")
+    if config.held_out:
+        found.append("Evaluated on held-out training examples; the test set was not read.")
+    found.append("One seed: the spread between seeds is not in these figures.")
+    found.append("Probabilities are as the network gives them, not calibrated.")
+    return found
+
+
+def reductions(result):
+    """How a training was smaller than the paper's: short phrases, none for one at full size."""
+    config = TrainingConfig(**result["config"])
+    width = config.settings.get("width", 1.0)
+    found = []
+    if width != 1.0:
+        found.append(f"width {width:g} of the paper's")
+    if config.epochs < _PAPER_EPOCHS:
+        found.append(f"{config.epochs} epochs of {_PAPER_EPOCHS}")
+    if config.train_examples is not None or config.train_split != "train":
+        found.append(f"{result['train_examples']:,} training images only")
+    return found
+
+
+def command(config):
+    """The command line that trains with a configuration, whatever recipe it came from."""
+    flags = []
+    for field in dataclasses.fields(TrainingConfig):
+        value = getattr(config, field.name)
+        default = TrainingConfig.__dataclass_fields__[field.name].default
+        if field.name == "settings":
+            flags += [f"--set={name}={value!r}" for name, value in value.items()]
+        elif field.name == "beta_warmup":
+            if tuple(value) != default:
+                flags.append("--beta_warmup=" + ",".join(f"{share:g}" for share in value))
+        elif isinstance(value, bool):
+            if value != default:
+                flags.append(f"--{'' if value else 'no'}{field.name}")
+        elif value != default:
+            flags.append(f"--{field.name}={value}")
+    return shlex.join(["python", "recipes/train_cifar10.py", *flags])
+
+
+def _figures(result):
+    split = "held_out" if "held_out_error_last_epoch" in result else "test"
+    last = result["last_epoch"]
+    yield "parameters", f"{result['parameters']:,}"
+    yield "classes, input", f"{result['num_classes']}, {'x'.join(map(str, result['input_shape']))}"
+    yield (
+        "evaluated on",
+        f"{result['evaluated_on']}, {result['evaluated_examples']:,} images",
+    )
+    yield "error, last epoch", _percent(result[f"{split}_error_last_epoch"])
+    yield "error, best epoch", _percent(result[f"{split}_error_best_epoch"])
+    sampled = result.get(f"{split}_error_last_epoch_sampled")
+    if sampled is not None:
+        samples = result["prediction_samples"]
+        yield f"error, last epoch, `predict_mc` with {samples} samples", _percent(sampled)
+    yield "negative log-likelihood", f"{last['nll']:.4f} nats"
+    if "kl_nats" in last:
+        yield "information in z (KL to the prior)", f"{last['kl_nats']:.2f} nats an image"
+    if "pointing" in result:
+        chance = _percent(result["pointing_uniform_map"])
+        yield "map's maximum in the box", f"{_percent(result['pointing'])} (uniform map {chance})"
+    yield "training", f"{result['epochs']} epochs, {result['train_examples']:,} images"
+    yield "time", f"{result['seconds'] / 60:.0f} minutes"
+    yield "seed", result["seed"]
+
+
+def _percent(share):
+    return f"{100 * share:.2f} %"

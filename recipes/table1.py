@@ -1,0 +1,167 @@
+r"""Table 1 of the paper, from the work directories of trainings; trains what is missing if asked.
+
+The whole table as the authors trained it wants a GPU for days. What there is, at any time:
+
+    python recipes/table1.py --runs=runs/table1
+
+Scaled down for two CPU cores (eight models, 1 to 2 hours):
+
+    python recipes/table1.py --runs=runs/table1 --train --datasets=cifar10 --jobs=2 \
+        --models=vgg,vgg_gap,vgg_pan,vgg_dvib,vgg_att2,vgg_att3,vgg_aib,vgg_aib_qt \
+        -- --width=0.125 --train_examples=20000 --epochs=6
+
+What comes after `--` goes to every training. The same command again resumes; other --models,
+--datasets and --seeds add to the table. It is written to table1.md and table1.json in --runs: the
+test error of the last epoch, deterministic and with `predict_mc`, and of the best epoch, which is
+what the paper reports (with samples, as far as its authors' code tells); mean and standard
+deviation over the seeds.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+import subprocess
+import sys
+
+from absl import app, flags
+
+from aib_keras import zoo
+from aib_keras.training import tables
+
+# Data set -> the recipe that trains on it. Columns of the table; the last two are CIFAR-10's models
+# on STL-10, which recipes/eval_stl10.py evaluates.
+RECIPES = {
+    "cifar10": "train_cifar10.py",
+    "cifar100": "train_cifar100.py",
+    "caltech_birds2011": "train_cub.py",
+    "svhn_cropped": "train_svhn.py",
+}
+COLUMNS = (*RECIPES, "stl10_train", "stl10_test")
+# Top-1 error in percent: Table 1 of the paper.
+PAPER = {
+    "vgg": (7.77, 30.62, 34.64, 4.27, 54.66, 55.09),
+    "vgg_gap": (9.87, 31.77, 29.50, 5.84, 56.76, 57.24),
+    "vgg_pan": (6.29, 24.35, 31.46, 8.02, 52.50, 52.79),
+    "vgg_dvib": (4.64, 22.88, 23.94, 3.28, 51.40, 51.60),
+    "wrn": (4.00, 19.25, 26.50, None, None, None),
+    "vgg_att2": (5.23, 23.19, 26.80, 3.74, 51.24, 51.71),
+    "vgg_att3": (6.34, 22.97, 26.95, 3.52, 51.58, 51.68),
+    "wrn_abn": (3.92, 18.12, None, 2.88, 50.90, 51.24),
+    "vgg_aib": (4.28, 21.56, 23.73, 3.24, 50.64, 51.24),
+    "vgg_aib_qt": (4.10, 20.87, 21.83, 3.07, 50.44, 51.16),
+    "wrn_aib": (3.60, 17.82, 17.26, 2.76, 50.08, 50.84),
+    "wrn_aib_qt": (3.43, 17.64, 15.50, 2.69, 50.34, 50.49),
+}
+# On CUB the paper's WRN and IB attention are on ImageNet backbones at 224 pixels. The other rows
+# are, as Jetley et al. had them, the 32-pixel family at 80.
+CUB_MODELS = {
+    "wrn": "wrn50_2",
+    "vgg_aib": "vgg16_aib",
+    "vgg_aib_qt": "vgg16_aib_qt",
+    "wrn_aib": "wrn50_2_aib",
+    "wrn_aib_qt": "wrn50_2_aib_qt",
+}
+CUB_FLAGS = ("--image_size=80",)
+
+RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories, and of the table.")
+TRAIN = flags.DEFINE_bool("train", False, "Train what --models, --datasets and --seeds name.")
+MODELS = flags.DEFINE_list("models", None, "Of --datasets; default: the paper's rows for each.")
+DATASETS = flags.DEFINE_list("datasets", list(RECIPES), "Data sets to train on.")
+SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train with.")
+JOBS = flags.DEFINE_integer("jobs", 1, "Trainings at the same time.", 1)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
+
+
+def main(argv):
+    # The first training may be a day; a misspelt name should not wait for it.
+    seeds = [int(seed) for seed in SEEDS.value]
+    jobs = [
+        training(dataset, model, seed, argv[1:])
+        for dataset in DATASETS.value
+        for model in MODELS.value or rows(dataset)
+        for seed in seeds
+    ]
+    if TRAIN.value:
+        train(jobs)
+    results = tables.read_results(RUNS.value)
+    parts = [column(results, dataset) for dataset in columns(results)]
+    if not parts:
+        raise app.UsageError(f"There is no finished training in {RUNS.value}. Train with --train.")
+    text = "\n".join(tables.markdown(cells) for cells in parts)
+    tables.write(RUNS.value, "table1", text, [cell for cells in parts for cell in cells])
+    print(f"{text}\nWritten to {RUNS.value}/table1.md and table1.json.")
+
+
+def rows(dataset):
+    """The models of the paper's rows that have a figure for a data set."""
+    index = COLUMNS.index(dataset)
+    models = [row for row, figures in PAPER.items() if figures[index] is not None]
+    return [CUB_MODELS.get(row, row) if "birds" in dataset else row for row in models]
+
+
+def columns(results):
+    """The data sets of the results: the paper's first, in its order."""
+    found = {result["dataset"] for result in results}
+    return [name for name in COLUMNS if name in found] + sorted(found - set(COLUMNS))
+
+
+def column(results, dataset):
+    """The cells of a data set: the paper's rows, then whatever else was trained on it."""
+    cells = []
+    for row, figures in PAPER.items():
+        paper = figures[COLUMNS.index(dataset)] if dataset in COLUMNS else None
+        model = CUB_MODELS.get(row, row) if "birds" in dataset else row
+        cells.append(tables.cell(results, model, dataset, paper))
+    listed = {cell.model for cell in cells}
+    others = {r["model"] for r in results if r["dataset"] == dataset} - listed
+    cells += [tables.cell(results, model, dataset) for model in sorted(others)]
+    return [cell for cell in cells if cell.results or cell.paper is not None]
+
+
+def training(dataset, model, seed, extra_flags):
+    """The command that trains one model and the folder that it leaves."""
+    if dataset not in RECIPES:
+        raise app.UsageError(f"--datasets={dataset}: expected some of {', '.join(RECIPES)}.")
+    zoo.get(model)
+    workdir = pathlib.Path(RUNS.value) / f"{dataset}-{model}-seed{seed}"
+    command = [
+        sys.executable,
+        str(pathlib.Path(__file__).parent / RECIPES[dataset]),
+        f"--model={model}",
+        f"--seed={seed}",
+        f"--workdir={workdir}",
+        *([f"--data_dir={DATA_DIR.value}"] if DATA_DIR.value else []),
+        *(CUB_FLAGS if "birds" in dataset and model in PAPER else ()),
+        *extra_flags,
+    ]
+    return command, workdir
+
+
+def train(jobs):
+    """Runs the trainings that are not finished, some at a time; their output goes to `logs/`."""
+    jobs = [
+        (command, workdir) for command, workdir in jobs if not (workdir / "result.json").exists()
+    ]
+    with concurrent.futures.ThreadPoolExecutor(JOBS.value) as pool:
+        for number, failed in enumerate(pool.map(run, jobs), start=1):
+            command, workdir = jobs[number - 1]
+            print(
+                f"{number} of {len(jobs)}: {workdir}{f' FAILED: see {RUNS.value}/logs' if failed else ''}"
+            )
+
+
+def run(job):
+    """Runs one training; returns whether it failed."""
+    command, workdir = job
+    logs = workdir.parent / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    environment = dict(os.environ)
+    if JOBS.value > 1:
+        threads = str(max(1, os.cpu_count() // JOBS.value))
+        environment |= {"OMP_NUM_THREADS": threads, "TF_NUM_INTRAOP_THREADS": threads}
+    with open(logs / f"{workdir.name}.log", "a") as log:
+        return subprocess.run(command, stdout=log, stderr=log, env=environment).returncode != 0
+
+
+if __name__ == "__main__":
+    app.run(main)
