@@ -24,6 +24,13 @@ setuptools.setup(
         "litert": ["ai-edge-litert>=2.0"],
         "jax": ["jax>=0.6"],
         "torch": ["torch>=2.6"],
-        "dev": ["ai-edge-litert>=2.0", "jax>=0.6", "pytest>=8", "ruff>=0.12"],
+        "safetensors": ["safetensors>=0.5"],
+        "dev": [
+            "ai-edge-litert>=2.0",
+            "jax>=0.6",
+            "pytest>=8",
+            "ruff>=0.12",
+            "safetensors>=0.5",
+        ],
     },
 )

@@ -139,15 +139,11 @@ def training(dataset, model, seed, extra_flags):
 
 def train(jobs):
     """Runs the trainings that are not finished, some at a time; their output goes to `logs/`."""
-    jobs = [
-        (command, workdir) for command, workdir in jobs if not (workdir / "result.json").exists()
-    ]
+    jobs = [job for job in jobs if not (job[1] / "result.json").exists()]
     with concurrent.futures.ThreadPoolExecutor(JOBS.value) as pool:
-        for number, failed in enumerate(pool.map(run, jobs), start=1):
-            command, workdir = jobs[number - 1]
-            print(
-                f"{number} of {len(jobs)}: {workdir}{f' FAILED: see {RUNS.value}/logs' if failed else ''}"
-            )
+        for number, failed in enumerate(pool.map(run, jobs)):
+            note = f" FAILED: see {RUNS.value}/logs" if failed else ""
+            print(f"{number + 1} of {len(jobs)}: {jobs[number][1]}{note}", flush=True)
 
 
 def run(job):

@@ -1,5 +1,6 @@
 """Classifiers made of the layers; `aib_keras.zoo` lists the ready ones."""
 
+from aib_keras.models.attach import attach
 from aib_keras.models.attention_branch import AttentionBranchClassifier
 from aib_keras.models.class_activation import CAMClassifier
 from aib_keras.models.classifier import AIBClassifier, VariationalClassifier
@@ -19,4 +20,5 @@ __all__ = [
     "PlainClassifier",
     "TrackedModel",
     "VariationalClassifier",
+    "attach",
 ]

@@ -80,6 +80,8 @@ def reductions(result):
         found.append(f"{config.epochs} epochs of {_PAPER_EPOCHS}")
     if config.train_examples is not None or config.train_split != "train":
         found.append(f"{result['train_examples']:,} training images only")
+    if not config.held_out and config.test_split != "test":
+        found.append(f"evaluated on {config.test_split} only")
     return found
 
 
