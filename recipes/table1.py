@@ -141,22 +141,25 @@ def train(jobs):
     """Runs the trainings that are not finished, some at a time; their output goes to `logs/`."""
     jobs = [job for job in jobs if not (job[1] / "result.json").exists()]
     with concurrent.futures.ThreadPoolExecutor(JOBS.value) as pool:
-        for number, failed in enumerate(pool.map(run, jobs)):
-            note = f" FAILED: see {RUNS.value}/logs" if failed else ""
-            print(f"{number + 1} of {len(jobs)}: {jobs[number][1]}{note}", flush=True)
+        for number, workdir in enumerate(pool.map(run, jobs), start=1):
+            print(f"{number} of {len(jobs)}: {workdir}", flush=True)
 
 
 def run(job):
-    """Runs one training; returns whether it failed."""
+    """Runs one training; returns its folder."""
     command, workdir = job
-    logs = workdir.parent / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    path = workdir.parent / "logs" / f"{workdir.name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
     environment = dict(os.environ)
     if JOBS.value > 1:
         threads = str(max(1, os.cpu_count() // JOBS.value))
         environment |= {"OMP_NUM_THREADS": threads, "TF_NUM_INTRAOP_THREADS": threads}
-    with open(logs / f"{workdir.name}.log", "a") as log:
-        return subprocess.run(command, stdout=log, stderr=log, env=environment).returncode != 0
+    with open(path, "a") as log:
+        done = subprocess.run(command, stdout=log, stderr=log, env=environment)
+    if done.returncode:
+        last_line = path.read_text().rstrip().splitlines()[-1:]
+        raise app.Error(f"{workdir.name} failed: {''.join(last_line)} More of it is in {path}.")
+    return workdir
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def load(
     if crop_to_box and not _is_tfds(name, data_dir):
         raise ValueError(
             f"crop_to_box is for data sets of TFDS that have boxes, not for {name!r}: use "
-            "crop_to_box=False."
+            "crop_to_box=False (in the recipes --nocrop_to_box)."
         )
     if name == _DIGITS:
         return _load_digits(split, size, seed, target)

@@ -64,7 +64,8 @@ class CAMClassifier(ImageClassifier):
     def explanation(self, images):
         """`logits` `(B, num_classes)` and the predicted class's map `attention` `(B, h, w, 1)`."""
         features, logits = self._forward(images, training=False)
-        predicted = ops.argmax(logits, axis=-1)
+        # Keras's argmax has operations on bits that LiteRT does not.
+        predicted = ops.top_k(logits, k=1)[1][:, 0]
         weights = ops.take(ops.transpose(self.head.kernel), predicted, axis=0)
         maps = ops.cast(features, "float32") * ops.cast(weights, "float32")[:, None, None, :]
         return {"logits": logits, "attention": ops.sum(maps, axis=-1, keepdims=True)}

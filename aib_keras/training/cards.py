@@ -1,6 +1,8 @@
 """Model cards: what a trained model is, how good, how to repeat it, and what it is not."""
 
 import dataclasses
+import inspect
+import pathlib
 import shlex
 
 from aib_keras import zoo
@@ -15,6 +17,17 @@ _DATASET_NOTES = {
     ),
     "cluttered_digits": "cluttered_digits is made from scikit-learn's digits; no photographs.",
 }
+
+_ZOO_README = """# Trained models
+
+A card each: figures, what the model is not, how to repeat it. Written by `recipes/model_cards.py`
+from the trainings' `result.json`. `index.json` lists the weights that
+`aib_keras.zoo.MODEL(weights="DATASET")` loads; a card without an entry there has none published.
+
+| model | data set | error, last epoch | parameters | scale |
+|---|---|---|---|---|
+{rows}
+"""
 
 
 def model_card(result):
@@ -31,7 +44,7 @@ def model_card(result):
     lines = [
         f"# {name} on {result['dataset']}",
         "",
-        zoo.get(name).__doc__.strip().split("\n\n")[0].replace("\n    ", " "),
+        inspect.cleandoc(zoo.get(name).__doc__).split("\n\nArgs:")[0],
         "",
         "| | |",
         "|---|---|",
@@ -50,6 +63,38 @@ def model_card(result):
         + ".",
     ]
     return "\n".join(lines) + "\n"
+
+
+def write_cards(folder, results):
+    """Writes a card for each result to `folder/cards`, and `folder/README.md`, which lists them.
+
+    Args:
+        folder: Path, the zoo's folder.
+        results: Contents of `result.json` files.
+
+    Raises:
+        ValueError: if two of them would have the same card.
+    """
+    folder = pathlib.Path(folder)
+    by_name = {}
+    for result in results:
+        name = f"{result['dataset'].replace('/', '_')}-{result['model']}-seed{result['seed']}"
+        if name in by_name:
+            raise ValueError(
+                f"Two trainings would both have the card {name}.md: give them different folders."
+            )
+        by_name[name] = result
+    (folder / "cards").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for name, result in sorted(by_name.items()):
+        (folder / "cards" / f"{name}.md").write_text(model_card(result))
+        split = _split(result)
+        rows.append(
+            f"| [`{result['model']}`](cards/{name}.md) | {result['dataset']} "
+            f"| {_percent(result[f'{split}_error_last_epoch'])} ({split.replace('_', ' ')}) "
+            f"| {result['parameters']:,} | {'; '.join(reductions(result)) or 'full size'} |"
+        )
+    (folder / "README.md").write_text(_ZOO_README.format(rows="\n".join(rows)))
 
 
 def limits(result):
@@ -89,6 +134,9 @@ def command(config):
     """The command line that trains with a configuration, whatever recipe it came from."""
     flags = []
     for field in dataclasses.fields(TrainingConfig):
+        if field.name == "data_dir":
+            # Where the data are differs from machine to machine.
+            continue
         value = getattr(config, field.name)
         default = TrainingConfig.__dataclass_fields__[field.name].default
         if field.name == "settings":
@@ -105,7 +153,7 @@ def command(config):
 
 
 def _figures(result):
-    split = "held_out" if "held_out_error_last_epoch" in result else "test"
+    split = _split(result)
     last = result["last_epoch"]
     yield "parameters", f"{result['parameters']:,}"
     yield "classes, input", f"{result['num_classes']}, {'x'.join(map(str, result['input_shape']))}"
@@ -128,6 +176,10 @@ def _figures(result):
     yield "training", f"{result['epochs']} epochs, {result['train_examples']:,} images"
     yield "time", f"{result['seconds'] / 60:.0f} minutes"
     yield "seed", result["seed"]
+
+
+def _split(result):
+    return "held_out" if "held_out_error_last_epoch" in result else "test"
 
 
 def _percent(share):

@@ -6,7 +6,7 @@ import pathlib
 
 from aib_keras.layers.checks import check_choice, check_integer, check_non_negative
 from aib_keras.training.devices import STRATEGIES
-from aib_keras.training.files import write_json
+from aib_keras.training.files import read_json, write_json
 from aib_keras.training.schedule import SCHEDULES
 from aib_keras.zoo import get
 
@@ -148,7 +148,7 @@ def claim_workdir(workdir, config):
     path = workdir / "config.json"
     wanted = json.loads(json.dumps(dataclasses.asdict(config)))
     if path.exists():
-        found = json.loads(path.read_text())
+        found = read_json(path)
         differences = [
             f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} now"
             for name in sorted({*found, *wanted})

@@ -1,6 +1,5 @@
 """Trains a zoo model as a configuration says; the same call again resumes or finds it finished."""
 
-import json
 import pathlib
 import sys
 
@@ -10,7 +9,7 @@ from aib_keras import data, zoo
 from aib_keras.explain.figures import save_attention_figure
 from aib_keras.training import callbacks, cards, devices, results, schedule
 from aib_keras.training.config import claim_workdir
-from aib_keras.training.files import atomic_path, write_json
+from aib_keras.training.files import atomic_path, read_json, write_json
 from aib_keras.training.optimizer import CoupledSGD
 
 _MODEL_FILE = "model.keras"
@@ -47,7 +46,7 @@ def train(config, workdir, jit="auto", steps_per_execution=1, verbose="auto"):
     result_path = workdir / "result.json"
     if result_path.exists():
         print(f"{workdir} holds a finished training (result.json). Nothing to do.")
-        return json.loads(result_path.read_text())
+        return read_json(result_path)
 
     if verbose == "auto" and not sys.stdout.isatty():
         # A bar that rewrites its line fills a log file with control characters.

@@ -30,6 +30,11 @@ def write_json(path, content):
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
+def read_json(path):
+    """The content of a JSON file."""
+    return json.loads(pathlib.Path(path).read_text())
+
+
 def read_json_lines(path):
     """The objects of a file of JSON lines; none if there is no such file.
 

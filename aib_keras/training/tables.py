@@ -1,12 +1,11 @@
 """Tables of results from the work directories of trainings, beside the paper's figures."""
 
 import dataclasses
-import json
 import pathlib
 import statistics
 
 from aib_keras.training.cards import reductions
-from aib_keras.training.files import atomic_path, write_json
+from aib_keras.training.files import atomic_path, read_json, write_json
 
 _MISSING = "–"
 _ERRORS = (
@@ -76,12 +75,12 @@ def read_results(runs):
     """
     results = []
     for path in sorted(pathlib.Path(runs).glob("*/result.json")):
-        result = {**json.loads(path.read_text()), "workdir": str(path.parent)}
+        result = {**read_json(path), "workdir": str(path.parent)}
         results.append(result)
         transfer = path.with_name("transfer.json")
         if transfer.exists():
             own = {name: value for name, value in result.items() if name not in _ERRORS}
-            for dataset, found in json.loads(transfer.read_text()).items():
+            for dataset, found in read_json(transfer).items():
                 results.append({**own, "last_epoch": {}, **found, "dataset": dataset})
     return results
 

@@ -63,6 +63,28 @@ def test_crop_flip_refuses():
         CropFlip(10)(coordinates(2), np.random.default_rng(0))
 
 
+@pytest.mark.parametrize("flip", [True, False])
+def test_smaller_crops_are_windows_at_every_place(flip):
+    images, size = coordinates(400), (9, 8)
+    result = CropFlip(padding=0, flip=flip, size=size)(images, np.random.default_rng(0))
+    assert result.shape == (400, 9, 8, 3)
+    mirrored = result[:, 0, 0, 1] > result[:, 0, -1, 1]
+    assert mirrored.any() == flip
+    result = np.where(mirrored[:, None, None, None], result[:, :, ::-1], result)
+    places = result[:, 0, 0, :2]
+    for crop, image, (y, x) in zip(result, images, places, strict=True):
+        np.testing.assert_array_equal(crop, image[y : y + 9, x : x + 8])
+    assert {tuple(place) for place in places} == {(y, x) for y in range(4) for x in range(3)}
+
+
+def test_crops_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="14x8 do not fit into 12x10"):
+        CropFlip(padding=0, size=(14, 8))(coordinates(2), np.random.default_rng(0))
+    assert CropFlip(padding=1, size=(14, 8))(coordinates(2), np.random.default_rng(0)).shape == (
+        (2, 14, 8, 3)
+    )
+
+
 def test_batches_are_functions_of_seed_epoch_and_index():
     def epoch(number, seed=0):
         batches = AugmentedBatches(make(), 8, augment=CropFlip(2), seed=seed)

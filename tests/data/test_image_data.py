@@ -48,6 +48,18 @@ def test_hold_out_leaves_some(n):
         make().hold_out(n)
 
 
+def test_center_crop_takes_the_middle_and_the_boxes_with_it():
+    images = np.arange(2 * 6 * 8 * 3, dtype=np.uint8).reshape(2, 6, 8, 3)
+    boxes = np.array([[0, 0, 6, 8], [2, 3, 4, 7]], np.float32)
+    data = ImageData(images, np.array([0, 1], np.int32), ("a", "b"), boxes)
+    cropped = data.center_crop((4, 5))
+    np.testing.assert_array_equal(cropped.images, images[:, 1:5, 1:6])
+    np.testing.assert_array_equal(cropped.boxes, [[0, 0, 4, 5], [1, 2, 3, 5]])
+    assert cropped.labels is data.labels
+    with pytest.raises(ValueError, match=r"cannot crop.*\(7, 5\)"):
+        data.center_crop((7, 5))
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [

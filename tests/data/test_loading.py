@@ -126,9 +126,49 @@ def test_cub50_has_boxes_and_several_sizes():
     assert (data.boxes[:, 2:] - data.boxes[:, :2]).min() > 5
 
 
+@needs_tfds
+def test_cub50_cropped_to_its_boxes():
+    whole = load("cub50", "test[:20]", data_dir=TFDS, image_size=256)
+    cropped = load("cub50", "test[:20]", data_dir=TFDS, image_size=64, crop_to_box=True)
+    assert cropped.boxes is None
+    assert cropped.images.shape == (20, 64, 64, 3)
+    np.testing.assert_array_equal(cropped.labels, whole.labels)
+    for image, crop, box in zip(whole.images, cropped.images, whole.boxes, strict=True):
+        y0, x0, y1, x1 = box.round().astype(int)
+        expected = Image.fromarray(image[y0:y1, x0:x1]).resize((64, 64), Image.Resampling.BILINEAR)
+        # Resized twice is not quite resized once.
+        assert np.corrcoef(crop.ravel(), np.asarray(expected).ravel())[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((0.0, 0.0, 1.0, 1.0), (slice(0, 10), slice(0, 20))),
+        ((0.2, 0.25, 0.5, 0.75), (slice(2, 5), slice(5, 15))),
+        ((0.25, 0.26, 0.51, 0.52), (slice(2, 6), slice(5, 11))),
+        ((-0.5, 0.5, 2.0, 0.5), (slice(0, 10), slice(10, 11))),
+        ((1.0, 1.0, 1.0, 1.0), (slice(9, 10), slice(19, 20))),
+        ((np.inf, np.inf, -np.inf, -np.inf), (slice(0, 10), slice(0, 20))),
+    ],
+)
+def test_crop_to_box(box, expected):
+    image = np.arange(600).astype(np.uint8).reshape(10, 20, 3)
+    found = tfds_source.pixels.crop_to_box(image, np.array(box, np.float32))
+    np.testing.assert_array_equal(found, image[expected])
+
+
+def test_only_tfds_sets_with_boxes_are_cropped_to_them(prepared, tmp_path):
+    for name in ("cluttered_digits", tmp_path):
+        with pytest.raises(ValueError, match="crop_to_box is for data sets of TFDS.*nocrop_to_box"):
+            load(name, crop_to_box=True)
+    with pytest.raises(ValueError, match="boxless has no boxes to crop to"):
+        load("boxless", data_dir=prepared, crop_to_box=True)
+    assert load("boxed", data_dir=prepared, crop_to_box=True).images.shape == (6, 10, 20, 3)
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """Two small TFDS data sets: "boxed", grey with two boxes or none, and "unlabelled"."""
+    """Small TFDS data sets: "boxed", grey with two boxes or none; "boxless"; "unlabelled"."""
     tfds = pytest.importorskip("tensorflow_datasets")
     image = np.full((10, 20, 1), 70, np.uint8)
     two = [[0.1, 0.5, 0.4, 0.7], [0.2, 0.2, 0.8, 0.6]]
@@ -149,7 +189,11 @@ def prepared(tmp_path_factory):
         }
         for i in range(6)
     ]
-    for name, left_out in (("boxed", ()), ("unlabelled", ("label", "objects"))):
+    for name, left_out in (
+        ("boxed", ()),
+        ("boxless", ("objects",)),
+        ("unlabelled", ("label", "objects")),
+    ):
         kept = [key for key in features if key not in left_out]
         tfds.dataset_builders.store_as_tfds_dataset(
             name=name,

@@ -1,22 +1,11 @@
-import importlib.util
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
-RECIPES = pathlib.Path(__file__).resolve().parents[2] / "recipes"
-
-
-def load_recipe(name):
-    spec = importlib.util.spec_from_file_location(name, RECIPES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.mark.parametrize("name", ["train_cifar10", "train_cifar100", "train_svhn"])
-def test_the_papers_settings_are_the_defaults(name):
+def test_the_papers_settings_are_the_defaults(name, load_recipe):
     config = load_recipe(name).DEFAULTS
     config.check()
     config = config.resolved()
@@ -24,16 +13,27 @@ def test_the_papers_settings_are_the_defaults(name):
     assert (config.optimizer, config.schedule, config.augment) == ("sgd", "paper", "crop_flip")
 
 
-def test_the_papers_numbers_of_anchors_on_cifar100():
+def test_the_papers_settings_on_cub_are_the_defaults(load_recipe):
+    config = load_recipe("train_cub").DEFAULTS
+    config.check()
+    config = config.resolved()
+    assert (config.epochs, config.batch_size, config.learning_rate) == (200, 16, 1e-4)
+    assert (config.optimizer, config.schedule, config.augment) == ("adam", "paper_cub", "crop_flip")
+    assert (config.image_size, round(config.image_size * config.resize_ratio)) == (224, 256)
+    assert config.crop_to_box
+    assert config.prediction_samples == 12
+
+
+def test_the_papers_numbers_of_anchors_on_cifar100(load_recipe):
     settings = load_recipe("train_cifar100").MODEL_SETTINGS
     assert settings["vgg_aib_qt"]["num_anchors"] == 50
     assert settings["wrn_aib_qt"]["num_anchors"] == 20
 
 
-def test_a_wrong_model_names_the_nearest_and_leaves_no_folder(tmp_path):
+def test_a_wrong_model_names_the_nearest_and_leaves_no_folder(tmp_path, recipe_path):
     command = [
         sys.executable,
-        str(RECIPES / "train_cifar10.py"),
+        recipe_path("train_cifar10"),
         "--model=vgg_abi_qt",
         f"--workdir={tmp_path / 'run'}",
     ]

@@ -34,6 +34,14 @@ def test_the_papers_schedules(model_name, expected):
         np.testing.assert_allclose(rates[epoch], rate, rtol=1e-5, err_msg=f"epoch {epoch}")
 
 
+def test_the_schedule_on_cub_falls_every_second_epoch():
+    rates = rates_by_epoch("vgg16_aib_qt", name="paper_cub")
+    for epoch in (0, 1, 2, 3, 10, 199):
+        np.testing.assert_allclose(rates[epoch], 0.1 * 0.97 ** (epoch // 2), rtol=1e-5)
+    short = rates_by_epoch("vgg16_aib_qt", epochs=20, name="paper_cub")
+    np.testing.assert_allclose(short[19][1], rates[199][1], rtol=1e-5)
+
+
 def test_the_papers_schedule_scales_with_the_epochs():
     full, short = rates_by_epoch("wrn", 200), rates_by_epoch("wrn", 20)
     np.testing.assert_allclose([first for first, _ in full[::10]], [first for first, _ in short])
@@ -54,7 +62,7 @@ def test_cosine_rises_and_falls_to_nearly_nothing():
 
 
 def test_unknown_schedule_lists_the_known_ones():
-    with pytest.raises(ValueError, match="'paper' or 'cosine' or 'constant'"):
+    with pytest.raises(ValueError, match="'paper' or 'paper_cub' or 'cosine' or 'constant'"):
         learning_rate("linear", "vgg", 0.1, 1, 1)
 
 

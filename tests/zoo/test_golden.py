@@ -63,6 +63,26 @@ def test_vgg_logits():
     assert_close(logits, golden("vgg")["logits"], "logits")
 
 
+def test_compatibility_attention():
+    found = authors_model("vgg_att3").explain(draw_images(seed=0))
+    expected = golden("vgg_att3")
+    assert_close(found["logits"], expected["logits"], "logits")
+    for index in (1, 2, 3):
+        # The reference gives the scores, the model their softmax over positions.
+        scores = expected[f"c{index}"].reshape(2, -1)
+        weights = np.exp(scores - np.logaddexp.reduce(scores, axis=-1, keepdims=True))
+        maps = found[f"attention_{index}"].reshape(2, -1)
+        np.testing.assert_allclose(maps, weights, rtol=1e-3, atol=1e-7, err_msg=f"c{index}")
+
+
+def test_attention_branch():
+    found = authors_model("wrn_abn").explain(draw_images(seed=0))
+    expected = golden("wrn_abn")
+    assert_close(found["logits"], expected["logits"], "logits")
+    assert_close(found["branch_logits"], expected["attention_logits"], "attention_logits")
+    assert_close(found["attention"][..., 0], expected["attention"][:, 0], "attention")
+
+
 def test_maps(case):
     name, _, _, found = case
     expected = golden(name)

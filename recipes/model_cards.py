@@ -1,0 +1,28 @@
+"""Model cards of finished trainings, and the zoo's README that lists them.
+
+    python recipes/model_cards.py --runs=runs/table1,runs/cub --zoo=zoo
+
+Reads every */result.json in the folders, writes --zoo/cards/*.md and --zoo/README.md. Seconds.
+"""
+
+from absl import app, flags
+
+from aib_keras.training import cards, tables
+
+RUNS = flags.DEFINE_list("runs", ["runs"], "Folders of work directories.")
+ZOO = flags.DEFINE_string("zoo", "zoo", "Folder to write to.")
+
+
+def main(argv):
+    del argv
+    results = [result for folder in RUNS.value for result in tables.read_results(folder)]
+    # Evaluations on other data sets are in the table, not trained models of their own.
+    results = [result for result in results if result["dataset"] == result["config"]["dataset"]]
+    if not results:
+        raise app.UsageError(f"--runs={','.join(RUNS.value)}: no finished training there.")
+    cards.write_cards(ZOO.value, results)
+    print(f"{len(results)} cards in {ZOO.value}/cards, listed in {ZOO.value}/README.md.")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,103 @@
+"""recipes/table1.py: the table of what is there, and the trainings that it starts."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from aib_keras import zoo
+
+
+@pytest.fixture(scope="module")
+def table1(load_recipe):
+    return load_recipe("table1")
+
+
+def test_every_figure_has_its_model_in_the_zoo(table1):
+    for dataset in table1.RECIPES:
+        assert set(table1.rows(dataset)) <= set(zoo.list_models())
+    assert table1.rows("caltech_birds2011") == [
+        "vgg",
+        "vgg_gap",
+        "vgg_pan",
+        "vgg_dvib",
+        "wrn50_2",
+        "vgg_att2",
+        "vgg_att3",
+        "vgg16_aib",
+        "vgg16_aib_qt",
+        "wrn50_2_aib",
+        "wrn50_2_aib_qt",
+    ]
+    assert {len(figures) for figures in table1.PAPER.values()} == {len(table1.COLUMNS)}
+    assert len(table1.rows("cifar10")) == 12
+
+
+def test_trains_what_is_missing_and_makes_the_table(tmp_path, recipe_path):
+    """Two models on images that take the place of CIFAR-10's, in two processes."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    rng = np.random.default_rng(0)
+    examples = [
+        {"id": str(i), "image": rng.integers(0, 256, (32, 32, 3), dtype=np.uint8), "label": i % 10}
+        for i in range(80)
+    ]
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="cifar10",
+        version="3.0.2",
+        features=tfds.features.FeaturesDict(
+            {
+                "id": tfds.features.Text(),
+                "image": tfds.features.Image(shape=(32, 32, 3)),
+                "label": tfds.features.ClassLabel(num_classes=10),
+            }
+        ),
+        split_datasets={"train": list(enumerate(examples)), "test": list(enumerate(examples[:20]))},
+        data_dir=tmp_path / "data",
+    )
+    command = [
+        sys.executable,
+        recipe_path("table1"),
+        f"--runs={tmp_path / 'runs'}",
+        f"--data_dir={tmp_path / 'data'}",
+        "--train",
+        "--datasets=cifar10",
+        "--models=vgg_gap,vgg_dvib",
+        "--jobs=2",
+        "--",
+        "--width=0.0625",
+        "--epochs=1",
+        "--batch_size=32",
+    ]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "2 of 2" in done.stdout
+    text = (tmp_path / "runs" / "table1.md").read_text()
+    assert "| `vgg_gap` | 9.87 |" in text
+    assert "width 0.0625 of the paper's; 1 epochs of 200" in text
+    assert text in done.stdout
+
+    again = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert again.returncode == 0
+    assert "of 2:" not in again.stdout
+    assert text in again.stdout
+
+
+def test_a_training_that_fails_is_told_with_its_reason(tmp_path, recipe_path):
+    command = [sys.executable, recipe_path("table1"), f"--runs={tmp_path}", "--train"]
+    command += ["--datasets=cifar10", "--models=vgg", "--", "--width=0.0625", "--epochs=0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "cifar10-vgg-seed0 failed" in done.stderr
+    assert "`epochs` must be an integer of at least 1, got 0" in done.stderr
+
+
+def test_a_misspelt_model_stops_before_any_training(tmp_path, recipe_path):
+    command = [sys.executable, recipe_path("table1"), f"--runs={tmp_path}"]
+    command += ["--train", "--datasets=cifar10", "--models=vgg,vgg_abi"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "Did you mean 'vgg_aib'" in done.stderr
+    assert not list(tmp_path.iterdir())
