@@ -1,5 +1,7 @@
 """Puts the four parts of an AIBClassifier together from the settings of a model."""
 
+import difflib
+
 import keras
 
 from aib_keras.layers import AnchorQuantizer, IBAttention, VariationalEncoder
@@ -10,6 +12,17 @@ from aib_keras.models.classifier import AIBClassifier
 BOTTLENECK_SETTINGS = {"beta": 0.01, "kl_scale": "std", "stochastic": True}
 AIB_SETTINGS = {**BOTTLENECK_SETTINGS, "modulation": "residual"}
 QUANTIZER_SETTINGS = {"quantization_weight": 0.4, "commitment_weight": 0.1}
+
+
+def check_settings(function, settings, known):
+    """Raises a TypeError for a setting that `function`, a name, does not know."""
+    for setting in settings:
+        if setting not in known:
+            near = difflib.get_close_matches(setting, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise TypeError(
+                f"{function} has no setting {setting!r}.{hint} Its settings: {', '.join(known)}."
+            )
 
 
 def assemble(

@@ -4,15 +4,16 @@ from aib_keras.zoo import authors_names, imagenet_names
 from aib_keras.zoo.torch_checkpoint import load_tensors, read_state
 
 _NAMES = {
-    **dict.fromkeys(
-        ("vgg", "vgg_att3", "vgg_aib", "vgg_aib_qt", "wrn_abn", "wrn_aib", "wrn_aib_qt"),
-        authors_names.torch_names,
-    ),
+    "vgg": authors_names.vgg_names,
+    "vgg_att3": authors_names.vgg_att3_names,
+    "wrn_abn": authors_names.wrn_abn_names,
+    **dict.fromkeys(("vgg_aib", "vgg_aib_qt"), authors_names.vgg_aib_names),
+    **dict.fromkeys(("wrn_aib", "wrn_aib_qt"), authors_names.wrn_aib_names),
     **dict.fromkeys(("vgg16_aib", "vgg16_aib_qt"), imagenet_names.authors_vgg16_names),
     **dict.fromkeys(("wrn50_2_aib", "wrn50_2_aib_qt"), imagenet_names.authors_wrn50_names),
 }
-# What is never in the forward pass: the Attention Branch Network that the authors' 32x32 Wide-ResNet
-# is made of; on CUB the ImageNet layers that the model's parts are copies of.
+# What is never in the forward pass: at 32x32 leftovers of the Attention Branch Network that the
+# Wide-ResNet was made from, on CUB the ImageNet layers that the model's parts are copies of.
 _UNUSED_PREFIXES = {
     **dict.fromkeys(
         ("wrn_aib", "wrn_aib_qt"), ("block3.", "bn1.", "att_block3.", "bn_att", "att_conv")

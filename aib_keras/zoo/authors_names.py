@@ -3,22 +3,12 @@
 from aib_keras.models.wide_resnet import BLOCKS_PER_GROUP
 
 
-def torch_names(model):
-    """Pairs of a module's name in the checkpoint and the layer that holds its tensors."""
-    if model.name == "vgg":
-        return _vgg_names(model)
-    if model.name == "vgg_att3":
-        return [*_vgg_names(model), *_compatibility_names(model)]
-    if model.name in ("vgg_aib", "vgg_aib_qt"):
-        return [*_vgg_aib_names(model), *_shared_names(model, hidden="decode.0", logits="decode.2")]
-    if model.name == "wrn_abn":
-        return _wrn_abn_names(model)
-    if model.name in ("wrn_aib", "wrn_aib_qt"):
-        return [*_wrn_aib_names(model), *_shared_names(model, hidden=None, logits="decode.1")]
-    raise ValueError(
-        f"There is no checkpoint of {model.name!r}: expected vgg, vgg_att3, vgg_aib, vgg_aib_qt, "
-        "wrn_abn, wrn_aib or wrn_aib_qt, as the zoo makes them."
-    )
+def vgg_att3_names(model):
+    """Pairs of module and layer of Learn to Pay Attention's VGG."""
+    yield from vgg_names(model)
+    yield "projector.op", model.backbone.get_layer("projector1")
+    for index in (1, 2, 3):
+        yield f"attn{index}.op", model.backbone.get_layer(f"compatibility{index}")
 
 
 def _shared_names(model, hidden, logits):
@@ -38,7 +28,8 @@ def _conv_blocks(part, convolutions):
         yield f"{block}.{int(index) + 1}", part.get_layer(f"{layer}_bn")
 
 
-def _vgg_names(model):
+def vgg_names(model):
+    """Pairs of module and layer of Learn to Pay Attention's VGG without attention."""
     modules = [f"conv_block{block}.op.{op}" for block in (1, 2) for op in (0, 3)]
     modules += [f"conv_block{block}.op.{op}" for block in (3, 4, 5) for op in (0, 3, 6)]
     modules += [f"conv_block6.op.{op}" for op in (0, 4)]
@@ -48,13 +39,8 @@ def _vgg_names(model):
     yield "classify", model.backbone.get_layer("logits")
 
 
-def _compatibility_names(model):
-    yield "projector.op", model.backbone.get_layer("projector1")
-    for index in (1, 2, 3):
-        yield f"attn{index}.op", model.backbone.get_layer(f"compatibility{index}")
-
-
-def _vgg_aib_names(model):
+def vgg_aib_names(model):
+    """Pairs of module and layer of the authors' VGG for 32x32 images."""
     modules = [f"features.{block}.op.{op}" for block in (0, 1) for op in (0, 3)]
     modules += [f"features.2.op.{op}" for op in (0, 3, 6)]
     features = zip(modules, _conv_names(1, (7,)), strict=True)
@@ -67,6 +53,7 @@ def _vgg_aib_names(model):
     yield "encode.5", trunk.get_layer("global_conv")
     yield "encode.8", model.encoder.linear
     yield "att_module_mu.0", model.attention.head
+    yield from _shared_names(model, hidden="decode.0", logits="decode.2")
 
 
 def _conv_names(first_block, counts):
@@ -77,7 +64,8 @@ def _conv_names(first_block, counts):
     ]
 
 
-def _wrn_aib_names(model):
+def wrn_aib_names(model):
+    """Pairs of module and layer of the authors' Wide-ResNet for 32x32 images."""
     features, head, trunk = model.feature_extractor, model.attention.head, model.encoder.trunk
     yield "conv1", features.get_layer("stem")
     yield from _wrn_group("block1", features, "group1")
@@ -94,9 +82,11 @@ def _wrn_aib_names(model):
     yield from _wrn_group("encode.0", trunk, "group3")
     yield "encode.1", trunk.get_layer("final_bn")
     yield "encode.5", model.encoder.linear
+    yield from _shared_names(model, hidden=None, logits="decode.1")
 
 
-def _wrn_abn_names(model):
+def wrn_abn_names(model):
+    """Pairs of module and layer of the Attention Branch Network."""
     backbone = model.backbone
     yield from _wrn_group("block1", backbone, "group1")
     yield from _wrn_group("block2", backbone, "group2")

@@ -6,6 +6,7 @@ import numbers
 import keras
 
 from aib_keras.layers.checks import check_integer
+from aib_keras.models.assembly import check_settings
 from aib_keras.zoo.weights import load_weights
 
 _MODELS = {}
@@ -37,10 +38,15 @@ def zoo_model(min_side, mean, std, num_classes=10, input_shape=(32, 32, 3), **se
             include_preprocessing=True,
             **settings,
         ):
-            _check_settings(name, settings, known)
+            check_settings(f"zoo.{name}", settings, known)
             num_classes = check_integer("num_classes", num_classes, minimum=2)
             input_shape = _check_input_shape(name, input_shape, min_side)
             chosen = {**known, **settings}
+            if weights is not None and chosen.get("backbone_weights") is not None:
+                raise ValueError(
+                    "`weights` are those of the whole model, `backbone_weights` those that its "
+                    "training starts from: give one of them."
+                )
             _check_width(chosen["width"])
             preprocessing = _normalization(chosen.pop("mean"), chosen.pop("std"))
             model = builder(
@@ -99,16 +105,6 @@ def get(name):
             f"There is no zoo model called {name!r}.{hint} The zoo has: {', '.join(list_models())}."
         )
     return _MODELS[name]
-
-
-def _check_settings(name, settings, known):
-    for setting in settings:
-        if setting not in known:
-            near = difflib.get_close_matches(setting, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise TypeError(
-                f"zoo.{name} has no setting {setting!r}.{hint} Its settings: {', '.join(known)}."
-            )
 
 
 def _check_width(width):

@@ -1,19 +1,16 @@
 import pytest
 
-# Settings that make each model small enough to run.
-_SMALL = {
-    "vgg": {"width": 0.0625},
-    "vgg_aib": {"width": 0.0625, "latent_dim": 8},
-    "vgg_aib_qt": {"width": 0.0625, "latent_dim": 8},
-    "wrn": {"width": 0.025},
-    "wrn_aib": {"width": 0.025, "latent_dim": 8},
-    "wrn_aib_qt": {"width": 0.025, "latent_dim": 8},
-}
+from aib_keras import zoo
 
 
 @pytest.fixture(scope="session")
 def small():
     """`small(name, **arguments)`: the zoo model in a small width."""
-    from aib_keras import zoo
+    return _small
 
-    return lambda name, **arguments: getattr(zoo, name)(**{**_SMALL[name], **arguments})
+
+def _small(name, **arguments):
+    settings = {"width": 0.025 if name.startswith("wrn") else 0.0625}
+    if "_aib" in name or name == "vgg_dvib":
+        settings["latent_dim"] = 8
+    return zoo.get(name)(**{**settings, **arguments})
