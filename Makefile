@@ -7,8 +7,9 @@ BIN := .venv/bin
 quickstart: .venv/quickstart-installed
 	$(BIN)/python recipes/quickstart.py
 
+# By file, because the fixtures of a file are dear.
 test: .venv/dev-installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: .venv/dev-installed
 	$(BIN)/python -m pytest -m slow

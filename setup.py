@@ -29,6 +29,7 @@ setuptools.setup(
             "ai-edge-litert>=2.0",
             "jax>=0.6",
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "ruff>=0.12",
             "safetensors>=0.5",
         ],

@@ -122,7 +122,10 @@ def training(dataset, model, seed, extra_flags):
     """The command that trains one model and the folder that it leaves."""
     if dataset not in RECIPES:
         raise app.UsageError(f"--datasets={dataset}: expected some of {', '.join(RECIPES)}.")
-    zoo.get(model)
+    try:
+        zoo.get(model)
+    except ValueError as error:
+        raise app.UsageError(str(error)) from None
     workdir = pathlib.Path(RUNS.value) / f"{dataset}-{model}-seed{seed}"
     command = [
         sys.executable,

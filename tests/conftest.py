@@ -1,5 +1,7 @@
 """What all tests share: repeatable noise, and gradients on any backend."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ import pytest
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-    # The tests share the machine with others; must be set before TensorFlow's first operation.
-    tf.config.threading.set_intra_op_parallelism_threads(2)
+    # Two cores: both for one process, or one each for the two of `make test`. Must be set before
+    # TensorFlow's first operation.
+    threads = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
@@ -31,6 +35,29 @@ def mixed_precision(request):
             pytest.skip("torch has no float16 gradient of a one-channel convolution on a CPU")
     keras.config.set_dtype_policy(request.param)
     return request.param.removeprefix("mixed_")
+
+
+@pytest.fixture(scope="session")
+def settled():
+    """`settled(model, images)`: the model with the batch-norm statistics of these images.
+
+    Those of a new model are far from its activations, so that its maps are 0 or 1 everywhere.
+    """
+    return _settled
+
+
+def _settled(model, images):
+    norms = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(images, training=True)
+    for norm in norms:
+        norm.momentum = 0.9
+    return model
 
 
 @pytest.fixture(scope="session")

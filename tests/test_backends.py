@@ -53,6 +53,30 @@ def test_the_layers_tests_pass_on(backend):
     run_on(backend, "-m", "pytest", "tests/layers", "-q", "-p", "no:cacheprovider")
 
 
+@pytest.mark.parametrize(
+    "models",
+    [
+        "vgg_gap or vgg_att2 or vgg16_aib_qt",
+        # JAX compiles a deep model for minutes.
+        pytest.param("test_", marks=pytest.mark.slow),
+    ],
+)
+def test_the_zoos_models_on_jax(models):
+    if keras.backend.backend() == "jax":
+        pytest.skip("this process runs the tests of the models on JAX")
+    run_on(
+        "jax",
+        "-m",
+        "pytest",
+        "tests/zoo/test_every_model.py",
+        "-k",
+        models,
+        "-q",
+        "-p",
+        "no:cacheprovider",
+    )
+
+
 @pytest.mark.parametrize("backend", OTHER_BACKENDS)
 def test_saved_weights_explain_the_same_on(backend, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("uint8")

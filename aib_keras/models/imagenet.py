@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from aib_keras.models.vgg import scaled
-from aib_keras.models.wide_resnet import kernel_initializer
+from aib_keras.models.wide_resnet import batch_norm, conv, kernel_initializer
 
 # Filters of the convolutions between poolings; the names of the layers are keras.applications'.
 VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -145,16 +145,5 @@ def _bottleneck(x, name, filters, width, stride):
 
 def _conv_bn(x, filters, kernel, conv_name, bn_name, stride=1):
     if stride != 1 and kernel > 1:
-        # Padded by hand: "same" pads a stride of 2 on one side, PyTorch on both.
         x = layers.ZeroPadding2D(kernel // 2, data_format="channels_last")(x)
-    x = layers.Conv2D(
-        filters,
-        kernel,
-        strides=stride,
-        padding="same" if stride == 1 else "valid",
-        use_bias=False,
-        data_format="channels_last",
-        kernel_initializer=kernel_initializer(),
-        name=conv_name,
-    )(x)
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=bn_name)(x)
+    return batch_norm(bn_name)(conv(filters, kernel, conv_name, stride)(x))

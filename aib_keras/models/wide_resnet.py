@@ -54,7 +54,8 @@ def map_scores(x, num_classes, width, dropout):
 
 
 def conv(filters, kernel, name, stride=1):
-    # Padded by hand where strided: "same" pads a stride of 2 on one side, PyTorch on both.
+    # Strided ones are padded by hand before: "same" pads a stride of 2 on one side, PyTorch on
+    # both.
     return layers.Conv2D(
         filters,
         kernel,

@@ -150,6 +150,7 @@ def _train(config, workdir, jit, steps_per_execution, verbose):
 
 def compile_model(model, config, steps_per_epoch, jit="auto", steps_per_execution=1):
     """Compiles a classifier as a configuration says: optimiser, schedule, loss, metrics."""
+    config = config.resolved()
     optimizer = _optimizer(config, steps_per_epoch)
     if config.strategy == "mirrored":
         devices.check_mirrored(optimizer, jit)

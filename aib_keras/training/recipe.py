@@ -121,6 +121,11 @@ def _run(argv, defaults, model_settings):
     logging.set_verbosity(logging.WARNING)
     config = config_from_flags(defaults, model_settings)
     _check_exports(flags.FLAGS.export)
+    try:
+        config.check()
+    except ValueError as error:
+        # Told as absl tells of a flag that it refuses itself, without a traceback.
+        raise app.UsageError(str(error)) from None
     name = str(config.dataset).replace("/", "_").strip("_.")
     workdir = flags.FLAGS.workdir or f"runs/{name}-{config.model}-seed{config.seed}"
     result = train(

@@ -18,24 +18,6 @@ def smooth_images(count, seed):
     return np.clip(images + rng.normal(0, 15, images.shape), 0, 255).astype("uint8")
 
 
-def settled(model, images):
-    """`model` with the batch-norm statistics of `images`.
-
-    Those of a new model are far from its activations, so that its maps are 0 or 1 everywhere.
-    """
-    norms = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    for norm in norms:
-        norm.momentum = 0.0
-    model(images, training=True)
-    for norm in norms:
-        norm.momentum = 0.9
-    return model
-
-
 @pytest.fixture(scope="session")
 def images():
     return smooth_images(5, seed=1)
@@ -47,7 +29,7 @@ def representative_images():
 
 
 @pytest.fixture(scope="session")
-def models(representative_images):
+def models(representative_images, settled):
     keras.utils.set_random_seed(0)
     return {
         name: settled(zoo.get(name)(width=WIDTH), representative_images.astype("float32"))

@@ -49,8 +49,9 @@ def test_the_lists_above_are_complete():
 
 
 @pytest.mark.parametrize("name", zoo.list_models())
-def test_model(name, gradients, tmp_path):
+def test_model(name, gradients, settled, tmp_path):
     model, images = build(name)
+    settled(model, images.astype("float32"))
     assert model.name == name
     logits = numpy_logits(model, images)
     assert logits.shape == (4, CLASSES)
