@@ -147,6 +147,9 @@ def _check_finite(logs, when, checkpoint):
 class AttentionImages(keras.callbacks.Callback):
     """Writes attention maps of a few images to TensorBoard after each epoch. Needs TensorFlow.
 
+    Black is the least value of all these images' maps and white the largest: the maps of some
+    models are in (0, 1), of others they sum to 1 or have no bounds.
+
     Args:
         log_dir: TensorBoard's folder.
         images: uint8 array `(N, H, W, 3)`.
@@ -170,7 +173,8 @@ class AttentionImages(keras.callbacks.Callback):
                 self._summary.image("images", self.images, max_outputs=len(self.images))
             for name in ("attention", "attention_quantized"):
                 if name in explanation:
-                    maps = np.clip(explanation[name], 0.0, 1.0)
+                    maps = explanation[name]
+                    maps = (maps - maps.min()) / max(np.ptp(maps), 1e-12)
                     self._summary.image(name, maps, max_outputs=len(maps))
 
     def on_train_end(self, logs=None):

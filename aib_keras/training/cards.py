@@ -125,6 +125,9 @@ def reductions(result):
         found.append(f"{config.epochs} epochs of {_PAPER_EPOCHS}")
     if config.train_examples is not None or config.train_split != "train":
         found.append(f"{result['train_examples']:,} training images only")
+    usual = inspect.signature(zoo.get(result["model"])).parameters["input_shape"].default
+    if result["input_shape"][0] < usual[0]:
+        found.append(f"{result['input_shape'][0]} pixels a side, not {usual[0]}")
     if not config.held_out and config.test_split != "test":
         found.append(f"evaluated on {config.test_split} only")
     return found
@@ -161,6 +164,7 @@ def _figures(result):
         "evaluated on",
         f"{result['evaluated_on']}, {result['evaluated_examples']:,} images",
     )
+    yield "error of a guess", _percent(1 - 1 / result["num_classes"])
     yield "error, last epoch", _percent(result[f"{split}_error_last_epoch"])
     yield "error, best epoch", _percent(result[f"{split}_error_best_epoch"])
     sampled = result.get(f"{split}_error_last_epoch_sampled")

@@ -128,6 +128,9 @@ def test_full_size_is_told_from_less():
     ):
         (found,) = cards.reductions(make_result(config={**full, **change}))
         assert phrase in found
+    small = make_result("vgg16_aib_qt", config=full, input_shape=[80, 80, 3])
+    assert cards.reductions(small) == ["80 pixels a side, not 224"]
+    assert cards.reductions(make_result(config=full, input_shape=[80, 80, 3])) == []
 
 
 def test_a_card_says_what_the_model_is_and_is_not():
@@ -138,6 +141,7 @@ def test_a_card_says_what_the_model_is_and_is_not():
         "Our reading of the paper's row",
         "first 50 of CUB-200-2011's 200 classes",
         "from scratch",
+        "| error of a guess | 90.00 % |",
         "| error, last epoch | 25.00 % |",
         "| error, best epoch | 24.00 % |",
         "not comparable with the paper's",
