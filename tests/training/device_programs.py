@@ -2,8 +2,9 @@
 
     python device_programs.py one|mirrored|data_parallel OUT.npz
 
-With two logical CPU devices (`one` uses one of them): trains a small AIBClassifier for a few
-steps without noise and saves weights and history; then draws noise for a batch of equal images.
+With two logical CPU devices (`one` uses one of them): trains a small AIBClassifier and a small
+AttentionBranchClassifier for a few steps without noise and saves weights and history; then draws
+noise for a batch of equal images.
 """
 
 import os
@@ -30,15 +31,9 @@ def two_logical_devices():
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
-def train_without_noise():
+def aib_classifier():
     """A shallow model: in a deep one rounding grows within a few steps beyond any tolerance."""
-    config = TrainingConfig(
-        strategy=STRATEGY, batch_size=BATCH, learning_rate=0.01, schedule="constant"
-    )
-    examples = data.load("cluttered_digits", "train", size=STEPS * BATCH)
-    batches = data.AugmentedBatches(examples, BATCH, augment=data.CropFlip(), drop_remainder=True)
-    keras.utils.set_random_seed(0)
-    model = models.AIBClassifier(
+    return models.AIBClassifier(
         feature_extractor=keras.Sequential(
             [
                 keras.Input((32, 32, 3)),
@@ -53,14 +48,39 @@ def train_without_noise():
         preprocessing=keras.layers.Rescaling(1 / 128, offset=-1),
         stochastic=False,
     )
+
+
+def branch_classifier():
+    inputs = keras.Input((32, 32, 3))
+    features = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(inputs)
+    maps = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")(features)
+    pooling = keras.layers.GlobalAveragePooling2D()
+    outputs = {
+        "logits": keras.layers.Dense(10)(pooling(keras.layers.Multiply()([features, maps]))),
+        "branch_logits": pooling(keras.layers.Conv2D(10, 1)(features)),
+        "attention": maps,
+    }
+    return models.AttentionBranchClassifier(
+        keras.Model(inputs, outputs), keras.layers.Rescaling(1 / 128, offset=-1)
+    )
+
+
+def train_without_noise(name, make_model):
+    config = TrainingConfig(
+        strategy=STRATEGY, batch_size=BATCH, learning_rate=0.01, schedule="constant"
+    )
+    examples = data.load("cluttered_digits", "train", size=STEPS * BATCH)
+    batches = data.AugmentedBatches(examples, BATCH, augment=data.CropFlip(), drop_remainder=True)
+    keras.utils.set_random_seed(0)
+    model = make_model()
     model.build((None, 32, 32, 3))
     engine.compile_model(model, config, len(batches))
     history = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
     weights = {
-        f"weights/{variable.path}": keras.ops.convert_to_numpy(variable)
-        for variable in model.weights
+        f"weights/{name}/{index}": keras.ops.convert_to_numpy(variable)
+        for index, variable in enumerate(model.weights)
     }
-    return {**weights, **{f"history/{name}": value for name, value in history.items()}}
+    return {**weights, **{f"history/{name}/{key}": value for key, value in history.items()}}
 
 
 def draw_noise():
@@ -76,4 +96,10 @@ def draw_noise():
 if keras.backend.backend() == "tensorflow":
     two_logical_devices()
 with devices.devices(STRATEGY) as number:
-    np.savez(OUT, devices=number, **train_without_noise(), **draw_noise())
+    np.savez(
+        OUT,
+        devices=number,
+        **train_without_noise("aib", aib_classifier),
+        **train_without_noise("abn", branch_classifier),
+        **draw_noise(),
+    )
