@@ -62,8 +62,13 @@ def save_attention_figure(path, model, data, count=8):
     figure.savefig(path, dpi=120)
 
 
+def prediction_title(logits, class_names):
+    """The name of the class that the logits `(classes,)` of one image predict."""
+    return class_names[int(np.argmax(keras.ops.convert_to_numpy(logits)))]
+
+
 def _title(label, logits, class_names):
-    predicted = int(np.argmax(keras.ops.convert_to_numpy(logits)))
-    if predicted == label:
-        return class_names[label]
-    return f"{class_names[label]}\n(as {class_names[predicted]})"
+    predicted = prediction_title(logits, class_names)
+    if predicted == class_names[label]:
+        return predicted
+    return f"{class_names[label]}\n(as {predicted})"

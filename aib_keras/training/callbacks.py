@@ -144,6 +144,42 @@ def _check_finite(logs, when, checkpoint):
             )
 
 
+class MapHistory(keras.callbacks.Callback):
+    """Keeps the maps of a few images after each epoch, for films and figures of a training.
+
+    A file an epoch, `epoch-00001.npz`: what `explain` returns under names that begin with
+    `attention` and, of a quantised model, `anchors`, `(Q,)`, all float32.
+
+    Args:
+        folder: Where the files are kept.
+        images: uint8 array `(N, H, W, 3)`.
+    """
+
+    def __init__(self, folder, images):
+        super().__init__()
+        self.folder = pathlib.Path(folder)
+        self.images = images
+
+    def on_epoch_end(self, epoch, logs=None):
+        explanation = self.model.explain(self.images)
+        kept = {key: value for key, value in explanation.items() if key.startswith("attention")}
+        quantizer = getattr(getattr(self.model, "attention", None), "quantizer", None)
+        if quantizer is not None:
+            kept["anchors"] = keras.ops.convert_to_numpy(quantizer.anchors)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self.folder / f"epoch-{epoch + 1:05d}.npz") as temporary:
+            np.savez(temporary, **kept)
+
+
+def read_map_history(folder):
+    """What `MapHistory` kept: a list of dicts of arrays, an epoch each; empty if nothing."""
+    epochs = []
+    for path in sorted(pathlib.Path(folder).glob("epoch-*.npz")):
+        with np.load(path) as arrays:
+            epochs.append(dict(arrays))
+    return epochs
+
+
 class AttentionImages(keras.callbacks.Callback):
     """Writes attention maps of a few images to TensorBoard after each epoch. Needs TensorFlow.
 

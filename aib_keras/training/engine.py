@@ -20,7 +20,8 @@ def train(config, workdir, jit="auto", steps_per_execution=1, verbose="auto"):
     """Trains, evaluates after each epoch, and leaves everything in `workdir`.
 
     Leaves `config.json`, `metrics.jsonl` (a line an epoch), `result.json`, `card.md`,
-    `model.keras`, `attention.png` for a model with a map, `tensorboard/` if TensorFlow is there.
+    `model.keras`; for a model with a map `attention.png` and `maps/`, a file an epoch;
+    `tensorboard/` if TensorFlow is there.
     After a kill the same call goes on from the last complete epoch, to the same weights as without
     the kill.
 
@@ -134,6 +135,7 @@ def _train(config, workdir, jit, steps_per_execution, verbose):
                 callbacks.SetEpoch(batches),
                 *_beta_warmup(model, config),
                 callbacks.StopOnNaN(checkpoint),
+                *_maps(workdir, model, evaluation),
                 *_tensorboard(workdir, model, evaluation),
                 log,
                 checkpoint,
@@ -204,6 +206,12 @@ def _beta_warmup(model, config):
         return []
     start, end = config.beta_warmup
     return [schedule.BetaWarmup(encoder, encoder.initial_beta, config.epochs, start, end)]
+
+
+def _maps(workdir, model, evaluation):
+    if not model.map_names:
+        return []
+    return [callbacks.MapHistory(workdir / "maps", evaluation.images[:_IMAGES_IN_FIGURES])]
 
 
 def _tensorboard(workdir, model, evaluation):

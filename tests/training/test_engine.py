@@ -63,8 +63,8 @@ def finished(tmp_path_factory):
 def test_a_training_leaves_what_the_readme_says(finished):
     workdir, result = finished
     names = {path.name for path in workdir.iterdir()}
-    expected = {"config.json", "metrics.jsonl", "result.json", "model.keras", "attention.png"}
-    assert expected | {"checkpoint", "tensorboard"} == names
+    expected = {"config.json", "metrics.jsonl", "result.json", "card.md", "model.keras"}
+    assert expected | {"attention.png", "maps", "checkpoint", "tensorboard"} == names
     assert json.loads((workdir / "result.json").read_text()) == result
     assert result["test_error_best_epoch"] <= result["test_error_last_epoch"]
     assert 0 <= result["pointing_uniform_map"] < 1
