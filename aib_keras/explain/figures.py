@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 _TITLES = {"attention": "attention", "attention_quantized": "quantised"}
+_TITLE_LENGTH = 16
 
 
 def attention_figure(images, explanation, labels=None, class_names=None, boxes=None):
@@ -36,7 +37,7 @@ def attention_figure(images, explanation, labels=None, class_names=None, boxes=N
             )
         if labels is not None and class_names is not None:
             title = _title(labels[column], explanation["logits"][column], class_names)
-            axes[0, column].set_title(title, fontsize=8)
+            axes[0, column].set_title(title, fontsize=7)
     for row, name in enumerate(rows, start=1):
         maps = explanation[name][..., 0]
         scale = {"vmin": float(maps.min()), "vmax": float(maps.max()), "cmap": "viridis"}
@@ -62,13 +63,17 @@ def save_attention_figure(path, model, data, count=8):
     figure.savefig(path, dpi=120)
 
 
+def class_title(class_names, label):
+    """The name of a class, short enough for a title above a picture."""
+    name = class_names[label]
+    return name if len(name) <= _TITLE_LENGTH else f"{name[: _TITLE_LENGTH - 1]}…"
+
+
 def prediction_title(logits, class_names):
     """The name of the class that the logits `(classes,)` of one image predict."""
-    return class_names[int(np.argmax(keras.ops.convert_to_numpy(logits)))]
+    return class_title(class_names, int(np.argmax(keras.ops.convert_to_numpy(logits))))
 
 
 def _title(label, logits, class_names):
-    predicted = prediction_title(logits, class_names)
-    if predicted == class_names[label]:
-        return predicted
-    return f"{class_names[label]}\n(as {predicted})"
+    true, predicted = class_title(class_names, label), prediction_title(logits, class_names)
+    return true if predicted == true else f"{true}\n(as {predicted})"

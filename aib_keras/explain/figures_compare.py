@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aib_keras.explain.figures import prediction_title
+from aib_keras.explain.figures import class_title, prediction_title
 
 
 def modification_figure(images, modified, explanations):
@@ -66,7 +66,7 @@ def quantization_figure(images, labels, class_names, continuous, quantized):
     axes = figure.subplots(3, count, squeeze=False)
     for column in range(count):
         axes[0, column].imshow(images[column])
-        axes[0, column].set_title(class_names[labels[column]], fontsize=8)
+        axes[0, column].set_title(class_title(class_names, labels[column]), fontsize=8)
     rows = (
         (1, "continuous", continuous, continuous["attention"]),
         (2, "quantised", quantized, quantized["attention_quantized"]),

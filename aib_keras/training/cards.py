@@ -56,6 +56,8 @@ def model_card(result):
         "",
         "## To repeat it",
         "",
+        "Every recipe takes every flag; with these, which recipe it is makes no difference.",
+        "",
         f"    {command(config)}",
         "",
         "Made with "
