@@ -71,9 +71,15 @@ def class_title(class_names, label):
 
 def prediction_title(logits, class_names):
     """The name of the class that the logits `(classes,)` of one image predict."""
-    return class_title(class_names, int(np.argmax(keras.ops.convert_to_numpy(logits))))
+    return class_title(class_names, _predicted(logits))
+
+
+def _predicted(logits):
+    return int(np.argmax(keras.ops.convert_to_numpy(logits)))
 
 
 def _title(label, logits, class_names):
-    true, predicted = class_title(class_names, label), prediction_title(logits, class_names)
-    return true if predicted == true else f"{true}\n(as {predicted})"
+    true = class_title(class_names, label)
+    if _predicted(logits) == label:
+        return true
+    return f"{true}\n(as {prediction_title(logits, class_names)})"
