@@ -68,6 +68,20 @@ def test_a_training_leaves_what_the_readme_says(finished):
     assert json.loads((workdir / "result.json").read_text()) == result
     assert result["test_error_best_epoch"] <= result["test_error_last_epoch"]
     assert 0 <= result["pointing_uniform_map"] < 1
+    assert result["config"]["settings"] == CONFIG.settings
+    assert 0 <= result["test_error_last_epoch_sampled"] <= 1
+    assert (workdir / "card.md").read_text().startswith("# vgg_aib_qt on cluttered_digits")
+
+
+def test_the_maps_of_every_epoch_are_kept(finished):
+    workdir, _ = finished
+    history = callbacks.read_map_history(workdir / "maps")
+    assert len(history) == CONFIG.epochs
+    assert [epoch["attention"].shape for epoch in history] == [(8, 16, 16, 1)] * 3
+    assert [epoch["anchors"].shape for epoch in history] == [(20,)] * 3
+    model = keras.saving.load_model(workdir / "model.keras")
+    anchors = keras.ops.convert_to_numpy(model.attention.quantizer.anchors)
+    np.testing.assert_array_equal(history[-1]["anchors"], anchors)
     assert 0 <= result["pointing"] <= 1
     assert result["parameters"] == zoo.vgg_aib_qt(**CONFIG.settings).count_params()
     lines = read_json_lines(workdir / "metrics.jsonl")
