@@ -72,6 +72,15 @@ def test_a_training_leaves_what_the_readme_says(finished):
     assert 0 <= result["test_error_last_epoch_sampled"] <= 1
     assert (workdir / "card.md").read_text().startswith("# vgg_aib_qt on cluttered_digits")
 
+    assert 0 <= result["pointing"] <= 1
+    assert result["parameters"] == zoo.vgg_aib_qt(**CONFIG.settings).count_params()
+    lines = read_json_lines(workdir / "metrics.jsonl")
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    for name in ("kl_nats", "quantization_mse", "commitment_mse", "anchors_in_use", "val_nll"):
+        assert np.isfinite(lines[-1][name])
+    assert (workdir / "attention.png").read_bytes().startswith(b"\x89PNG")
+    assert list((workdir / "tensorboard").rglob("*tfevents*"))
+
 
 def test_the_maps_of_every_epoch_are_kept(finished):
     workdir, _ = finished
@@ -82,14 +91,6 @@ def test_the_maps_of_every_epoch_are_kept(finished):
     model = keras.saving.load_model(workdir / "model.keras")
     anchors = keras.ops.convert_to_numpy(model.attention.quantizer.anchors)
     np.testing.assert_array_equal(history[-1]["anchors"], anchors)
-    assert 0 <= result["pointing"] <= 1
-    assert result["parameters"] == zoo.vgg_aib_qt(**CONFIG.settings).count_params()
-    lines = read_json_lines(workdir / "metrics.jsonl")
-    assert [line["epoch"] for line in lines] == [1, 2, 3]
-    for name in ("kl_nats", "quantization_mse", "commitment_mse", "anchors_in_use", "val_nll"):
-        assert np.isfinite(lines[-1][name])
-    assert (workdir / "attention.png").read_bytes().startswith(b"\x89PNG")
-    assert list((workdir / "tensorboard").rglob("*tfevents*"))
 
 
 def test_a_finished_training_says_so_and_stops(finished, capsys):
