@@ -17,25 +17,15 @@ what the paper reports (with samples, as far as its authors' code tells); mean a
 deviation over the seeds.
 """
 
-import concurrent.futures
-import os
 import pathlib
-import subprocess
-import sys
 
 from absl import app, flags
 
 from aib_keras import zoo
-from aib_keras.training import tables
+from aib_keras.training import sweep, tables
+from aib_keras.training.sweep import RECIPES
 
-# Data set -> the recipe that trains on it. Columns of the table; the last two are CIFAR-10's models
-# on STL-10, which recipes/eval_stl10.py evaluates.
-RECIPES = {
-    "cifar10": "train_cifar10.py",
-    "cifar100": "train_cifar100.py",
-    "caltech_birds2011": "train_cub.py",
-    "svhn_cropped": "train_svhn.py",
-}
+# The last two are CIFAR-10's models on STL-10, which recipes/eval_stl10.py evaluates.
 COLUMNS = (*RECIPES, "stl10_train", "stl10_test")
 # Top-1 error in percent: Table 1 of the paper.
 PAPER = {
@@ -82,7 +72,7 @@ def main(argv):
         for seed in seeds
     ]
     if TRAIN.value:
-        train(jobs)
+        sweep.train(jobs, JOBS.value)
     results = tables.read_results(RUNS.value)
     parts = [column(results, dataset) for dataset in columns(results)]
     if not parts:
@@ -119,50 +109,22 @@ def column(results, dataset):
 
 
 def training(dataset, model, seed, extra_flags):
-    """The command that trains one model and the folder that it leaves."""
+    """The `sweep.Training` of one model."""
     if dataset not in RECIPES:
         raise app.UsageError(f"--datasets={dataset}: expected some of {', '.join(RECIPES)}.")
     try:
         zoo.get(model)
     except ValueError as error:
         raise app.UsageError(str(error)) from None
-    workdir = pathlib.Path(RUNS.value) / f"{dataset}-{model}-seed{seed}"
-    command = [
-        sys.executable,
-        str(pathlib.Path(__file__).parent / RECIPES[dataset]),
-        f"--model={model}",
-        f"--seed={seed}",
-        f"--workdir={workdir}",
-        *([f"--data_dir={DATA_DIR.value}"] if DATA_DIR.value else []),
-        *(CUB_FLAGS if "birds" in dataset and model in PAPER else ()),
-        *extra_flags,
-    ]
-    return command, workdir
-
-
-def train(jobs):
-    """Runs the trainings that are not finished, some at a time; their output goes to `logs/`."""
-    jobs = [job for job in jobs if not (job[1] / "result.json").exists()]
-    with concurrent.futures.ThreadPoolExecutor(JOBS.value) as pool:
-        for number, workdir in enumerate(pool.map(run, jobs), start=1):
-            print(f"{number} of {len(jobs)}: {workdir}", flush=True)
-
-
-def run(job):
-    """Runs one training; returns its folder."""
-    command, workdir = job
-    path = workdir.parent / "logs" / f"{workdir.name}.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    environment = dict(os.environ)
-    if JOBS.value > 1:
-        threads = str(max(1, os.cpu_count() // JOBS.value))
-        environment |= {"OMP_NUM_THREADS": threads, "TF_NUM_INTRAOP_THREADS": threads}
-    with open(path, "a") as log:
-        done = subprocess.run(command, stdout=log, stderr=log, env=environment)
-    if done.returncode:
-        last_line = path.read_text().rstrip().splitlines()[-1:]
-        raise app.Error(f"{workdir.name} failed: {''.join(last_line)} More of it is in {path}.")
-    return workdir
+    return sweep.training(
+        pathlib.Path(__file__).parent,
+        pathlib.Path(RUNS.value) / f"{dataset}-{model}-seed{seed}",
+        dataset,
+        model,
+        seed,
+        DATA_DIR.value,
+        flags=(*(CUB_FLAGS if "birds" in dataset and model in PAPER else ()), *extra_flags),
+    )
 
 
 if __name__ == "__main__":

@@ -133,7 +133,8 @@ def ablation_figure(rows, title, best=None):
     count = len(settings) + ("beta" in settings)
     figure = Figure(figsize=(3.4 * count, 3.4), layout="constrained")
     figure.suptitle(title, fontsize=10)
-    panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
+    # Each has a scale of its own: where a large beta leaves nothing in z, the others would be flat.
+    panels = figure.subplots(1, count, squeeze=False)[0]
     panels[0].set_ylabel("error [%]")
     for axis, setting in zip(panels, settings, strict=False):
         chosen = [row for row in rows if row["setting"] == setting]
@@ -174,12 +175,14 @@ def _draw_rate(axis, rows):
     color, marker, line = _SERIES[0]
     bits, errors, values = zip(*points, strict=True)
     axis.plot(bits, errors, line, color=color, marker=marker, markersize=4, linewidth=1)
-    for x, y, value in points:
-        label = f"β = {value:g}"
-        axis.annotate(label, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    for index, (x, y, value) in enumerate(points):
+        # In turn above and below, because small betas lie close together.
+        away = (4, -11 if index % 2 else 5)
+        axis.annotate(f"β = {value:g}", (x, y), xytext=away, textcoords="offset points", fontsize=8)
+    axis.margins(y=0.12)
     # Linear up to one bit: a z that carries nothing has to have a place.
     axis.set_xscale("symlog", linthresh=1)
-    axis.set(xlabel="rate: mean information in z [bits]", xlim=(0, 3 * max(*bits, 1)))
+    axis.set(xlabel="rate: mean information in z [bits]", xlim=(0, 6 * max(*bits, 1)))
     axis.grid(alpha=0.3)
 
 

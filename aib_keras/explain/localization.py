@@ -1,4 +1,4 @@
-"""Whether a map's maximum lies on the object (the pointing game)."""
+"""Whether a map lies on the object: its maximum (the pointing game), and how much of it."""
 
 import numpy as np
 
@@ -24,13 +24,34 @@ def pointing(maps, boxes, image_shape):
     Raises:
         ValueError: if there is not one box for each map.
     """
-    maps = np.asarray(maps)
-    maps = maps.reshape(maps.shape[:3])
-    if len(maps) != len(boxes):
-        raise ValueError(f"Got {len(maps)} maps and {len(boxes)} boxes: one box a map is needed.")
+    maps = _checked_maps(maps, boxes)
     inside = cells_inside(boxes, maps.shape[1:], image_shape)
     at_maximum = maps == maps.max(axis=(1, 2), keepdims=True)
     return float(np.mean((inside & at_maximum).sum((1, 2)) / at_maximum.sum((1, 2))))
+
+
+def energy_inside(maps, boxes, image_shape):
+    """Mean over the images of the share of the map that lies inside the object's box.
+
+    Values below 0, which class activation maps have, count as 0, and a map without any value above
+    0 as a uniform one, whose share is that of its cells. Which cells are inside is as in
+    `pointing`.
+
+    Source: the energy-based pointing game of Wang et al., Score-CAM, 2020, section 4.3.
+
+    Args:
+        maps, boxes, image_shape: As in `pointing`.
+
+    Returns:
+        A float in [0, 1].
+
+    Raises:
+        ValueError: if there is not one box for each map.
+    """
+    maps = np.maximum(_checked_maps(maps, boxes), 0)
+    maps = np.where(maps.any(axis=(1, 2), keepdims=True), maps, 1).astype(np.float64)
+    inside = cells_inside(boxes, maps.shape[1:], image_shape)
+    return float(np.mean((inside * maps).sum((1, 2)) / maps.sum((1, 2))))
 
 
 def cells_inside(boxes, map_shape, image_shape):
@@ -40,3 +61,11 @@ def cells_inside(boxes, map_shape, image_shape):
     x = (np.arange(map_shape[1]) + 0.5) * image_shape[1] / map_shape[1]
     rows, columns = (y >= y0) & (y < y1), (x >= x0) & (x < x1)
     return rows[:, :, None] & columns[:, None, :]
+
+
+def _checked_maps(maps, boxes):
+    """The maps as `(N, h, w)`."""
+    maps = np.asarray(maps)
+    if len(maps) != len(boxes):
+        raise ValueError(f"Got {len(maps)} maps and {len(boxes)} boxes: one box a map is needed.")
+    return maps.reshape(maps.shape[:3])

@@ -43,6 +43,7 @@ class VariationalClassifier(ImageClassifier):
         self.encoder = encoder
         self.decoder = decoder
         self.stochastic = bool(stochastic)
+        self._untracked.informer = None
 
     def build(self, input_shape):
         if not self.encoder.built:
@@ -95,6 +96,22 @@ class VariationalClassifier(ImageClassifier):
         sampler = self._untracked.samplers[samples]
         sampler.seed_generator.state.assign([seed, 0])
         return sampler.predict(images, batch_size=batch_size, verbose=0)
+
+    def information(self, images, batch_size=128):
+        """How much z carries about each image, without sampling.
+
+        Args:
+            images: Array `(B, H, W, 3)`, as `model(images)` takes it.
+            batch_size: Integer, images in a forward pass.
+
+        Returns:
+            A dict of float32 numpy arrays: `logits` `(B, num_classes)`, and `kl_nats` `(B,)`, the
+            KL of p(z|x) to the prior, in nats.
+        """
+        images = self._as_batch(images)
+        if self._untracked.informer is None:
+            self._untracked.informer = _Informer(self)
+        return self._untracked.informer.predict(images, batch_size=batch_size, verbose=0)
 
     def get_config(self):
         return {**super().get_config(), "stochastic": self.stochastic}
@@ -173,6 +190,21 @@ class AIBClassifier(VariationalClassifier):
             image that z carries, as bounded by the KL to the prior, in nats.
         """
         return super().explain(images, batch_size=batch_size)
+
+
+class _Informer(keras.Model):
+    """Runs `information` through `predict`."""
+
+    def __init__(self, classifier):
+        super().__init__(autocast=False, name="informer")
+        self.classifier = classifier
+
+    def build(self, input_shape):
+        pass
+
+    def call(self, images):
+        outputs = self.classifier._forward(images, training=False, sample=False)
+        return {name: outputs[name] for name in ("logits", "kl_nats")}
 
 
 class _MonteCarlo(keras.Model):

@@ -35,32 +35,52 @@ def test_every_figure_has_its_model_in_the_zoo(table1):
     assert len(table1.rows("cifar10")) == 12
 
 
-def test_trains_what_is_missing_and_makes_the_table(tmp_path, recipe_path):
-    """Two models on images that take the place of CIFAR-10's, in two processes."""
-    tfds = pytest.importorskip("tensorflow_datasets")
+def store(tfds, name, version, side, splits, folder, with_id):
+    """Random images as a data set that TFDS takes for the prepared one of that name."""
     rng = np.random.default_rng(0)
+    features = {
+        "image": tfds.features.Image(shape=(side, side, 3)),
+        "label": tfds.features.ClassLabel(num_classes=10),
+        **({"id": tfds.features.Text()} if with_id else {}),
+    }
     examples = [
-        {"id": str(i), "image": rng.integers(0, 256, (32, 32, 3), dtype=np.uint8), "label": i % 10}
+        {
+            "image": rng.integers(0, 256, (side, side, 3), dtype=np.uint8),
+            "label": i % 10,
+            **({"id": str(i)} if with_id else {}),
+        }
         for i in range(80)
     ]
     tfds.dataset_builders.store_as_tfds_dataset(
-        name="cifar10",
-        version="3.0.2",
-        features=tfds.features.FeaturesDict(
-            {
-                "id": tfds.features.Text(),
-                "image": tfds.features.Image(shape=(32, 32, 3)),
-                "label": tfds.features.ClassLabel(num_classes=10),
-            }
-        ),
-        split_datasets={"train": list(enumerate(examples)), "test": list(enumerate(examples[:20]))},
-        data_dir=tmp_path / "data",
+        name=name,
+        version=version,
+        features=tfds.features.FeaturesDict(features),
+        split_datasets={
+            split: list(enumerate(examples[:count])) for split, count in splits.items()
+        },
+        data_dir=folder,
     )
+
+
+def run(*command):
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_trains_what_is_missing_and_makes_the_table(tmp_path, recipe_path):
+    """Two models, in two processes, on images that take the place of CIFAR-10's and STL-10's."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    data, runs = tmp_path / "data", tmp_path / "runs"
+    store(tfds, "cifar10", "3.0.2", 32, {"train": 80, "test": 20}, data, with_id=True)
+    store(tfds, "stl10", "1.0.0", 96, {"train": 20, "test": 30}, data, with_id=False)
     command = [
-        sys.executable,
         recipe_path("table1"),
-        f"--runs={tmp_path / 'runs'}",
-        f"--data_dir={tmp_path / 'data'}",
+        f"--runs={runs}",
+        f"--data_dir={data}",
         "--train",
         "--datasets=cifar10",
         "--models=vgg_gap,vgg_dvib",
@@ -70,19 +90,24 @@ def test_trains_what_is_missing_and_makes_the_table(tmp_path, recipe_path):
         "--epochs=1",
         "--batch_size=32",
     ]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "2 of 2" in done.stdout
-    text = (tmp_path / "runs" / "table1.md").read_text()
+    printed = run(*command)
+    assert "2 of 2" in printed
+    text = (runs / "table1.md").read_text()
     assert "| `vgg_gap` | 9.87 |" in text
     assert "width 0.0625 of the paper's; 1 epochs of 200" in text
-    assert text in done.stdout
+    assert text in printed
 
-    again = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert again.returncode == 0
-    assert "of 2:" not in again.stdout
-    assert text in again.stdout
+    workdir = runs / "cifar10-vgg_dvib-seed0"
+    printed = run(recipe_path("eval_stl10"), f"--workdir={workdir}", f"--data_dir={data}")
+    assert "stl10_test: error" in printed
+    assert "over all 30 images" in printed
+
+    again = run(*command)
+    assert "of 2:" not in again
+    extended = (runs / "table1.md").read_text()
+    assert extended.startswith(text)
+    assert "## stl10_train" in extended
+    assert "| `vgg_dvib` | 51.60 |" in extended.split("## stl10_test")[1]
 
 
 def test_a_training_that_fails_is_told_with_its_reason(tmp_path, recipe_path):

@@ -1,0 +1,74 @@
+"""Cost of the interpretability score: time of one modification, in forward passes over the images.
+
+    python benchmarks/consistency.py
+    python benchmarks/consistency.py --model=vgg_att3 --width=1 --num_images=1000
+
+The score needs two forward passes, one for the images and one for the modified ones. A plain
+`model.predict` over the images and the scoring take turns in one run, and each scoring is divided
+by the pass right before it, so that a busy machine slows both. Images are random and of CIFAR's
+size.
+"""
+
+import statistics
+import time
+
+import numpy as np
+from absl import app, flags
+
+from aib_keras import explain, zoo
+
+_MODEL = flags.DEFINE_string("model", "vgg_aib_qt", "A model of the zoo that has a map")
+_WIDTH = flags.DEFINE_float("width", 0.125, "Multiplies every channel count")
+_NUM_IMAGES = flags.DEFINE_integer("num_images", 10_000, "Images to score", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images a batch", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "Times that each is measured", lower_bound=1)
+_TARGET = flags.DEFINE_float("target", 2.5, "Forward passes that a score may cost")
+
+
+def main(_):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, size=(_NUM_IMAGES.value, 32, 32, 3), dtype=np.uint8)
+    model = zoo.get(_MODEL.value)(width=_WIDTH.value)
+    modifications = (
+        explain.ColorWindow(8),
+        explain.ImageWindow(8, images[:1000]),
+        explain.HighPass(),
+        explain.LowPass(),
+    )
+    # Whatever is compiled is compiled now, for the batches that come later.
+    forward(model, images)
+    score(model, images, modifications[0])
+    passes, scores = [], {modification.name: [] for modification in modifications}
+    for _ in range(_ROUNDS.value):
+        for modification in modifications:
+            passes.append(seconds(forward, model, images))
+            taken = seconds(score, model, images, modification)
+            scores[modification.name].append(taken / passes[-1])
+    ratios = {name: statistics.median(found) for name, found in scores.items()}
+    print(
+        f"{_MODEL.value}, width {_WIDTH.value:g}, {len(images):,} images, batches of "
+        f"{_BATCH_SIZE.value}, median of {_ROUNDS.value} rounds"
+    )
+    print(f"a forward pass            {statistics.median(passes):7.2f} s")
+    for name, ratio in ratios.items():
+        print(f"{name:25} {ratio:7.2f} passes")
+    met = max(ratios.values()) <= _TARGET.value
+    print(f"at most {_TARGET.value:g} passes: {'yes' if met else 'NO'}")
+
+
+def forward(model, images):
+    model.predict(images, batch_size=_BATCH_SIZE.value, verbose=0)
+
+
+def score(model, images, modification):
+    explain.consistency(model, images, modification, batch_size=_BATCH_SIZE.value, verbose=0)
+
+
+def seconds(function, *arguments):
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,208 @@
+r"""Fig. 4 of the paper: beta, latent_dim and num_anchors, each varied alone.
+
+The paper (VGG with quantised attention on CIFAR-10): beta is best at 0.01, latent_dim (K) at 256,
+num_anchors (Q) between 20 and 50. As it was done, 200 epochs for each of 13 trainings, this wants a
+GPU for days. Scaled down, 3 to 5 hours on two CPU cores:
+
+    python recipes/ablate.py --runs=runs/ablation --jobs=2 --beta=0,0.001,0.01,0.1,1 \
+        --latent_dim=64,128,256,512,1024 --num_anchors=5,10,20,50,100 \
+        -- --width=0.125 --train_examples=20000 --epochs=6
+
+What comes after `--` goes to every training. The same command again resumes; other values and
+--seeds add to the figure, and an empty --num_anchors= leaves a setting out, as models without a
+quantiser need. To choose settings on the test set would be to train on it, so errors are those of
+the last --held_out training examples, and no training sees these; --held_out=0 takes the test set,
+to repeat the paper's figure. Writes ablation.md, ablation.json and ablation.png to --runs: the
+error of the last epoch against each setting, and over beta against the rate, the mean bits in z.
+"""
+
+import pathlib
+
+from absl import app, flags
+
+from aib_keras import explain, zoo
+from aib_keras.training import cards, sweep
+from aib_keras.training.files import atomic_path, read_json, write_json
+
+# The paper's settings for VGG on CIFAR-10, around which each is varied alone, and its best values.
+CENTRE = {"beta": 0.01, "latent_dim": 256, "num_anchors": 20}
+BEST = {"beta": (0.01, 0.01), "latent_dim": (256, 256), "num_anchors": (20, 50)}
+
+RUNS = flags.DEFINE_string("runs", "runs/ablation", "Folder of work directories, and the figure.")
+MODEL = flags.DEFINE_string("model", "vgg_aib_qt", "A model with these settings.")
+DATASET = flags.DEFINE_string("dataset", "cifar10", "As the recipes take it.")
+SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train with.")
+HELD_OUT = flags.DEFINE_integer("held_out", 5000, "Training examples to evaluate on; 0: test.", 0)
+JOBS = flags.DEFINE_integer("jobs", 1, "Trainings at the same time.", 1)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
+TRAIN = flags.DEFINE_bool("train", True, "Train what is missing; else show what there is.")
+AROUND = flags.DEFINE_list("around", [], "name=value of a setting while the others are varied.")
+VALUES = {
+    "beta": flags.DEFINE_list("beta", ["0", "0.001", "0.01", "0.1", "1"], "Weights of the KL."),
+    "latent_dim": flags.DEFINE_list(
+        "latent_dim", ["64", "128", "256", "512", "1024"], "Dimensions of z."
+    ),
+    "num_anchors": flags.DEFINE_list("num_anchors", ["5", "10", "20", "50", "100"], "Anchors."),
+}
+
+
+def main(argv):
+    try:
+        zoo.get(MODEL.value)
+    except ValueError as error:
+        raise app.UsageError(str(error)) from None
+    seeds = [parse("seeds", text) for text in SEEDS.value]
+    points = [
+        (setting, value, training(settings, seed, argv[1:]))
+        for setting, value, settings in settings_to_try()
+        for seed in seeds
+    ]
+    if TRAIN.value:
+        # Once each: the point in the middle belongs to every panel.
+        sweep.train(list(dict.fromkeys(one for _, _, one in points)), JOBS.value)
+    found = [
+        (setting, value, read_json(one.workdir / "result.json"))
+        for setting, value, one in points
+        if one.finished
+    ]
+    if not found:
+        raise app.UsageError(f"There is no finished training in {RUNS.value}. Leave out --notrain.")
+    check_alike([result for _, _, result in found])
+    write([row(*each) for each in found], found[0][2])
+
+
+def settings_to_try():
+    """(setting, value, all settings) of every point of the figure."""
+    values = {
+        name: [parse(name, text) for text in flag.value if text] for name, flag in VALUES.items()
+    }
+    varied = {name: sorted(set(found)) for name, found in values.items() if found}
+    if not varied:
+        raise app.UsageError(f"Nothing to vary: give values to some of --{', --'.join(VALUES)}.")
+    centre = {name: CENTRE[name] for name in varied}
+    for assignment in AROUND.value:
+        name, equals, text = assignment.partition("=")
+        if not equals or name not in VALUES:
+            raise app.UsageError(
+                f"--around={assignment}: expected name=value of {', '.join(VALUES)}. Other "
+                "settings go to every training as --set=name=value after --."
+            )
+        centre[name] = parse(name, text)
+    return [
+        (name, value, {**centre, name: value}) for name, found in varied.items() for value in found
+    ]
+
+
+def parse(name, text):
+    """A value of a flag as a number."""
+    try:
+        return float(text) if name == "beta" else int(text)
+    except ValueError:
+        expected = "numbers" if name == "beta" else "integers"
+        raise app.UsageError(f"--{name}: expected {expected}, got {text!r}.") from None
+
+
+def training(settings, seed, extra_flags):
+    """The `sweep.Training` with these settings."""
+    name = "-".join(f"{name}{value:g}" for name, value in settings.items())
+    dataset = DATASET.value.replace("/", "_").strip("_.")
+    return sweep.training(
+        pathlib.Path(__file__).parent,
+        pathlib.Path(RUNS.value) / f"{dataset}-{MODEL.value}-{name}-seed{seed}",
+        DATASET.value,
+        MODEL.value,
+        seed,
+        DATA_DIR.value,
+        # Last, for the last of two flags counts.
+        flags=(
+            *extra_flags,
+            f"--held_out={HELD_OUT.value}",
+            *(f"--set={name}={value!r}" for name, value in settings.items()),
+        ),
+    )
+
+
+def check_alike(results):
+    """Raises a UsageError if trainings differ in more than what is varied here."""
+    first = None
+    for result in results:
+        config = dict(result["config"], seed=None)
+        settings = config["settings"].items()
+        config["settings"] = {name: value for name, value in settings if name not in VALUES}
+        first = first or config
+        different = [name for name in config if config[name] != first.get(name)]
+        if different:
+            raise app.UsageError(
+                f"Trainings in {RUNS.value} differ in {', '.join(different)}, so that their errors "
+                "do not compare. Give another --runs, or the flags after -- that it was made with."
+            )
+
+
+def row(setting, value, result):
+    """What a training found, a line of ablation.json."""
+    split = "held_out" if result["config"]["held_out"] else "test"
+    last = result["last_epoch"]
+    return {
+        "setting": setting,
+        "value": value,
+        "seed": result["seed"],
+        "error": result[f"{split}_error_last_epoch"],
+        "error_sampled": result.get(f"{split}_error_last_epoch_sampled"),
+        "error_best_epoch": result[f"{split}_error_best_epoch"],
+        "nll": last["nll"],
+        "kl_nats": last["kl_nats"],
+        "anchors_in_use": last.get("anchors_in_use"),
+        "parameters": result["parameters"],
+        "seconds": result["seconds"],
+    }
+
+
+def write(rows, result):
+    """Table, JSON and figure; `result` is that of one of the trainings."""
+    runs = pathlib.Path(RUNS.value)
+    what = f"{result['model']} on {result['dataset']}"
+    images = f"{result['evaluated_examples']:,} images of {result['evaluated_on']}"
+    scale = "; ".join(cards.reductions(result)) or "full size"
+    text = markdown(rows, f"{what}: {images}. {scale.capitalize()}.")
+    with atomic_path(runs / "ablation.md") as temporary:
+        temporary.write_text(text)
+    write_json(runs / "ablation.json", rows)
+    figure = explain.ablation_figure(rows, f"{what}, error on {images}", BEST)
+    with atomic_path(runs / "ablation.png") as temporary:
+        figure.savefig(temporary, dpi=120)
+    print(f"{text}\nWritten to {runs}/ablation.md, ablation.json and ablation.png.")
+
+
+def markdown(rows, head):
+    """A table with a line for each point of the figure; the paper's best values in bold."""
+    names = ("setting", "value", "seed", "error %", "sampled %", "best epoch %")
+    names += ("NLL nats", "rate bits", "anchors in use %", "parameters", "minutes")
+    lines = ["# Ablations", "", head, "The paper's best values are bold.", ""]
+    lines += [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    for each in rows:
+        low, high = BEST[each["setting"]]
+        value = f"{each['value']:g}"
+        cells = [
+            each["setting"],
+            f"**{value}**" if low <= each["value"] <= high else value,
+            str(each["seed"]),
+            *(
+                number(each[name], 2, 100)
+                for name in ("error", "error_sampled", "error_best_epoch")
+            ),
+            number(each["nll"], 3),
+            number(float(explain.nats_to_bits(each["kl_nats"])), 2),
+            number(each["anchors_in_use"], 0, 100),
+            f"{each['parameters']:,}",
+            number(each["seconds"] / 60, 0),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def number(value, digits, factor=1):
+    return "–" if value is None else f"{factor * value:.{digits}f}"
+
+
+if __name__ == "__main__":
+    app.run(main)

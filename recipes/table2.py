@@ -1,0 +1,289 @@
+r"""Table 2 of the paper, from the work directories of trainings: does the map stay where it was?
+
+Paper (CIFAR-10, 8x8 window of a random colour, share of maps that stay consistent): vgg_att3
+79.61 %, wrn_abn 65.01 %, vgg_aib_qt 99.79 %. The paper names no threshold of the cosine similarity;
+its authors' scripts list 0.85, 0.9 and 0.95.
+
+After recipes/table1.py, 10,000 images of CIFAR-10 and models of an eighth of the width, on two CPU
+cores: 2 to 4 minutes a model, and the download of SVHN (1.5 GB) once.
+
+    python recipes/table2.py --runs=runs/table1
+
+Takes every model with a map, on the images that its training was evaluated on; other trainings
+are named and left out. Ten modifications: a window of 4, 8, 12 and 16 pixels of 32 (more in larger
+images) filled with a random colour, or with an image of --patches; only the high frequencies; only
+the low ones. Leaves consistency.json in each work directory, after each modification, and goes on
+there when it is called again. Writes table2.md, at --threshold, and table2.json, at thresholds from
+0.5 to 1, to --runs (the first of them).
+
+Read the column "other image" before the scores: the share of maps that are as similar to the map of
+some other image of the test set. Where it is near 100 % a map hardly depends on its image, and its
+consistency says nothing.
+"""
+
+import functools
+import math
+import pathlib
+import sys
+
+import keras
+import numpy as np
+from absl import app, flags, logging
+
+from aib_keras import data, explain
+from aib_keras.explain.consistency import THRESHOLDS
+from aib_keras.training import TrainingConfig, load_data, tables
+from aib_keras.training.cards import reductions
+from aib_keras.training.files import atomic_path, read_json, write_json
+
+# Interpretability score in percent: Table 2 of the paper. In the order of `modifications`: windows
+# of a random colour, windows of SVHN, high and low frequencies.
+PAPER = {
+    "cifar10": {
+        "vgg_att3": (91.46, 79.61, 37.71, 7.12, 90.97, 75.70, 36.74, 6.51, 83.06, 49.61),
+        "vgg_aib": (99.22, 99.69, 93.78, 20.59, 98.59, 97.52, 97.35, 72.86, 99.91, 53.26),
+        "vgg_aib_qt": (99.26, 99.79, 91.10, 18.36, 98.65, 98.04, 97.85, 78.82, 99.96, 73.52),
+        "wrn_abn": (90.76, 65.01, 33.89, 13.24, 90.40, 68.41, 38.46, 16.55, 38.14, 36.33),
+        "wrn_aib": (99.95, 93.94, 45.17, 6.69, 99.94, 97.34, 81.98, 47.65, 78.96, 84.58),
+        "wrn_aib_qt": (99.84, 84.18, 28.94, 4.64, 99.91, 96.05, 70.75, 28.35, 72.05, 76.53),
+    },
+    "cifar100": {
+        "vgg_att3": (52.92, 39.93, 25.40, 14.56, 82.08, 63.16, 39.07, 21.03, 3.69, 50.90),
+        "vgg_aib": (98.88, 98.56, 95.92, 22.70, 98.73, 96.70, 96.69, 93.02, 99.78, 79.13),
+        "vgg_aib_qt": (99.18, 99.30, 94.59, 20.54, 99.12, 97.64, 97.21, 94.79, 99.60, 79.70),
+        "wrn_abn": (89.74, 61.38, 30.56, 9.67, 92.77, 63.67, 30.57, 9.47, 14.04, 25.43),
+        "wrn_aib": (99.86, 95.35, 64.27, 17.15, 99.90, 97.77, 89.37, 62.64, 90.44, 94.18),
+        "wrn_aib_qt": (99.97, 97.07, 69.51, 25.80, 99.95, 98.52, 89.00, 63.10, 94.13, 93.17),
+    },
+}
+WINDOWS = (4, 8, 12, 16)
+WINDOWS_OF = 32
+
+RUNS = flags.DEFINE_list("runs", ["runs/table1"], "Folders of work directories.")
+MODELS = flags.DEFINE_list("models", None, "Names of models; default: all that have a map.")
+PATCHES = flags.DEFINE_string("patches", "svhn_cropped", "Data set of the images in the windows.")
+PATCHES_SPLIT = flags.DEFINE_string("patches_split", "train[:1000]", "Which of its images.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data [as in the training].")
+MAP = flags.DEFINE_string("map", "attention", "Which map: attention or attention_quantized.")
+THRESHOLD = flags.DEFINE_float(
+    "threshold", 0.9, "Cosine similarity in table2.md, in steps of 0.01."
+)
+EXAMPLES = flags.DEFINE_integer("examples", None, "Score the first so many images only.", 1)
+SEED = flags.DEFINE_integer("seed", 0, "Of places, colours and the bootstrap.", 0)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images in a forward pass.", 1)
+
+
+def main(argv):
+    del argv
+    logging.set_verbosity(logging.WARNING)
+    if THRESHOLD.value not in THRESHOLDS:
+        raise app.UsageError(f"--threshold={THRESHOLD.value}: expected 0.5, 0.51, ... or 1.")
+    runs = trainings()
+    rows = [row for run in runs if (row := scored(run)) is not None]
+    if not rows:
+        raise app.UsageError("None of these models has this map: train vgg_aib, for instance.")
+    text = "\n".join(
+        markdown(rows, dataset) for dataset in dict.fromkeys(r["dataset"] for r in rows)
+    )
+    folder = pathlib.Path(RUNS.value[0])
+    with atomic_path(folder / "table2.md") as temporary:
+        temporary.write_text(text)
+    write_json(folder / "table2.json", rows)
+    print(f"{text}\nWritten to {folder}/table2.md and table2.json.")
+
+
+def trainings():
+    """The results of the trainings that are asked for: in the paper's order, then by name."""
+    found = [result for folder in RUNS.value for result in tables.read_results(folder)]
+    # A model of CIFAR-10 that was evaluated on STL-10 is not another model.
+    found = [result for result in found if result["dataset"] == result["config"]["dataset"]]
+    if MODELS.value:
+        if missing := set(MODELS.value) - {result["model"] for result in found}:
+            raise app.UsageError(
+                f"--models: {', '.join(sorted(missing))} not among the finished trainings in "
+                f"{', '.join(RUNS.value)}. Train with recipes/table1.py --train."
+            )
+        found = [result for result in found if result["model"] in MODELS.value]
+    if not found:
+        raise app.UsageError(f"--runs={','.join(RUNS.value)}: no finished training there.")
+    order = {name: place for place, name in enumerate(PAPER["cifar10"])}
+    return sorted(
+        found,
+        key=lambda r: (r["dataset"], order.get(r["model"], len(order)), r["model"], r["seed"]),
+    )
+
+
+def scored(result):
+    """Scores a model, or what is missing of it: its row of the table; None if it has no map."""
+    path = pathlib.Path(result["workdir"]) / "consistency.json"
+    settings = {
+        "map": MAP.value,
+        "patches": PATCHES.value,
+        "patches_split": PATCHES_SPLIT.value,
+        "examples": EXAMPLES.value,
+        "seed": SEED.value,
+        "thresholds": list(THRESHOLDS),
+    }
+    row = {"settings": settings, "modifications": []}
+    if path.exists() and (before := read_json(path))["settings"] == settings:
+        row = before
+    changes = modifications(result["input_shape"])
+    if len(row["modifications"]) < len(changes):
+        name = pathlib.Path(result["workdir"]).name
+        model = keras.saving.load_model(path.with_name("model.keras"))
+        if not model.map_names:
+            print(f"{name} is left out: {result['model']} has no map.")
+            return None
+        images = evaluated(result)
+        print(f"{name}: the original images", flush=True)
+        original = model.explain(images, batch_size=BATCH_SIZE.value)
+        if MAP.value not in original:
+            print(f"{name} is left out: {result['model']} has no map {MAP.value!r}.")
+            return None
+        row["other_image"] = other_image(original[MAP.value])
+        for change in changes[len(row["modifications"]) :]:
+            modification = change()
+            print(f"{name}: {modification.name}", flush=True)
+            found = explain.consistency(
+                model,
+                images,
+                modification,
+                original={key: original[key] for key in ("logits", MAP.value)},
+                map_name=MAP.value,
+                batch_size=BATCH_SIZE.value,
+                seed=SEED.value,
+                # A bar that rewrites its line fills a log file with control characters.
+                verbose=int(sys.stdout.isatty()),
+            )
+            row["modifications"].append({"name": modification.name, **summary(found)})
+            write_json(path, row)
+    return {
+        "model": result["model"],
+        "dataset": result["dataset"],
+        "seed": result["seed"],
+        "evaluated_on": result["evaluated_on"],
+        "paper": PAPER.get(result["dataset"], {}).get(result["model"]),
+        "reductions": reductions(result),
+        **row,
+    }
+
+
+def modifications(input_shape):
+    """Functions that make the table's modifications, in its order, for images of a shape."""
+    side = min(input_shape[:2])
+    sizes = [max(1, round(size * side / WINDOWS_OF)) for size in WINDOWS]
+    return [
+        *(functools.partial(explain.ColorWindow, size, SEED.value) for size in sizes),
+        *(functools.partial(image_window, size) for size in sizes),
+        explain.HighPass,
+        explain.LowPass,
+    ]
+
+
+def image_window(size):
+    return explain.ImageWindow(size, patches(), SEED.value)
+
+
+@functools.cache
+def patches():
+    return data.load(PATCHES.value, PATCHES_SPLIT.value, data_dir=DATA_DIR.value).images
+
+
+def evaluated(result):
+    """The images that a training was evaluated on."""
+    config = result["config"]
+    fields = ("dataset", "data_dir", "train_split", "test_split", "held_out")
+    fields += ("image_size", "resize_ratio", "crop_to_box")
+    wanted = {field: config[field] for field in fields}
+    if not config["held_out"]:
+        # Of the examples to train on, which are not looked at, one is enough.
+        wanted["train_split"] = config["train_split"].split("[")[0] + "[:1]"
+    if DATA_DIR.value is not None:
+        wanted["data_dir"] = DATA_DIR.value
+    return evaluation_images(**wanted)[: EXAMPLES.value]
+
+
+# Models of one data set follow each other.
+@functools.lru_cache(maxsize=1)
+def evaluation_images(**fields):
+    return load_data(TrainingConfig(**fields))[1].images
+
+
+def other_image(maps):
+    """Share of maps that are above each threshold with the map of the image before them."""
+    similarities = explain.map_similarity(maps, np.roll(maps, 1, axis=0))
+    return [float((similarities > threshold).mean()) for threshold in THRESHOLDS]
+
+
+def summary(found):
+    """A `Consistency` for JSON, which has no NaN: shares in [0, 1], null where there is none."""
+    return {
+        "images": len(found.unchanged),
+        "images_of_unchanged_class": found.count,
+        "scores": [json_number(score) for score in found.scores],
+        "intervals": [[json_number(end) for end in interval] for interval in found.intervals],
+        "mean_similarity": json_number(
+            found.similarities[found.unchanged].mean() if found.count else math.nan
+        ),
+    }
+
+
+def json_number(value):
+    return None if math.isnan(value) else round(float(value), 6)
+
+
+def markdown(rows, dataset):
+    """The table of one data set in Markdown, and what there is to know about its rows."""
+    rows = [row for row in rows if row["dataset"] == dataset]
+    at = THRESHOLDS.index(THRESHOLD.value)
+    names = [change["name"] for change in rows[0]["modifications"]]
+    lines = [
+        f"## {dataset}: share of maps with a cosine similarity above {THRESHOLD.value:g}, in %",
+        "",
+        f"| model | | {' | '.join(names)} | other image |",
+        "|---" * (len(names) + 3) + "|",
+    ]
+    for index, row in enumerate(rows):
+        if row["paper"] and (index == 0 or rows[index - 1]["model"] != row["model"]):
+            cells = [f"{figure:.2f}" for figure in row["paper"]]
+            lines.append(f"| `{row['model']}` | paper | {' | '.join(cells)} | – |")
+        changes = row["modifications"]
+        scores = [percent(change["scores"][at]) for change in changes]
+        intervals = [interval(change["intervals"][at]) for change in changes]
+        counts = [f"{change['images_of_unchanged_class']:,}" for change in changes]
+        other = percent(row["other_image"][at])
+        lines += [
+            f"| `{row['model']}` | seed {row['seed']} | {' | '.join(scores)} | {other} |",
+            f"| | 95 % interval | {' | '.join(intervals)} | |",
+            f"| | images | {' | '.join(counts)} | |",
+        ]
+    lines += [
+        "",
+        '"Images" are those whose predicted class the modification did not change; the score rests '
+        'on them. "Other image" is the share of maps as similar to the map of another image. '
+        f"Windows filled with images have them from {rows[0]['settings']['patches']}. Map: "
+        f"`{rows[0]['settings']['map']}`.",
+        "",
+        *(f"- `{row['model']}`, seed {row['seed']}: {scale(row)}." for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def scale(row):
+    """What a row's model was short of against the paper, and how many images it was scored on."""
+    short = "; ".join(row["reductions"]) or "full size"
+    return (
+        f"{short}; scored on {row['modifications'][0]['images']:,} images of {row['evaluated_on']}"
+    )
+
+
+def percent(share):
+    return "–" if share is None else f"{100 * share:.2f}"
+
+
+def interval(ends):
+    return "–" if None in ends else "–".join(f"{100 * end:.1f}" for end in ends)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,269 @@
+r"""How far to trust trained models: calibration, refusal, foreign images, bits; beyond the paper.
+
+The paper has no figures for this. For every finished training in --runs, the deterministic
+prediction and, for a model with a bottleneck, that of `predict_mc` below it. Minutes a model of the
+scaled Table 1 on two CPU cores:
+
+    python recipes/uncertainty.py --runs=runs/table1
+    python recipes/uncertainty.py --runs=runs/table1 --models=vgg,vgg_aib_qt \
+        --ood=svhn_1083 --ood_split=train --data_dir=../shared/tfds
+
+Writes uncertainty.md, uncertainty.json and reliability.png, risk_coverage.png and for each model
+with a bottleneck information-FOLDER.png to --runs, and uncertainty.json beside each result.json.
+The same command again measures only what is new.
+
+error: top-1. NLL: mean -ln p(label). ECE: expected calibration error, 15 bins. AURC: mean error
+over all coverages when the least confident images are refused; a model that refuses at random has
+its error. OOD: AUROC of telling --ood from the test images by 1 - the highest probability, by the
+entropy of the prediction, by the KL of p(z|x) to the prior; 0.5 is chance. Bits: that KL, its mean
+over the images predicted right and wrong.
+"""
+
+import functools
+import pathlib
+
+import keras
+import numpy as np
+from absl import app, flags, logging
+from sklearn.utils.extmath import softmax
+
+from aib_keras import data, explain, training
+from aib_keras.training import cards
+from aib_keras.training.files import atomic_path, read_json, write_json
+
+RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories, and of the table.")
+MODELS = flags.DEFINE_list("models", None, "Of these models only.")
+OOD = flags.DEFINE_string("ood", "svhn_cropped", "Images of another kind; empty for none.")
+OOD_SPLIT = flags.DEFINE_string("ood_split", "test", "Split of --ood.")
+EXAMPLES = flags.DEFINE_integer("examples", None, "Measure on the first so many images only.", 1)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data [as in the training].")
+
+MISSING = "–"
+# Enough for a smooth line.
+CURVE_POINTS = 200
+
+
+def main(argv):
+    del argv
+    # TensorFlow warns of each new model that it has to trace it.
+    logging.set_verbosity(logging.ERROR)
+    runs = pathlib.Path(RUNS.value)
+    results = finished(runs)
+    measured = []
+    for number, (workdir, result) in enumerate(results, start=1):
+        measured.append(measure(workdir, result))
+        print(f"{number} of {len(results)}: {workdir}", flush=True)
+    text = "\n".join(markdown(part) for part in sections(measured))
+    with atomic_path(runs / "uncertainty.md") as temporary:
+        temporary.write_text(text)
+    summary = [{k: v for k, v in each.items() if k != "curves"} for each in measured]
+    write_json(runs / "uncertainty.json", summary)
+    draw(runs, measured)
+    print(f"{text}\nWritten to {runs}/uncertainty.md, uncertainty.json and the figures beside.")
+
+
+def finished(runs):
+    """(folder, content of result.json) of the trainings of --models."""
+    found = [(path.parent, read_json(path)) for path in sorted(runs.glob("*/result.json"))]
+    chosen = [each for each in found if not MODELS.value or each[1]["model"] in MODELS.value]
+    absent = set(MODELS.value or ()) - {result["model"] for _, result in chosen}
+    if absent or not chosen:
+        there = ", ".join(sorted({result["model"] for _, result in found})) or "none"
+        raise app.UsageError(
+            f"There is no finished training of {', '.join(sorted(absent)) or 'any model'} in "
+            f"{runs}; finished there: {there}. recipes/table1.py --train trains."
+        )
+    return chosen
+
+
+def measure(workdir, result):
+    """All figures of one training, from `uncertainty.json` in its folder if they are there."""
+    path, model_path = workdir / "uncertainty.json", workdir / "model.keras"
+    dataset = result["dataset"]
+    # House numbers are not foreign to a model of house numbers.
+    outside = OOD.value if OOD.value != dataset else ""
+    asked = {"examples": EXAMPLES.value, "ood": outside, "ood_split": OOD_SPLIT.value}
+    if path.exists() and path.stat().st_mtime >= model_path.stat().st_mtime:
+        found = read_json(path)
+        if found["asked"] == asked:
+            return found
+    config = training.TrainingConfig(**result["config"])
+    inside = first(evaluation_data(**data_settings(config)))
+    size = tuple(result["input_shape"][:2])
+    foreign = first(outside_data(outside, size)) if outside else None
+    model = keras.saving.load_model(model_path)
+    found = {
+        "folder": workdir.name,
+        "model": result["model"],
+        "dataset": dataset,
+        "seed": result["seed"],
+        "evaluated_on": result["evaluated_on"],
+        "evaluated_examples": len(inside),
+        "ood_examples": None if foreign is None else len(foreign),
+        "reductions": cards.reductions(result),
+        "asked": asked,
+        **figures_of(model, inside, foreign, config.prediction_samples, config.seed),
+    }
+    write_json(path, found)
+    return found
+
+
+def data_settings(config):
+    """What decides which images a training was evaluated on, and how they look."""
+    names = ("dataset", "data_dir", "train_split", "test_split", "held_out", "image_size")
+    names += ("resize_ratio", "crop_to_box")
+    settings = {name: getattr(config, name) for name in names}
+    if DATA_DIR.value:
+        settings["data_dir"] = DATA_DIR.value
+    if not config.held_out:
+        # The training images are not needed and may be many.
+        settings["train_split"] = config.test_split
+    return settings
+
+
+# Most trainings of a table are evaluated on the same images.
+@functools.lru_cache(maxsize=1)
+def evaluation_data(**settings):
+    return training.load_data(training.TrainingConfig(**settings))[1]
+
+
+@functools.lru_cache(maxsize=1)
+def outside_data(name, image_size):
+    return data.load(name, OOD_SPLIT.value, data_dir=DATA_DIR.value, image_size=image_size)
+
+
+def first(images):
+    """The first --examples images, or all."""
+    return images.take(min(EXAMPLES.value or len(images), len(images)))
+
+
+def figures_of(model, inside, foreign, samples, seed):
+    """The figures of each kind of prediction, the bits, and what the diagrams are drawn from."""
+    predicted, known = predict(model, inside.images, samples, seed)
+    found = {"predictions": {}, "curves": {"reliability": {}, "risk_coverage": {}}}
+    for name, probabilities in predicted.items():
+        coverage, error = explain.risk_coverage(probabilities, inside.labels)
+        diagram = explain.reliability(probabilities, inside.labels)
+        found["predictions"][name] = {
+            "error": float(error[-1]),
+            "nll": explain.negative_log_likelihood(probabilities, inside.labels),
+            "ece": diagram.expected_calibration_error,
+            "aurc": explain.area_under_risk_coverage(probabilities, inside.labels),
+        }
+        kept = np.linspace(0, len(error) - 1, min(CURVE_POINTS, len(error))).round().astype(int)
+        curve = {"coverage": coverage[kept], "error": error[kept]}
+        found["curves"]["risk_coverage"][name] = as_json(curve)
+        found["curves"]["reliability"][name] = as_json(vars(diagram))
+    if foreign is not None:
+        there, known_there = predict(model, foreign.images, samples, seed)
+        for name in predicted:
+            # z's distribution is known without sampling: its KL is told of that prediction only.
+            kl = [
+                k.get("kl_nats") if name == "deterministic" else None for k in (known, known_there)
+            ]
+            scores = explain.foreignness(predicted[name], kl[0])
+            scores_there = explain.foreignness(there[name], kl[1])
+            found["predictions"][name]["ood_auroc"] = {
+                score: explain.ood_auroc(scores[score], scores_there[score]) for score in scores
+            }
+    if "kl_nats" in known:
+        carried = explain.information(known, inside.labels)
+        found["bits"] = as_json({"mean": carried.mean, "class_mean": carried.class_mean})
+        drawn = {"edges": carried.edges, "count": carried.count, "mean": carried.mean}
+        found["curves"]["information"] = {**as_json(drawn), "class_names": inside.class_names}
+    return found
+
+
+def predict(model, images, samples, seed):
+    """Probabilities `(N, C)` by kind of prediction, and what the model tells of the images."""
+    if hasattr(model, "information"):
+        known = model.information(images)
+    else:
+        known = {"logits": model.predict(images, verbose=0)}
+    predicted = {"deterministic": known["logits"]}
+    if samples and hasattr(model, "predict_mc"):
+        predicted["sampled"] = model.predict_mc(images, samples, seed=seed)["logits"]
+    # In float64, which tells a confident prediction from a certain one.
+    return {name: softmax(logits.astype("float64")) for name, logits in predicted.items()}, known
+
+
+def as_json(arrays):
+    """Arrays as lists, with None for NaN, which JSON does not have."""
+    return {name: np.where(np.isnan(a), None, a).tolist() for name, a in arrays.items()}
+
+
+def sections(measured):
+    """What was measured, by data set and images, for a table each."""
+    parts = {}
+    for each in measured:
+        parts.setdefault((each["dataset"], each["evaluated_on"]), []).append(each)
+    return list(parts.values())
+
+
+def markdown(measured):
+    """The table of trainings that were evaluated on the same images."""
+    head = measured[0]
+    asked = head["asked"]
+    lines = [f"## {head['dataset']}", ""]
+    lines += [f"{head['evaluated_examples']:,} images of {head['evaluated_on']}."]
+    if asked["ood"]:
+        lines[-1] += f" OOD: {head['ood_examples']:,} of {asked['ood']}, {asked['ood_split']}."
+    columns = ["model", "seed", "prediction", "error %", "NLL nats", "ECE %", "AURC %"]
+    columns += ["OOD AUROC: maximum", "entropy", "KL", "bits right", "bits wrong", "scale"]
+    lines += ["", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for each in measured:
+        for name in each["predictions"]:
+            lines.append(f"| {' | '.join(row(each, name))} |")
+    return "\n".join(lines) + "\n"
+
+
+def row(each, name):
+    """The cells of one training and one kind of prediction."""
+    scores = each["predictions"][name]
+    ood = scores.get("ood_auroc", {})
+    bits = each["bits"]["mean"] if name == "deterministic" and "bits" in each else (None, None)
+    return [
+        f"`{each['model']}`",
+        str(each["seed"]),
+        name,
+        f"{100 * scores['error']:.2f}",
+        f"{scores['nll']:.3f}",
+        f"{100 * scores['ece']:.2f}",
+        f"{100 * scores['aurc']:.2f}",
+        *(number(ood.get(score), 3) for score in ("maximum", "entropy", "kl")),
+        *(number(value, 2) for value in bits),
+        "; ".join(each["reductions"]) or "full size",
+    ]
+
+
+def number(value, digits):
+    return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def draw(runs, measured):
+    """The figures, from what `measure` gives."""
+    diagrams, curves = {}, {}
+    for each in measured:
+        title, found = each["folder"], each["curves"]
+        diagrams[title] = {
+            name: explain.Reliability(**{k: np.array(v, float) for k, v in values.items()})
+            for name, values in found["reliability"].items()
+        }
+        curves[title] = {
+            name: (np.array(values["coverage"]), np.array(values["error"]))
+            for name, values in found["risk_coverage"].items()
+        }
+        if "information" in found:
+            figure = explain.information_figure(**found["information"], title=title)
+            save(figure, runs / f"information-{title}.png")
+    save(explain.reliability_figure(diagrams), runs / "reliability.png")
+    save(explain.risk_coverage_figure(curves), runs / "risk_coverage.png")
+
+
+def save(figure, path):
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,163 @@
+"""recipes/table2.py on a small training of cluttered digits."""
+
+import dataclasses
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from absl import flags
+
+from aib_keras import data, training, zoo
+from aib_keras.explain.consistency import THRESHOLDS
+from aib_keras.training.files import read_json, write_json
+
+# The quickest to train of the models with a map.
+CONFIG = training.TrainingConfig(
+    model="vgg_gap",
+    dataset="cluttered_digits",
+    train_split="train[:64]",
+    test_split="test[:24]",
+    epochs=1,
+    batch_size=32,
+    augment="none",
+    prediction_samples=0,
+    settings={"width": 0.03},
+)
+NAMES = [
+    *(f"colour window {size}" for size in (4, 8, 12, 16)),
+    *(f"image window {size}" for size in (4, 8, 12, 16)),
+    "high frequencies r > 4",
+    "low frequencies r < 12",
+]
+
+
+@pytest.fixture(scope="module")
+def table2(load_recipe):
+    return load_recipe("table2")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    training.train(CONFIG, runs / "digits-vgg_gap-seed0", verbose=0)
+    return runs
+
+
+@pytest.fixture
+def runs(trained, tmp_path):
+    """A folder with a trained model that has a map, and one that has none."""
+    shutil.copytree(trained, tmp_path / "runs")
+    plain = tmp_path / "runs" / "digits-vgg-seed0"
+    plain.mkdir()
+    result = read_json(tmp_path / "runs" / "digits-vgg_gap-seed0" / "result.json")
+    result["config"] = {**result["config"], "model": "vgg", "settings": {"width": 0.03}}
+    write_json(plain / "result.json", {**result, "model": "vgg"})
+    zoo.vgg(width=0.03).save(plain / "model.keras")
+    return tmp_path / "runs"
+
+
+def parse(*arguments):
+    for name in ("models", "examples", "threshold"):
+        flags.FLAGS[name].unparse()
+    flags.FLAGS(["table2.py", *arguments])
+
+
+def run(recipe, runs, *arguments):
+    patches = ("--patches=cluttered_digits", "--patches_split=train[:50]")
+    parse(f"--runs={runs}", *patches, *arguments)
+    recipe.main([])
+
+
+def refuse(*args, **kwargs):
+    raise AssertionError("this was done before")
+
+
+def test_the_papers_figures_are_of_models_in_the_zoo(table2):
+    for figures in table2.PAPER.values():
+        assert set(figures) <= set(zoo.list_models())
+        assert {len(row) for row in figures.values()} == {len(NAMES)}
+
+
+def test_a_table_of_what_is_trained_and_no_work_twice(table2, runs, capsys, monkeypatch):
+    run(table2, runs)
+    out = capsys.readouterr().out
+    assert "digits-vgg-seed0 is left out: vgg has no map." in out
+    text = (runs / "table2.md").read_text()
+    assert text in out
+    assert f"| model | | {' | '.join(NAMES)} | other image |" in text
+    assert "- `vgg_gap`, seed 0: width 0.03 of the paper's; 1 epochs of 200; 64 training" in text
+    assert "scored on 24 images of test[:24]." in text
+
+    path = runs / "digits-vgg_gap-seed0" / "consistency.json"
+    found = read_json(path)
+    assert [change["name"] for change in found["modifications"]] == NAMES
+    for change in found["modifications"]:
+        assert 0 <= change["images_of_unchanged_class"] <= change["images"] == 24
+        assert len(change["scores"]) == len(change["intervals"]) == len(THRESHOLDS)
+    (row,) = read_json(runs / "table2.json")
+    assert row["modifications"] == found["modifications"]
+    assert len(row["other_image"]) == len(THRESHOLDS)
+
+    # A kill after the sixth modification, and the same command again.
+    write_json(path, {**found, "modifications": found["modifications"][:6]})
+    run(table2, runs)
+    assert read_json(path) == found
+    out = capsys.readouterr().out
+    assert "image window 12" in out
+    assert "seed0: image window 8" not in out
+
+    (runs / "digits-vgg-seed0" / "result.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.saving, "load_model", refuse)
+        run(table2, runs)
+    assert (runs / "table2.md").read_text() == text
+
+    run(table2, runs, "--examples=8", "--models=vgg_gap", "--threshold=0.57")
+    assert {change["images"] for change in read_json(path)["modifications"]} == {8}
+    assert "above 0.57" in (runs / "table2.md").read_text()
+
+
+def test_the_images_are_those_of_the_evaluation(table2):
+    parse()
+    for held_out, split in ((0, "test[:24]"), (16, "train[48:64]")):
+        config = dataclasses.replace(CONFIG, held_out=held_out)
+        images = table2.evaluated({"config": dataclasses.asdict(config)})
+        np.testing.assert_array_equal(images, data.load("cluttered_digits", split).images)
+
+
+def test_windows_grow_with_the_images(table2):
+    parse()
+    sizes = [make.args[0] for make in table2.modifications([224, 224, 3])[:8]]
+    assert sizes == [28, 56, 84, 112] * 2
+
+
+def test_the_papers_figures_are_beside_ours_and_no_score_is_a_dash(table2):
+    curve = [0.5] * len(THRESHOLDS)
+    change = {"images": 9, "images_of_unchanged_class": 4, "scores": curve}
+    change["intervals"] = [[0.25, 0.75]] * len(THRESHOLDS)
+    none = {**change, "images_of_unchanged_class": 0, "scores": [None] * len(THRESHOLDS)}
+    none["intervals"] = [[None, None]] * len(THRESHOLDS)
+    row = {
+        "model": "vgg_aib",
+        "dataset": "cifar10",
+        "seed": 0,
+        "paper": table2.PAPER["cifar10"]["vgg_aib"],
+        "reductions": [],
+        "evaluated_on": "test",
+        "settings": {"patches": "svhn_cropped", "map": "attention"},
+        "other_image": curve,
+        "modifications": [
+            {**(none if name == NAMES[-1] else change), "name": name} for name in NAMES
+        ],
+    }
+    parse()
+    lines = table2.markdown([row, {**row, "seed": 1}], "cifar10").splitlines()
+    assert [line for line in lines if "| paper |" in line] == [
+        "| `vgg_aib` | paper | 99.22 | 99.69 | 93.78 | 20.59 | 98.59 | 97.52 | 97.35 | 72.86 | "
+        "99.91 | 53.26 | – |"
+    ]
+    assert f"| `vgg_aib` | seed 1 | {'50.00 | ' * 9}– | 50.00 |" in lines
+    assert f"| | 95 % interval | {'25.0–75.0 | ' * 9}– | |" in lines
+    assert f"| | images | {'4 | ' * 9}0 | |" in lines
+    assert "- `vgg_aib`, seed 0: full size; scored on 9 images of test." in lines

@@ -1,0 +1,37 @@
+"""notebooks/explore.ipynb runs from top to bottom."""
+
+import pathlib
+
+import nbformat
+from nbclient import NotebookClient
+from PIL import Image
+
+from aib_keras import training
+from aib_keras.training import TrainingConfig
+
+NOTEBOOK = pathlib.Path(__file__).parents[1] / "notebooks" / "explore.ipynb"
+
+
+def test_the_notebook_runs_on_a_small_training(tmp_path, monkeypatch):
+    config = TrainingConfig(
+        dataset="cluttered_digits",
+        train_split="train[:96]",
+        test_split="test[:32]",
+        epochs=1,
+        batch_size=32,
+        augment="none",
+        prediction_samples=0,
+        settings={"width": 0.03, "latent_dim": 4},
+    )
+    training.train(config, tmp_path / "run", verbose=0)
+    Image.new("RGB", (50, 40), "teal").save(tmp_path / "mine.png")
+    monkeypatch.setenv("AIB_KERAS_RUN", str(tmp_path / "run"))
+    monkeypatch.setenv("AIB_KERAS_IMAGE", str(tmp_path / "mine.png"))
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+    # Raises at the first cell that does.
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 5
