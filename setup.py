@@ -27,7 +27,9 @@ setuptools.setup(
         "safetensors": ["safetensors>=0.5"],
         "dev": [
             "ai-edge-litert>=2.0",
+            "ipykernel>=6",
             "jax>=0.6",
+            "nbclient>=0.10",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.12",
