@@ -40,7 +40,10 @@ def _torch(function, inputs):
     # Keras predicts with gradients turned off.
     with torch.enable_grad():
         inputs = inputs.detach().requires_grad_()
-        return torch.autograd.grad(function(inputs), inputs, materialize_grads=True)[0]
+        value = function(inputs)
+        if not value.requires_grad:
+            return torch.zeros_like(inputs)
+        return torch.autograd.grad(value, inputs, materialize_grads=True)[0]
 
 
 _BACKENDS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
