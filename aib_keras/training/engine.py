@@ -63,7 +63,8 @@ def train(config, workdir, jit="auto", steps_per_execution=1, verbose="auto"):
     with atomic_path(workdir / "card.md") as temporary:
         temporary.write_text(cards.model_card(result))
     write_json(result_path, result)
-    return result
+    # As the next call will read it: JSON has no tuples.
+    return read_json(result_path)
 
 
 def load_data(config):

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from aib_keras import training, zoo
-from aib_keras.training import TrainingConfig, TrainingDivergedError, callbacks, engine
+from aib_keras.training import (
+    TrainingConfig,
+    TrainingDivergedError,
+    callbacks,
+    engine,
+    results,
+)
 from aib_keras.training.files import read_json_lines
 
 CONFIG = TrainingConfig(
@@ -149,7 +155,10 @@ def test_held_out_examples_come_from_the_training_set_and_the_test_set_is_not_re
 def test_held_out_errors_are_not_called_test_errors():
     config = dataclasses.replace(CONFIG, held_out=16)
     lines = [{"epoch": 1, "val_accuracy": 0.5, "seconds": 1.0}]
-    result = engine._result(config, zoo.vgg(width=0.03), "held out", lines)
+    _, held, _ = training.load_data(config)
+    model = zoo.vgg_aib(width=0.03, latent_dim=4)
+    result = results.result(config, model, 80, held, "held out", lines)
+    assert "held_out_error_last_epoch_sampled" in result
     assert "held_out_error_last_epoch" in result
     assert not [name for name in result if name.startswith("test")]
 
