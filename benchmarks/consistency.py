@@ -20,7 +20,7 @@ from aib_keras import explain, zoo
 _MODEL = flags.DEFINE_string("model", "vgg_aib_qt", "A model of the zoo that has a map")
 _WIDTH = flags.DEFINE_float("width", 0.125, "Multiplies every channel count")
 _NUM_IMAGES = flags.DEFINE_integer("num_images", 10_000, "Images to score", lower_bound=1)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images a batch", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images a batch", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "Times that each is measured", lower_bound=1)
 _TARGET = flags.DEFINE_float("target", 2.5, "Forward passes that a score may cost")
 

@@ -70,7 +70,7 @@ THRESHOLD = flags.DEFINE_float(
 )
 EXAMPLES = flags.DEFINE_integer("examples", None, "Score the first so many images only.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Of places, colours and the bootstrap.", 0)
-BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images in a forward pass.", 1)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images in a forward pass.", 1)
 
 
 def main(argv):

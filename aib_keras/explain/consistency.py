@@ -10,8 +10,6 @@ from aib_keras.layers.checks import check_integer
 # The paper names none; 0.85, 0.9 and 0.95, which its authors' scripts list, are among them.
 THRESHOLDS = tuple(percent / 100 for percent in range(50, 101))
 
-# Each call of `explain` has a cost of its own, so it gets more than one batch of small images.
-_IMAGES_A_CALL = 512
 _RESAMPLES = 2000
 _TAILS = (0.025, 0.975)
 
@@ -65,7 +63,7 @@ def consistency(
     original=None,
     map_name="attention",
     thresholds=THRESHOLDS,
-    batch_size=128,
+    batch_size=256,
     seed=0,
     verbose=1,
 ):
@@ -91,13 +89,14 @@ def consistency(
             that returns a dict with `logits` `(B, C)` and a map `(B, ...)`.
         images: uint8 array `(N, H, W, 3)`.
         modification: One of `aib_keras.explain.modify`, or a function of (images, first=index of
-            the first of them) that returns modified images. It gets up to 512 images at a time, or
-            `batch_size` if that is more.
+            the first of them) that returns modified images. It gets a batch at a time, and no
+            more than that is kept.
         original: Optional dict, what `model.explain(images)` returned. It saves half of the time
             where several modifications are scored.
         map_name: Which map of `explain` is compared, such as "attention_quantized".
         thresholds: Numbers in [-1, 1]. By default 0.5, 0.51, ..., 1.0.
-        batch_size: Integer, images in a forward pass.
+        batch_size: Integer, images in a forward pass. Each has a cost of its own: large batches
+            are faster for small images.
         seed: Non-negative integer, of the bootstrap.
         verbose: 1 shows a progress bar, 0 does not.
 
@@ -118,11 +117,10 @@ def consistency(
         raise ValueError("There are no images: the score is a share of some.")
     if original is not None:
         _check_explanation(original, map_name, len(images))
-    at_once = max(_IMAGES_A_CALL // batch_size, 1) * batch_size
     similarities, unchanged = np.empty(len(images)), np.empty(len(images), bool)
     bar = keras.utils.Progbar(len(images), verbose=verbose, unit_name="image")
-    for start in range(0, len(images), at_once):
-        part = slice(start, min(start + at_once, len(images)))
+    for start in range(0, len(images), batch_size):
+        part = slice(start, min(start + batch_size, len(images)))
         if original is None:
             before = model.explain(images[part], batch_size=batch_size)
             _check_explanation(before, map_name, part.stop - start)

@@ -99,12 +99,12 @@ def test_the_interval_is_that_of_a_share():
     assert (other.intervals != found.intervals).any()
 
 
-def test_many_images_are_modified_a_part_at_a_time():
+def test_no_more_than_a_batch_is_modified_at_a_time():
     rng = np.random.default_rng(0)
     before, after = rng.integers(1, 256, (2, 1100, 2))
     model = Stub()
     found = score(before, after, model, classes=np.arange(1100) % 2)
-    assert max(model.seen) == 512
+    assert max(model.seen) == 256
     assert sum(model.seen) == 2 * 1100
     np.testing.assert_allclose(found.similarities, map_similarity(before, after), rtol=1e-5)
     assert found.count == 550
