@@ -7,9 +7,10 @@ BIN := .venv/bin
 quickstart: .venv/quickstart-installed
 	$(BIN)/python recipes/quickstart.py
 
-# By file, because the fixtures of a file are dear.
+# By file, because the fixtures of a file are dear, and in their order: xdist would leave the files
+# with few and long tests to the end, where one process waits for the other.
 test: .venv/dev-installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/dev-installed
 	$(BIN)/python -m pytest -m slow
