@@ -115,17 +115,15 @@ def consistency(
         )
     if not len(images):
         raise ValueError("There are no images: the score is a share of some.")
-    if original is not None:
-        _check_explanation(original, map_name, len(images))
+    if original is None:
+        # All at once: each call of `explain` has a cost of its own, and nothing is modified yet.
+        original = model.explain(images, batch_size=batch_size)
+    _check_explanation(original, map_name, len(images))
     similarities, unchanged = np.empty(len(images)), np.empty(len(images), bool)
     bar = keras.utils.Progbar(len(images), verbose=verbose, unit_name="image")
     for start in range(0, len(images), batch_size):
         part = slice(start, min(start + batch_size, len(images)))
-        if original is None:
-            before = model.explain(images[part], batch_size=batch_size)
-            _check_explanation(before, map_name, part.stop - start)
-        else:
-            before = {name: original[name][part] for name in ("logits", map_name)}
+        before = {name: original[name][part] for name in ("logits", map_name)}
         after = model.explain(modification(images[part], first=start), batch_size=batch_size)
         similarities[part] = map_similarity(before[map_name], after[map_name])
         unchanged[part] = before["logits"].argmax(axis=-1) == after["logits"].argmax(axis=-1)
