@@ -27,3 +27,9 @@ def _load(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def stl10_classes():
+    """STL-10's class names, in the order of their labels."""
+    return ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")

@@ -35,20 +35,6 @@ def test_every_figure_has_its_model_in_the_zoo(table1):
     assert len(table1.rows("cifar10")) == 12
 
 
-STL10_CLASSES = [
-    "airplane",
-    "bird",
-    "car",
-    "cat",
-    "deer",
-    "dog",
-    "horse",
-    "monkey",
-    "ship",
-    "truck",
-]
-
-
 def store(tfds, name, version, side, splits, folder, labels, with_id):
     """Random images as a data set that TFDS takes for the prepared one of that name."""
     rng = np.random.default_rng(0)
@@ -85,12 +71,12 @@ def run(*command):
     return done.stdout
 
 
-def test_trains_what_is_missing_and_makes_the_table(tmp_path, recipe_path):
+def test_trains_what_is_missing_and_makes_the_table(tmp_path, recipe_path, stl10_classes):
     """Two models, in two processes, on images that take the place of CIFAR-10's and STL-10's."""
     tfds = pytest.importorskip("tensorflow_datasets")
     data, runs = tmp_path / "data", tmp_path / "runs"
     numbers = tfds.features.ClassLabel(num_classes=10)
-    names = tfds.features.ClassLabel(names=STL10_CLASSES)
+    names = tfds.features.ClassLabel(names=stl10_classes)
     store(tfds, "cifar10", "3.0.2", 32, {"train": 80, "test": 20}, data, numbers, with_id=True)
     store(tfds, "stl10", "1.0.0", 96, {"train": 20, "test": 30}, data, names, with_id=False)
     command = [
