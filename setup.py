@@ -9,6 +9,27 @@ ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "aib_keras" / "__init__.py").read_text())[1]
 REQUIREMENTS = (ROOT / "requirements.txt").read_text().split("\n")
 
+EXTRAS = {
+    "cuda": ["tensorflow[and-cuda]>=2.20"],
+    "litert": ["ai-edge-litert>=2.0"],
+    "serving": ["grpcio>=1.70", "tensorflow-serving-api>=2.20"],
+    "onnx": ["onnxruntime>=1.20", "tf2onnx>=1.16"],
+    "app": ["gradio>=6"],
+    "jax": ["jax>=0.6"],
+    "torch": ["torch>=2.6"],
+    "safetensors": ["safetensors>=0.5"],
+}
+# What the tests want beside themselves; torch is installed by itself, for its size.
+TESTED_EXTRAS = ("litert", "serving", "onnx", "app", "jax", "safetensors")
+TEST_TOOLS = [
+    "ipykernel>=6",
+    "nbclient>=0.10",
+    "playwright>=1.50",
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "ruff>=0.12",
+]
+
 setuptools.setup(
     name="aib-keras",
     version=VERSION,
@@ -20,20 +41,7 @@ setuptools.setup(
     packages=setuptools.find_packages(include=["aib_keras", "aib_keras.*"]),
     install_requires=[line for line in REQUIREMENTS if line and not line.startswith("#")],
     extras_require={
-        "cuda": ["tensorflow[and-cuda]>=2.20"],
-        "litert": ["ai-edge-litert>=2.0"],
-        "jax": ["jax>=0.6"],
-        "torch": ["torch>=2.6"],
-        "safetensors": ["safetensors>=0.5"],
-        "dev": [
-            "ai-edge-litert>=2.0",
-            "ipykernel>=6",
-            "jax>=0.6",
-            "nbclient>=0.10",
-            "pytest>=8",
-            "pytest-xdist>=3.6",
-            "ruff>=0.12",
-            "safetensors>=0.5",
-        ],
+        **EXTRAS,
+        "dev": TEST_TOOLS + [line for extra in TESTED_EXTRAS for line in EXTRAS[extra]],
     },
 )

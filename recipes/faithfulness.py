@@ -30,7 +30,7 @@ from aib_keras.explain import (
     pointing,
     uniform_map,
 )
-from aib_keras.training import TrainingConfig, load_data, tables
+from aib_keras.training import load_evaluation, tables
 from aib_keras.training.files import atomic_path, read_json, write_json
 
 RUNS = flags.DEFINE_list("runs", ["runs"], "Folders of work directories.")
@@ -76,9 +76,7 @@ def main(argv):
 
 def trained_results():
     """The contents of the `result.json` files that are asked for."""
-    found = [result for folder in RUNS.value for result in tables.read_results(folder)]
-    # Evaluations on other data sets are of models that are there already.
-    found = [result for result in found if result["dataset"] == result["config"]["dataset"]]
+    found = tables.read_trainings(RUNS.value)
     return [r for r in found if MODELS.value is None or r["model"] in MODELS.value]
 
 
@@ -95,7 +93,8 @@ def measure(result):
     if not model.map_names:
         print(f"{workdir}: {result['model']} has no map.", flush=True)
         return None
-    data = evaluation_data(result["config"])
+    data = load_evaluation(result, DATA_DIR.value)
+    data = data.take(min(EXAMPLES.value, len(data)))
     scores = {}
     for name, maps in maps_of(model, data.images).items():
         print(f"{workdir}: {name}", flush=True)
@@ -111,15 +110,6 @@ def measure(result):
     }
     write_json(path, found)
     return found
-
-
-def evaluation_data(config):
-    """The first --examples of the images that a training was evaluated on."""
-    config = dict(config)
-    if DATA_DIR.value:
-        config["data_dir"] = DATA_DIR.value
-    data = load_data(TrainingConfig(**config))[1]
-    return data.take(min(EXAMPLES.value, len(data)))
 
 
 def maps_of(model, images):

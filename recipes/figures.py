@@ -20,7 +20,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from aib_keras import explain
-from aib_keras.training import TrainingConfig, load_data, tables
+from aib_keras.training import load_evaluation, tables
 from aib_keras.training.callbacks import read_map_history
 
 RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories.")
@@ -41,14 +41,13 @@ def main(argv):
     del argv
     logging.set_verbosity(logging.WARNING)
     out = pathlib.Path(OUT.value)
-    results = [r for r in tables.read_results(RUNS.value) if r["dataset"] == DATASET.value]
+    results = [r for r in tables.read_trainings([RUNS.value]) if r["dataset"] == DATASET.value]
     if not results:
         raise app.UsageError(
             f"--runs={RUNS.value} has no finished training on --dataset={DATASET.value}."
         )
     out.mkdir(parents=True, exist_ok=True)
-    config = TrainingConfig(**{**results[0]["config"], "data_dir": DATA_DIR.value})
-    _, evaluation, _ = load_data(config)
+    evaluation = load_evaluation(results[0], DATA_DIR.value)
     models = {}
     for result in results:
         model = keras.saving.load_model(pathlib.Path(result["workdir"]) / "model.keras")

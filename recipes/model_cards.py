@@ -15,9 +15,7 @@ ZOO = flags.DEFINE_string("zoo", "zoo", "Folder to write to.")
 
 def main(argv):
     del argv
-    results = [result for folder in RUNS.value for result in tables.read_results(folder)]
-    # Evaluations on other data sets are in the table, not trained models of their own.
-    results = [result for result in results if result["dataset"] == result["config"]["dataset"]]
+    results = tables.read_trainings(RUNS.value)
     if not results:
         raise app.UsageError(f"--runs={','.join(RUNS.value)}: no finished training there.")
     cards.write_cards(ZOO.value, results)

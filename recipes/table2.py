@@ -32,7 +32,7 @@ from absl import app, flags, logging
 
 from aib_keras import data, explain
 from aib_keras.explain.consistency import THRESHOLDS
-from aib_keras.training import TrainingConfig, load_data, tables
+from aib_keras.training import load_evaluation, tables
 from aib_keras.training.cards import reductions
 from aib_keras.training.files import atomic_path, read_json, write_json
 
@@ -94,9 +94,7 @@ def main(argv):
 
 def trainings():
     """The results of the trainings that are asked for: in the paper's order, then by name."""
-    found = [result for folder in RUNS.value for result in tables.read_results(folder)]
-    # A model of CIFAR-10 that was evaluated on STL-10 is not another model.
-    found = [result for result in found if result["dataset"] == result["config"]["dataset"]]
+    found = tables.read_trainings(RUNS.value)
     if MODELS.value:
         if missing := set(MODELS.value) - {result["model"] for result in found}:
             raise app.UsageError(
@@ -134,7 +132,7 @@ def scored(result):
         if not model.map_names:
             print(f"{name} is left out: {result['model']} has no map.")
             return None
-        images = evaluated(result)
+        images = load_evaluation(result, DATA_DIR.value).images[: EXAMPLES.value]
         print(f"{name}: the original images", flush=True)
         original = model.explain(images, batch_size=BATCH_SIZE.value)
         if MAP.value not in original:
@@ -187,26 +185,6 @@ def image_window(size):
 @functools.cache
 def patches():
     return data.load(PATCHES.value, PATCHES_SPLIT.value, data_dir=DATA_DIR.value).images
-
-
-def evaluated(result):
-    """The images that a training was evaluated on."""
-    config = result["config"]
-    fields = ("dataset", "data_dir", "train_split", "test_split", "held_out")
-    fields += ("image_size", "resize_ratio", "crop_to_box")
-    wanted = {field: config[field] for field in fields}
-    if not config["held_out"]:
-        # Of the examples to train on, which are not looked at, one is enough.
-        wanted["train_split"] = config["train_split"].split("[")[0] + "[:1]"
-    if DATA_DIR.value is not None:
-        wanted["data_dir"] = DATA_DIR.value
-    return evaluation_images(**wanted)[: EXAMPLES.value]
-
-
-# Models of one data set follow each other.
-@functools.lru_cache(maxsize=1)
-def evaluation_images(**fields):
-    return load_data(TrainingConfig(**fields))[1].images
 
 
 def other_image(maps):

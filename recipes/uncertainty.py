@@ -88,7 +88,7 @@ def measure(workdir, result):
         if found["asked"] == asked:
             return found
     config = training.TrainingConfig(**result["config"])
-    inside = first(evaluation_data(**data_settings(config)))
+    inside = first(training.load_evaluation(result, DATA_DIR.value))
     size = tuple(result["input_shape"][:2])
     foreign = first(outside_data(outside, size)) if outside else None
     model = keras.saving.load_model(model_path)
@@ -106,25 +106,6 @@ def measure(workdir, result):
     }
     write_json(path, found)
     return found
-
-
-def data_settings(config):
-    """What decides which images a training was evaluated on, and how they look."""
-    names = ("dataset", "data_dir", "train_split", "test_split", "held_out", "image_size")
-    names += ("resize_ratio", "crop_to_box")
-    settings = {name: getattr(config, name) for name in names}
-    if DATA_DIR.value:
-        settings["data_dir"] = DATA_DIR.value
-    if not config.held_out:
-        # The training images are not needed and may be many.
-        settings["train_split"] = config.test_split
-    return settings
-
-
-# Most trainings of a table are evaluated on the same images.
-@functools.lru_cache(maxsize=1)
-def evaluation_data(**settings):
-    return training.load_data(training.TrainingConfig(**settings))[1]
 
 
 @functools.lru_cache(maxsize=1)

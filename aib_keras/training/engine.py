@@ -9,6 +9,7 @@ from aib_keras import data, zoo
 from aib_keras.explain.figures import save_attention_figure
 from aib_keras.training import callbacks, cards, devices, results, schedule
 from aib_keras.training.config import claim_workdir
+from aib_keras.training.examples import load_data
 from aib_keras.training.files import atomic_path, read_json, write_json
 from aib_keras.training.optimizer import CoupledSGD
 
@@ -65,36 +66,6 @@ def train(config, workdir, jit="auto", steps_per_execution=1, verbose="auto"):
     write_json(result_path, result)
     # As the next call will read it: JSON has no tuples.
     return read_json(result_path)
-
-
-def load_data(config):
-    """The training and the evaluation examples of a configuration, and what the latter are."""
-    train_data = _load(config, config.train_split)
-    if config.held_out:
-        train_data, evaluation = train_data.hold_out(config.held_out)
-        evaluated_on = f"the last {config.held_out} of {config.train_split}, held out"
-    else:
-        evaluation = _load(config, config.test_split)
-        evaluated_on = config.test_split
-    if config.train_examples is not None:
-        train_data = train_data.take(config.train_examples)
-    if config.resize_ratio > 1:
-        size = (config.image_size, config.image_size)
-        evaluation = evaluation.center_crop(size)
-        if config.augment == "none":
-            train_data = train_data.center_crop(size)
-    return train_data, evaluation, evaluated_on
-
-
-def _load(config, split):
-    size = config.image_size
-    return data.load(
-        config.dataset,
-        split,
-        data_dir=config.data_dir,
-        image_size=None if size is None else round(size * config.resize_ratio),
-        crop_to_box=config.crop_to_box,
-    )
 
 
 def _train(config, workdir, jit, steps_per_execution, verbose):

@@ -34,6 +34,7 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
         "model": config.model,
         "dataset": config.dataset,
         "num_classes": evaluation.num_classes,
+        "class_names": list(evaluation.class_names),
         "input_shape": list(evaluation.input_shape),
         "train_examples": train_examples,
         "evaluated_on": evaluated_on,

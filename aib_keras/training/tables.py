@@ -8,6 +8,7 @@ from aib_keras.training.cards import reductions
 from aib_keras.training.files import atomic_path, read_json, write_json
 
 _MISSING = "–"
+_RESULTS = "*/result.json"
 _ERRORS = (
     "test_error_last_epoch",
     "test_error_last_epoch_sampled",
@@ -67,17 +68,22 @@ class Cell:
         }
 
 
-def read_results(runs):
-    """The contents of all `result.json` in the folders of `runs`, each with its `workdir`.
+def read_trainings(folders):
+    """The contents of all `*/result.json` in some folders, each with its `workdir`."""
+    paths = [path for folder in folders for path in sorted(pathlib.Path(folder).glob(_RESULTS))]
+    return [{**read_json(path), "workdir": str(path.parent)} for path in paths]
 
-    A `transfer.json` beside one, from data set to what was found on it without training, adds a
-    result for each.
+
+def read_results(runs):
+    """`read_trainings` of one folder, and what was found on other data sets without training.
+
+    A `transfer.json` beside a `result.json`, from data set to what was found on it, adds a result
+    for each.
     """
     results = []
-    for path in sorted(pathlib.Path(runs).glob("*/result.json")):
-        result = {**read_json(path), "workdir": str(path.parent)}
+    for result in read_trainings([runs]):
         results.append(result)
-        transfer = path.with_name("transfer.json")
+        transfer = pathlib.Path(result["workdir"]) / "transfer.json"
         if transfer.exists():
             own = {name: value for name, value in result.items() if name not in _ERRORS}
             for dataset, found in read_json(transfer).items():

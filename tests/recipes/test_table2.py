@@ -1,14 +1,12 @@
 """recipes/table2.py on a small training of cluttered digits."""
 
-import dataclasses
 import shutil
 
 import keras
-import numpy as np
 import pytest
 from absl import flags
 
-from aib_keras import data, training, zoo
+from aib_keras import training, zoo
 from aib_keras.explain.consistency import THRESHOLDS
 from aib_keras.training.files import read_json, write_json
 
@@ -116,14 +114,6 @@ def test_a_table_of_what_is_trained_and_no_work_twice(table2, runs, capsys, monk
     run(table2, runs, "--examples=8", "--models=vgg_gap", "--threshold=0.57")
     assert {change["images"] for change in read_json(path)["modifications"]} == {8}
     assert "above 0.57" in (runs / "table2.md").read_text()
-
-
-def test_the_images_are_those_of_the_evaluation(table2):
-    parse()
-    for held_out, split in ((0, "test[:24]"), (16, "train[48:64]")):
-        config = dataclasses.replace(CONFIG, held_out=held_out)
-        images = table2.evaluated({"config": dataclasses.asdict(config)})
-        np.testing.assert_array_equal(images, data.load("cluttered_digits", split).images)
 
 
 def test_windows_grow_with_the_images(table2):
