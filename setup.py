@@ -12,7 +12,7 @@ REQUIREMENTS = (ROOT / "requirements.txt").read_text().split("\n")
 EXTRAS = {
     "cuda": ["tensorflow[and-cuda]>=2.20"],
     "litert": ["ai-edge-litert>=2.0"],
-    "serving": ["grpcio>=1.70", "tensorflow-serving-api>=2.20"],
+    "serving": ["grpcio>=1.70", "requests>=2.31", "tensorflow-serving-api>=2.20"],
     "onnx": ["onnxruntime>=1.20", "tf2onnx>=1.16"],
     "app": ["gradio>=6"],
     "jax": ["jax>=0.6"],
@@ -38,7 +38,8 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=setuptools.find_packages(include=["aib_keras", "aib_keras.*"]),
+    packages=setuptools.find_packages(include=["aib_keras", "aib_keras.*", "aib_serve"]),
+    entry_points={"console_scripts": ["aib-serve-client = aib_serve.main:run"]},
     install_requires=[line for line in REQUIREMENTS if line and not line.startswith("#")],
     extras_require={
         **EXTRAS,

@@ -1,4 +1,4 @@
-"""Files that are no images, or none that may be decoded, for whatever takes files from strangers."""
+"""Files that are no good images, for the tests of whatever takes files from strangers."""
 
 import functools
 import io

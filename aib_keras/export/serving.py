@@ -56,11 +56,12 @@ def in_float32(model):
     return copy
 
 
-def input_spec(model):
-    """The `tf.TensorSpec` of a batch of images, of any length."""
+def input_spec(model, dtype=None):
+    """The `tf.TensorSpec` of a batch of images, of any length; by default of `input_dtype`."""
     import tensorflow as tf
 
-    return tf.TensorSpec((None, *_image_shape(model)), input_dtype(model), name=INPUT_NAME)
+    shape = (None, *_image_shape(model))
+    return tf.TensorSpec(shape, dtype or input_dtype(model), name=INPUT_NAME)
 
 
 def input_dtype(model):
@@ -91,6 +92,23 @@ def serving_outputs(model, images):
         if f"{name}_quantized" in explained:
             outputs[f"{name}_quantized"] = explained[f"{name}_quantized"]
     return outputs
+
+
+def checked_class_names(class_names, num_classes):
+    """The names of the classes, a list of strings; without any, their indices.
+
+    Raises:
+        ValueError: if they are not one for each class, or not different from each other.
+    """
+    if class_names is None:
+        return [str(index) for index in range(num_classes)]
+    names = [str(name) for name in class_names]
+    if len(names) != num_classes or len(set(names)) != num_classes:
+        raise ValueError(
+            f"`class_names` must be {num_classes} different names, one for each class in the order "
+            f"of the labels, got {len(names)} of which {len(set(names))} are different: {names}."
+        )
+    return names
 
 
 def _image_shape(model):

@@ -27,7 +27,8 @@ def test_outputs_are_the_models(name, batch, models, saved_models, images, expec
 @pytest.mark.parametrize("name", NAMES)
 def test_signature(name, saved_models):
     loaded = tf.saved_model.load(saved_models[name].path)
-    assert list(loaded.signatures) == ["serving_default"]
+    explain = ["explain"] if "aib" in name else []
+    assert list(loaded.signatures) == ["serving_default", "classify_bytes", *explain]
     signature = loaded.signatures["serving_default"]
     assert signature.structured_input_signature == (
         (),

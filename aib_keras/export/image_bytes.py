@@ -1,0 +1,271 @@
+"""Image files decoded inside a SavedModel, as `aib_keras.data` decodes those that it trains on.
+
+Only operations of TensorFlow's runtime: the graph is all that a server has. A file of a stranger
+costs no more than a good image of `MAX_PIXELS`, and one that cannot be decoded does not fail its
+request, which may hold the images of others: its row tells what is wrong.
+"""
+
+# 4096 x 4096: more than most phones take, and 48 MiB when it is decoded.
+MAX_PIXELS = 2**24
+# A progressive JPEG is decoded once for each of its scans, of which cameras and tools write ten.
+MAX_JPEG_SCANS = 100
+# So that a request of many large images holds a few of them at a time.
+_DECODED_AT_ONCE = 4
+
+# What a row tells; its index here is the status of an image in the graph.
+PROBLEMS = (
+    "",
+    "damaged or truncated",
+    "not a JPEG, PNG or WebP image",
+    f"larger than {MAX_PIXELS:,} pixels: make it smaller",
+    f"a progressive JPEG of more than {MAX_JPEG_SCANS} scans: save it again",
+    "an animation: send one of its images",
+)
+_GOOD, _DAMAGED, _UNKNOWN, _TOO_LARGE, _TOO_MANY_SCANS, _ANIMATED = range(len(PROBLEMS))
+
+# Signatures and sizes are in the first bytes, EXIF data in one of the first 64 KiB segments.
+_HEADER_BYTES = 32
+_EXIF_BYTES = 2**17
+_ORIENTATION_TAG = 0x0112
+
+
+def decode_batch(contents, size, resize_ratio=1.0):
+    """Decodes, turns upright and resizes image files, as `data.pixels.decode` does.
+
+    JPEG, PNG and WebP. The EXIF orientation of JPEGs is applied, transparency is composited over
+    white, and resizing is bilinear and antialiased, rounded to uint8.
+
+    Args:
+        contents: String tensor `(B,)`, the bytes of files.
+        size: Pair (height, width) of integers, in pixels.
+        resize_ratio: Number, at least 1: images are resized to this times `size`, and the middle is
+            taken.
+
+    Returns:
+        images: uint8 tensor `(B, height, width, 3)`, black where there is a problem.
+        problems: String tensor `(B,)`, of `PROBLEMS`; empty for an image that was decoded.
+    """
+    import tensorflow as tf
+
+    count = tf.size(contents)
+    files = tf.data.Dataset.from_tensor_slices((tf.range(count), contents))
+    decoded = files.map(
+        lambda index, content: (index, *_decode(content, size, resize_ratio)),
+        num_parallel_calls=_DECODED_AT_ONCE,
+    )
+    # What a decoder refuses is missing from here on, and so known to be damaged.
+    decoded = decoded.ignore_errors()
+    # One more, behind the others, because a batch of none could not be taken.
+    none = (count, tf.zeros((*size, 3), tf.uint8), tf.constant(_GOOD))
+    decoded = decoded.concatenate(tf.data.Dataset.from_tensors(none))
+    indices, images, statuses = decoded.batch(tf.cast(count, tf.int64) + 1).get_single_element()
+    indices = indices[:, None]
+    images = tf.scatter_nd(indices, images, (count + 1, *size, 3))
+    statuses = tf.tensor_scatter_nd_update(tf.fill((count + 1,), _DAMAGED), indices, statuses)
+    return images[:count], tf.gather(tf.constant(PROBLEMS), statuses[:count])
+
+
+def resized_size(size, resize_ratio):
+    """[height, width] that an image is resized to, of which the middle is taken."""
+    return [round(side * resize_ratio) for side in size]
+
+
+def _decode(content, size, resize_ratio):
+    """Image and status of one file; an error of TensorFlow's if it is damaged."""
+    import tensorflow as tf
+
+    header = tf.io.decode_raw(content, tf.uint8, fixed_length=_HEADER_BYTES)
+    is_jpeg = _has(header, 0, b"\xff\xd8\xff")
+    is_png = _has(header, 0, b"\x89PNG\r\n\x1a\n")
+    is_webp = _has(header, 0, b"RIFF") & _has(header, 8, b"WEBP")
+    # By the header alone: nothing is decoded before its size is known.
+    height, width = tf.case(
+        [
+            (is_jpeg, lambda: _jpeg_size(content)),
+            (is_png, lambda: (_number(header[20:24], ">"), _number(header[16:20], ">"))),
+            (is_webp, lambda: _webp_size(header)),
+        ],
+        default=lambda: (tf.constant(0, tf.int64), tf.constant(0, tf.int64)),
+    )
+    # The product of two 32-bit numbers may not fit into 64 bits with a sign.
+    pixels = tf.cast(height, tf.float64) * tf.cast(width, tf.float64)
+    is_animated = is_webp & _has(header, 12, b"VP8X") & (header[20] // 2 % 2 == 1)
+    many_scans = tf.cond(is_jpeg, lambda: _has_many_scans(content, height, width), lambda: False)
+    status = tf.constant(_GOOD)
+    for problem, found in (
+        (_TOO_MANY_SCANS, many_scans),
+        (_ANIMATED, is_animated),
+        (_TOO_LARGE, pixels > MAX_PIXELS),
+        (_UNKNOWN, ~(is_jpeg | is_png | is_webp)),
+    ):
+        status = tf.where(found, problem, status)
+    image = tf.case(
+        [
+            (status != _GOOD, lambda: tf.zeros((*size, 3), tf.uint8)),
+            (is_jpeg, lambda: _resized(_jpeg(content), size, resize_ratio)),
+            (is_png, lambda: _resized(_png(content, header[24]), size, resize_ratio)),
+        ],
+        default=lambda: _resized(_webp(content), size, resize_ratio),
+    )
+    return tf.ensure_shape(image, (*size, 3)), status
+
+
+def _jpeg(content):
+    import tensorflow as tf
+
+    # The method is Pillow's; TensorFlow's default differs from it by up to 5 of 255.
+    image = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
+    upright = [
+        lambda: image,
+        lambda: tf.image.flip_left_right(image),
+        lambda: tf.image.rot90(image, 2),
+        lambda: tf.image.flip_up_down(image),
+        lambda: tf.transpose(image, (1, 0, 2)),
+        lambda: tf.image.rot90(image, 3),
+        lambda: tf.image.rot90(tf.transpose(image, (1, 0, 2)), 2),
+        lambda: tf.image.rot90(image, 1),
+    ]
+    return tf.switch_case(_orientation(content) - 1, upright)
+
+
+def _png(content, bit_depth):
+    import tensorflow as tf
+
+    image = tf.io.decode_png(content, channels=4)
+    # TensorFlow gives an opaque image of fewer than 8 bits the alpha 2 ** bits - 1, not 255.
+    opaque = tf.where(bit_depth < 8, tf.bitwise.left_shift(tf.constant(1, tf.uint8), bit_depth), 0)
+    return _on_white(image, opaque - 1)
+
+
+def _webp(content):
+    import tensorflow as tf
+
+    # The decoder wants to be asked for just as many channels as there are.
+    image = tf.io.decode_image(content, channels=0, expand_animations=False)
+    return tf.cond(tf.shape(image)[-1] == 4, lambda: _on_white(image, 255), lambda: image)
+
+
+def _on_white(image, opaque):
+    """RGB of an RGBA image on a white background; `opaque` is the alpha of one without any."""
+    import tensorflow as tf
+
+    color, alpha = image[..., :3], image[..., 3:]
+
+    def composite():
+        # 16 bits hold 255 * 255, and take half of what 32 would.
+        color16, alpha16 = tf.cast(color, tf.uint16), tf.cast(alpha, tf.uint16)
+        return tf.cast((color16 * alpha16 + 255 * (255 - alpha16) + 127) // 255, tf.uint8)
+
+    return tf.cond(tf.reduce_all(alpha == opaque), lambda: color, composite)
+
+
+def _resized(image, size, resize_ratio):
+    import tensorflow as tf
+
+    larger = resized_size(size, resize_ratio)
+    image = tf.cast(tf.round(tf.image.resize(image, larger, antialias=True)), tf.uint8)
+    top, left = ((have - want) // 2 for have, want in zip(larger, size, strict=True))
+    return image[top : top + size[0], left : left + size[1]]
+
+
+def _jpeg_size(content):
+    import tensorflow as tf
+
+    shape = tf.image.extract_jpeg_shape(content, tf.int64)
+    return shape[0], shape[1]
+
+
+def _webp_size(header):
+    """Height and width in the header of a lossy, a lossless, or an extended WebP."""
+    import tensorflow as tf
+
+    lossless = _number(header[21:25], "<")
+    return tf.case(
+        [
+            (
+                _has(header, 12, b"VP8L"),
+                lambda: (lossless // 2**14 % 2**14 + 1, lossless % 2**14 + 1),
+            ),
+            (
+                _has(header, 12, b"VP8X"),
+                lambda: (_number(header[27:30], "<") + 1, _number(header[24:27], "<") + 1),
+            ),
+        ],
+        default=lambda: (_number(header[28:30], "<") % 2**14, _number(header[26:28], "<") % 2**14),
+    )
+
+
+def _has_many_scans(content, height, width):
+    """Whether a JPEG is progressive and has more than `MAX_JPEG_SCANS` scans."""
+    import tensorflow as tf
+
+    values = tf.io.decode_raw(content, tf.uint8)
+    scans = tf.math.count_nonzero((values[:-1] == 0xFF) & (values[1:] == 0xDA))
+
+    def is_progressive():
+        # A frame header: marker, length, 8 bits, height, width. What looks like the start of a
+        # scan can also be in a film that a phone has put behind its photograph.
+        expected = [None, None, 0, None, 8, height // 256, height % 256, width // 256, width % 256]
+        places = tf.size(values) - len(expected)
+        found = (values[:places] == 0xFF) & (
+            (values[1 : places + 1] == 0xC2) | (values[1 : places + 1] == 0xCA)
+        )
+        for offset, value in enumerate(expected):
+            if value is not None:
+                found &= values[offset : places + offset] == tf.cast(value, tf.uint8)
+        return tf.reduce_any(found)
+
+    return tf.cond(scans > MAX_JPEG_SCANS, is_progressive, lambda: False)
+
+
+def _orientation(content):
+    """The EXIF orientation of a JPEG, int32, 1 to 8; 1 if there is none or no sense in it."""
+    import tensorflow as tf
+
+    parts = tf.strings.split(tf.strings.substr(content, 0, _EXIF_BYTES), b"Exif\x00\x00", 1)
+    block = tf.io.decode_raw(parts[-1], tf.uint8)
+    is_exif = (tf.size(parts) == 2) & (_has(block, 0, b"II*\0") | _has(block, 0, b"MM\0*"))
+    return tf.cond(is_exif, lambda: _orientation_in(block), lambda: tf.constant(1))
+
+
+def _orientation_in(block):
+    """The orientation in the first directory of a TIFF block, as EXIF data has it."""
+    import tensorflow as tf
+
+    is_little_endian = block[0] == ord("I")
+    end = tf.size(block, tf.int64)
+    # Room behind the end for a damaged block, whose numbers may point anywhere.
+    block = tf.concat([block, tf.zeros(_HEADER_BYTES, tf.uint8)], 0)
+
+    def number(begin, length):
+        values = tf.slice(block, [tf.minimum(begin, end)], [length])
+        return tf.where(is_little_endian, _number(values, "<"), _number(values, ">"))
+
+    directory = number(tf.constant(4, tf.int64), 4)
+    first = tf.minimum(directory + 2, end)
+    count = tf.minimum(number(directory, 2), (end - first) // 12)
+    entries = tf.cast(tf.reshape(block[first : first + 12 * count], (-1, 12)), tf.int32)
+
+    def column(place):
+        low_first = entries[:, place] + 256 * entries[:, place + 1]
+        high_first = 256 * entries[:, place] + entries[:, place + 1]
+        return tf.where(is_little_endian, low_first, high_first)
+
+    found = tf.where(column(0) == _ORIENTATION_TAG, column(8), 0)
+    orientation = tf.reduce_max(tf.concat([[0], found], 0))
+    return tf.where((orientation >= 1) & (orientation <= 8), orientation, 1)
+
+
+def _number(values, order):
+    """The unsigned integer, int64, in a few bytes in the order "<" (little-endian) or ">"."""
+    import tensorflow as tf
+
+    powers = [256**power for power in range(values.shape[0])]
+    powers = powers if order == "<" else powers[::-1]
+    return tf.reduce_sum(tf.cast(values, tf.int64) * tf.constant(powers, tf.int64))
+
+
+def _has(values, place, text):
+    import tensorflow as tf
+
+    return tf.reduce_all(values[place : place + len(text)] == tf.constant(list(text), tf.uint8))

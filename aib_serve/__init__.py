@@ -1,0 +1,1 @@
+"""Clients of served models, for machines without TensorFlow and Keras."""

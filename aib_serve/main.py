@@ -1,0 +1,104 @@
+"""`aib-serve-client`: what a served model sees in image files, and where it looks.
+
+    aib-serve-client bird.jpg wing.png
+    aib-serve-client --grpc=localhost:8500 --model=vgg16_aib_qt --out=maps *.jpg
+
+Prints the class of each image with its probability, and saves the image with the map over it as
+IMAGE-attention.png.
+"""
+
+import io
+import pathlib
+import sys
+
+import numpy as np
+from absl import app, flags
+from PIL import Image, ImageOps
+
+from aib_serve.client import GrpcClient, RestClient, ServingError
+from aib_serve.overlay import overlay
+
+URL = flags.DEFINE_string("url", "http://localhost:8501", "Of the server, for REST.")
+GRPC = flags.DEFINE_string("grpc", None, "Host and port to ask over gRPC instead.")
+MODEL = flags.DEFINE_string("model", "aib", "Name of the model on the server.")
+OUT = flags.DEFINE_string("out", ".", "Folder for the images with the maps.")
+TOP = flags.DEFINE_integer("top", 3, "Classes to print.", lower_bound=1)
+# A request may hold 128; fewer keep it small.
+_FILES_IN_REQUEST = 16
+
+
+def run():
+    """Entry point of the command."""
+    app.run(main)
+
+
+def main(argv):
+    paths = [pathlib.Path(name) for name in argv[1:]]
+    _check(paths)
+    if GRPC.value:
+        client = GrpcClient(GRPC.value, MODEL.value)
+    else:
+        client = RestClient(URL.value, MODEL.value)
+    failed = 0
+    for start in range(0, len(paths), _FILES_IN_REQUEST):
+        part = paths[start : start + _FILES_IN_REQUEST]
+        files = [path.read_bytes() for path in part]
+        try:
+            predictions = client.classify(files)
+        except ServingError as error:
+            sys.exit(str(error))
+        for path, file, prediction in zip(part, files, predictions, strict=True):
+            print(describe(path, prediction))
+            failed += bool(prediction.error)
+            if not prediction.error and prediction.attention is not None:
+                saved = _overlay_path(path)
+                Image.fromarray(with_attention(file, prediction)).save(saved)
+                print(f"  saved {saved}")
+    sys.exit(1 if failed else 0)
+
+
+def describe(path, prediction):
+    """A line about one file."""
+    if prediction.error:
+        return f"{path}: {prediction.error}"
+    best = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[: TOP.value]
+    return f"{path}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in best)
+
+
+def with_attention(file, prediction):
+    """The picture in an image file, upright, with the map over the part that it is of.
+
+    Args:
+        file: Bytes.
+        prediction: `Prediction` with a map.
+
+    Returns:
+        uint8 array `(H, W, 3)`.
+    """
+    image = ImageOps.exif_transpose(Image.open(io.BytesIO(file))).convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    image = np.array(Image.alpha_composite(white, image).convert("RGB"))
+    height, width = image.shape[:2]
+    y0, x0, y1, x1 = prediction.attention_box
+    top, bottom = round(y0 * height), max(round(y1 * height), round(y0 * height) + 1)
+    left, right = round(x0 * width), max(round(x1 * width), round(x0 * width) + 1)
+    seen = image[top:bottom, left:right]
+    image[top:bottom, left:right] = overlay(seen, prediction.attention, limits=None)
+    return image
+
+
+def _check(paths):
+    """Ends the command with a reason before anything is sent or written."""
+    if not paths:
+        raise app.UsageError("Give the image files to classify, such as: aib-serve-client bird.jpg")
+    if missing := [str(path) for path in paths if not path.is_file()]:
+        raise app.UsageError(f"No such file: {', '.join(missing)}.")
+    if not pathlib.Path(OUT.value).is_dir():
+        raise app.UsageError(f"--out={OUT.value} is not a folder. Make it first.")
+    saved = [_overlay_path(path) for path in paths]
+    if len(set(saved)) < len(saved):
+        raise app.UsageError("Two of the files have the same name: their maps would be one file.")
+
+
+def _overlay_path(path):
+    return pathlib.Path(OUT.value, f"{path.stem}-attention.png")

@@ -1,0 +1,101 @@
+"""A map laid over its image, as colours."""
+
+import math
+import numbers
+
+import numpy as np
+from PIL import Image
+
+_COLOR_MAP = "viridis"
+
+
+def overlay(image, attention, opacity=0.5, *, nearest=False, limits=(0.0, 1.0)):
+    """A map, resized to its image, coloured with matplotlib's viridis and laid over the image.
+
+    The map's pixels cover the image as equal squares do: its corners are the image's corners.
+
+    Args:
+        image: uint8 array `(H, W, 3)`.
+        attention: Array of numbers within `limits`, `(h, w)` or `(h, w, 1)`: one map, without a
+            batch axis.
+        opacity: Number in [0, 1]: 0 shows the image alone, 1 the map alone.
+        nearest: Boolean. True shows the map's pixels as they are, for quantised maps, whose values
+            must not be mixed; False interpolates between them (bilinear).
+        limits: Pair low < high: the values that get the darkest and the brightest colour. None
+            takes the map's own minimum and maximum, for maps whose range is narrow; a map of one
+            value is then dark. Two pictures can be compared only under the same limits: say beside
+            them which these are.
+
+    Returns:
+        uint8 array `(H, W, 3)`.
+
+    Raises:
+        TypeError: if the image is not uint8 or the map not real numbers.
+        ValueError: if a shape is not as described or empty, or a number is out of its range.
+    """
+    image, attention = _check_image(image), _check_attention(attention, limits)
+    if not _is_number(opacity) or not 0 <= opacity <= 1:
+        raise ValueError(f"`opacity` must be a number in [0, 1], got {opacity!r}.")
+    low, high = (attention.min(), attention.max()) if limits is None else limits
+    attention = (attention - low) / (high - low if high > low else 1)
+    height, width = image.shape[:2]
+    resampling = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
+    resized = np.asarray(Image.fromarray(attention).resize((width, height), resampling))
+    # Imported here, because it takes longer than all else that a client does before its request.
+    from matplotlib import colormaps
+
+    colors = 255 * colormaps[_COLOR_MAP](resized)[..., :3]
+    return np.rint((1 - opacity) * image + opacity * colors).astype(np.uint8)
+
+
+def _check_image(image):
+    image = np.asarray(image)
+    if image.dtype != np.uint8:
+        raise TypeError(f"`image` must be uint8 in [0, 255], got {image.dtype}.")
+    if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        raise ValueError(
+            f"`image` must have shape (H, W, 3), got {image.shape}. Of a batch, give one image."
+        )
+    return image
+
+
+def _check_attention(attention, limits):
+    attention = np.asarray(attention)
+    if attention.dtype.kind not in "fiu":
+        raise TypeError(f"`attention` must be real numbers, got {attention.dtype}.")
+    if attention.ndim == 3 and attention.shape[-1] == 1:
+        attention = attention[..., 0]
+    if attention.ndim != 2 or not attention.size:
+        raise ValueError(
+            f"`attention` must have shape (h, w) or (h, w, 1), got {attention.shape}. Of a batch, "
+            "give one map."
+        )
+    # Float32 is what Pillow resizes.
+    attention = attention.astype(np.float32)
+    if not np.isfinite(attention).all():
+        raise ValueError("`attention` must be finite numbers; this map has NaN or infinity in it.")
+    if limits is not None:
+        low, high = _check_limits(limits)
+        if attention.min() < low or attention.max() > high:
+            raise ValueError(
+                f"`attention` must be within `limits`, [{low:.4g}, {high:.4g}]; it is in "
+                f"[{attention.min():.4g}, {attention.max():.4g}]. Give other limits (None: the "
+                "map's own minimum and maximum), or clip it."
+            )
+    return attention
+
+
+def _check_limits(limits):
+    valid = isinstance(limits, (tuple, list)) and len(limits) == 2 and all(map(_is_number, limits))
+    if not valid or not limits[0] < limits[1]:
+        raise ValueError(
+            "`limits` must be a pair of numbers low < high, or None for the map's own minimum and "
+            f"maximum; got {limits!r}."
+        )
+    # As exact as the map is, whose extremes the limits may be.
+    return np.float32(limits[0]), np.float32(limits[1])
+
+
+def _is_number(value):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)

@@ -1,0 +1,72 @@
+import pathlib
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from aib_keras import export
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("export needs the TensorFlow backend", allow_module_level=True)
+
+pytest.importorskip("tensorflow_serving")
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+
+@pytest.fixture(scope="module")
+def version(models, tmp_path_factory):
+    """The folder of the first version of a model named birds."""
+    folder = tmp_path_factory.mktemp("models") / "birds"
+    return pathlib.Path(export.to_serving(models["vgg_aib_qt"], folder).path)
+
+
+def test_version_folder(version):
+    assert version.name == "1"
+    names = {path.name for path in version.iterdir()}
+    assert {"saved_model.pb", "variables", "assets.extra"} <= names
+    # Nothing that a server would take for a version, or keep for ever.
+    assert [path.name for path in version.parent.iterdir()] == ["1"]
+
+
+def test_warmup_requests_can_be_answered(version):
+    records = tf.data.TFRecordDataset(str(version / "assets.extra" / "tf_serving_warmup_requests"))
+    logs = [prediction_log_pb2.PredictionLog.FromString(r) for r in records.as_numpy_iterator()]
+    loaded = tf.saved_model.load(str(version))
+    replayed = set()
+    for log in logs:
+        request = log.predict_log.request
+        assert request.model_spec.name == "birds"
+        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        signature = request.model_spec.signature_name
+        outputs = loaded.signatures[signature](
+            **{name: tf.constant(value) for name, value in inputs.items()}
+        )
+        (batch,) = {len(value) for value in inputs.values()}
+        np.testing.assert_allclose(outputs["probabilities"].numpy().sum(axis=-1), 1, atol=1e-5)
+        assert len(outputs["probabilities"]) == batch
+        replayed.add((signature, batch))
+    signatures = ("serving_default", "classify_bytes", "explain")
+    assert replayed == {(name, batch) for name in signatures for batch in (1, 8)}
+
+
+def test_next_version(models, tmp_path):
+    (tmp_path / "birds" / "7").mkdir(parents=True)
+    (tmp_path / "birds" / "notes").mkdir()
+    report = export.to_serving(models["vgg"], tmp_path / "birds")
+    assert report.path == str(tmp_path / "birds" / "8")
+    assert report.bytes > 0
+
+
+def test_a_file_in_place_of_the_folder(models, tmp_path):
+    (tmp_path / "birds").write_text("")
+    with pytest.raises(FileExistsError, match="Versions need a folder"):
+        export.to_serving(models["vgg"], tmp_path / "birds")
+
+
+def test_without_the_messages(models, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    with pytest.raises(ImportError, match=r"pip install 'aib_keras\[serving\]'"):
+        export.to_serving(models["vgg"], tmp_path / "birds")
+    assert list(tmp_path.iterdir()) == []
