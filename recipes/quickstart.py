@@ -50,8 +50,9 @@ def main(argv):
     model = keras.saving.load_model(workdir / "vgg_aib_qt" / "model.keras")
 
     folder = workdir / "export"
-    export.to_saved_model(model, folder / "saved_model", overwrite=True)
-    export.to_litert(model, folder / "model.tflite", overwrite=True)
+    names = {"class_names": results["vgg_aib_qt"]["class_names"], "overwrite": True}
+    export.to_saved_model(model, folder / "saved_model", **names)
+    export.to_litert(model, folder / "model.tflite", **names)
     print(
         f"Exported and checked: {folder}/saved_model (TF Serving), {folder}/model.tflite (LiteRT)"
     )

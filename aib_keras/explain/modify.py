@@ -103,7 +103,24 @@ class ImageWindow:
 
 
 @dataclasses.dataclass(frozen=True)
-class HighPass:
+class _FrequencyFilter:
+    radius: float
+
+    def __post_init__(self):
+        valid = isinstance(self.radius, numbers.Real) and not isinstance(self.radius, bool)
+        if not valid or not 0 < self.radius < math.inf:
+            raise ValueError(
+                f"`radius` must be a positive number of cycles per image, got {self.radius!r}."
+            )
+
+    def __call__(self, images, first=0):
+        del first
+        images = _check_images(images)
+        return _filtered(images, self._keeps(_squared_distance(*images.shape[1:3])))
+
+
+@dataclasses.dataclass(frozen=True)
+class HighPass(_FrequencyFilter):
     """What is left of an image without its low frequencies: edges and texture on black.
 
     Of each channel's two-dimensional discrete Fourier transform the components at a distance of
@@ -126,21 +143,16 @@ class HighPass:
 
     radius: float = 4
 
-    def __post_init__(self):
-        _check_radius(self.radius)
-
     @property
     def name(self):
         return f"high frequencies r > {self.radius:g}"
 
-    def __call__(self, images, first=0):
-        del first
-        images = _check_images(images)
-        return _filtered(images, _squared_distance(*images.shape[1:3]) > self.radius**2)
+    def _keeps(self, squared_distance):
+        return squared_distance > self.radius**2
 
 
 @dataclasses.dataclass(frozen=True)
-class LowPass:
+class LowPass(_FrequencyFilter):
     """What is left of an image without its high frequencies: it blurred, with ringing at edges.
 
     Components at a distance of less than `radius` from the centre are kept; see `HighPass` for what
@@ -158,17 +170,12 @@ class LowPass:
 
     radius: float = 12
 
-    def __post_init__(self):
-        _check_radius(self.radius)
-
     @property
     def name(self):
         return f"low frequencies r < {self.radius:g}"
 
-    def __call__(self, images, first=0):
-        del first
-        images = _check_images(images)
-        return _filtered(images, _squared_distance(*images.shape[1:3]) < self.radius**2)
+    def _keeps(self, squared_distance):
+        return squared_distance < self.radius**2
 
 
 def _draws(seed, first, count):
@@ -227,9 +234,3 @@ def _check_images(images, argument="images"):
             "single image with images[None]."
         )
     return images
-
-
-def _check_radius(radius):
-    valid = isinstance(radius, numbers.Real) and not isinstance(radius, bool)
-    if not valid or not 0 < radius < math.inf:
-        raise ValueError(f"`radius` must be a positive number of cycles per image, got {radius!r}.")

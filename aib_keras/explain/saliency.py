@@ -9,6 +9,7 @@ from keras import ops
 
 from aib_keras.explain.gradients import gradient
 from aib_keras.models import ImageClassifier
+from aib_keras.models.through_predict import ThroughPredict
 
 # Where the zoo's networks without a `feature_extractor` have the features that IB attention would
 # be put on: the output of a layer, or what a layer reads. The first that a network has counts.
@@ -105,24 +106,17 @@ def gaussian_map(shape, sigma=0.25):
     return np.tile(one[None, :, :, None], (shape[0], 1, 1, 1))
 
 
-class _PredictsMaps(keras.Model):
-    """Runs through `predict`: in batches, compiled, on any backend."""
-
-    def __init__(self, classifier):
-        super().__init__(autocast=False, name="saliency")
-        self.classifier = classifier
-
-    def build(self, input_shape):
-        pass
+class _Saliency(ThroughPredict):
+    """Gives maps of what moves the score of the predicted class."""
 
     def score(self, images):
         """Sum of the predicted classes' logits: its gradient by one image is that image's."""
         return ops.sum(ops.max(self.classifier(images, training=False), axis=-1))
 
 
-class _GradientMap(_PredictsMaps):
+class _GradientMap(_Saliency):
     def __init__(self, classifier, map_shape):
-        super().__init__(classifier)
+        super().__init__(classifier, name="saliency")
         self.pooling = None
         if map_shape is not None:
             self.pooling = keras.layers.AdaptiveAveragePooling2D(
@@ -135,9 +129,9 @@ class _GradientMap(_PredictsMaps):
         return found if self.pooling is None else self.pooling(found)
 
 
-class _GradCAM(_PredictsMaps):
+class _GradCAM(_Saliency):
     def __init__(self, classifier, tapped):
-        super().__init__(classifier)
+        super().__init__(classifier, name="saliency")
         self.tapped = tapped
 
     def call(self, images):

@@ -6,6 +6,7 @@ from keras import ops
 from aib_keras.layers.checks import check_integer
 from aib_keras.layers.sampling import should_sample
 from aib_keras.models.image_classifier import ImageClassifier
+from aib_keras.models.through_predict import ThroughPredict
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")
@@ -110,7 +111,7 @@ class VariationalClassifier(ImageClassifier):
         """
         images = self._as_batch(images)
         if self._untracked.informer is None:
-            self._untracked.informer = _Informer(self)
+            self._untracked.informer = _Informer(self, name="informer")
         return self._untracked.informer.predict(images, batch_size=batch_size, verbose=0)
 
     def get_config(self):
@@ -192,33 +193,22 @@ class AIBClassifier(VariationalClassifier):
         return super().explain(images, batch_size=batch_size)
 
 
-class _Informer(keras.Model):
-    """Runs `information` through `predict`."""
-
-    def __init__(self, classifier):
-        super().__init__(autocast=False, name="informer")
-        self.classifier = classifier
-
-    def build(self, input_shape):
-        pass
+class _Informer(ThroughPredict):
+    """Gives what `information` returns."""
 
     def call(self, images):
         outputs = self.classifier._forward(images, training=False, sample=False)
         return {name: outputs[name] for name in ("logits", "kl_nats")}
 
 
-class _MonteCarlo(keras.Model):
-    """Runs `predict_mc` through `predict`."""
+class _MonteCarlo(ThroughPredict):
+    """Gives what `predict_mc` returns."""
 
     def __init__(self, classifier, samples):
-        super().__init__(autocast=False, name="monte_carlo")
-        self.classifier = classifier
+        super().__init__(classifier, name="monte_carlo")
         self.samples = samples
         # `predict_mc` sets its state before each use.
         self.seed_generator = keras.random.SeedGenerator(0)
-
-    def build(self, input_shape):
-        pass
 
     def _draw(self, mean, std, samples):
         """Samples along a new first axis."""

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from aib_keras.layers.tracking import collect_step_means
+from aib_keras.models.through_predict import ThroughPredict
 
 
 class _CollectsStepMeans:
@@ -86,7 +87,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
             self.explanation(images)
         images = self._as_batch(images)
         if self._untracked.explainer is None:
-            self._untracked.explainer = _Explainer(self)
+            self._untracked.explainer = _Explainer(self, name="explainer")
         return self._untracked.explainer.predict(images, batch_size=batch_size, verbose=0)
 
     def _as_batch(self, images):
@@ -197,15 +198,8 @@ class MapClassifier(PlainClassifier):
         return {name: ops.cast(value, "float32") for name, value in outputs.items()}
 
 
-class _Explainer(keras.Model):
-    """Runs `classifier.explanation` through `predict`: in batches, compiled, on any backend."""
-
-    def __init__(self, classifier):
-        super().__init__(autocast=False, name="explainer")
-        self.classifier = classifier
-
-    def build(self, input_shape):
-        pass
+class _Explainer(ThroughPredict):
+    """Runs `classifier.explanation`."""
 
     def call(self, images):
         return self.classifier.explanation(images)

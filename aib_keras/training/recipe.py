@@ -17,12 +17,18 @@ from aib_keras.training.config import (
 )
 from aib_keras.training.devices import STRATEGIES
 from aib_keras.training.engine import train
+from aib_keras.training.files import read_json
 
 # Name of a format -> what of `aib_keras.export` writes it, and where in the workdir.
 EXPORTS = {
     "saved_model": ("to_saved_model", "saved_model"),
+    # The name by which serving/models.config has it.
+    "serving": ("to_serving", "serving/aib"),
     "litert": ("to_litert", "model.tflite"),
+    "onnx": ("to_onnx", "model.onnx"),
 }
+# Those that take files, which they have to treat as the training's evaluation does.
+_TAKE_FILES = ("saved_model", "serving")
 
 # Flags whose name and meaning are those of a field of TrainingConfig.
 _FIELDS = tuple(
@@ -120,7 +126,7 @@ def _run(argv, defaults, model_settings):
     # TFDS tells every file it opens.
     logging.set_verbosity(logging.WARNING)
     config = config_from_flags(defaults, model_settings)
-    _check_exports(flags.FLAGS.export)
+    check_exports(flags.FLAGS.export)
     try:
         config.check()
     except ValueError as error:
@@ -155,13 +161,18 @@ def export_model(workdir, formats):
     # TensorFlow's export tells of every file it writes.
     logging.set_verbosity(logging.ERROR)
     model = keras.saving.load_model(workdir / "model.keras")
+    result = read_json(workdir / "result.json")
     for name in missing:
         function, file = EXPORTS[name]
-        report = getattr(export, function)(model, workdir / file)
+        arguments = {"class_names": result["class_names"]}
+        if name in _TAKE_FILES:
+            arguments["resize_ratio"] = result["config"]["resize_ratio"]
+        report = getattr(export, function)(model, workdir / file, **arguments)
         print(f"Exported and checked: {report.path}, {report.bytes / 2**20:.1f} MiB")
 
 
-def _check_exports(formats):
+def check_exports(formats):
+    """Refuses, as absl refuses a flag, a format that is not one of `EXPORTS`."""
     for name in formats:
         if name not in EXPORTS:
             raise app.UsageError(

@@ -1,0 +1,77 @@
+"""recipes/export.py, and `--export` of the others, on a small training."""
+
+import keras
+import numpy as np
+import pytest
+from absl import app, flags
+
+from aib_keras import data, training
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("export needs the TensorFlow backend", allow_module_level=True)
+
+import tensorflow as tf
+
+CONFIG = training.TrainingConfig(
+    model="vgg_aib_qt",
+    dataset="cluttered_digits",
+    train_split="train[:64]",
+    test_split="test[:16]",
+    image_size=32,
+    resize_ratio=1.25,
+    epochs=1,
+    batch_size=32,
+    augment="none",
+    settings={"width": 0.03, "latent_dim": 4},
+)
+
+
+@pytest.fixture(scope="module")
+def recipe(load_recipe):
+    return load_recipe("export")
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "digits"
+    training.train(CONFIG, workdir, verbose=0)
+    return workdir
+
+
+def run(recipe, *arguments):
+    flags.FLAGS(["export.py", *map(str, arguments)])
+    recipe.main([])
+
+
+def test_files_are_treated_as_in_the_evaluation(recipe, workdir, capsys, tmp_path):
+    run(recipe, f"--workdir={workdir}", "--export=saved_model")
+    assert "Exported and checked" in capsys.readouterr().out
+    # Of the size that the middle is taken from.
+    larger = data.load("cluttered_digits", "test[:16]", image_size=40).images
+    files = [tf.io.encode_png(image).numpy() for image in larger]
+    signatures = tf.saved_model.load(workdir / "saved_model").signatures
+    found = signatures["classify_bytes"](image_bytes=tf.constant(files))
+    evaluated = training.load_evaluation(training.files.read_json(workdir / "result.json"))
+    model = keras.saving.load_model(workdir / "model.keras")
+    wanted = keras.ops.softmax(model(evaluated.images))
+    np.testing.assert_allclose(found["probabilities"], wanted, atol=1e-4)
+    names = [name.decode() for name in found["class_names"].numpy()[0]]
+    assert names == list(evaluated.class_names)
+
+
+def test_what_is_there_stays(recipe, workdir, capsys):
+    (workdir / "serving" / "aib").mkdir(parents=True)
+    run(recipe, f"--workdir={workdir}", "--export=serving")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--workdir=nowhere",), "holds no finished training"),
+        (("--workdir=nowhere", "--export=pdf"), "--export=pdf: expected some of saved_model"),
+    ],
+)
+def test_wrong_arguments(arguments, message, recipe):
+    with pytest.raises(app.UsageError, match=message):
+        run(recipe, *arguments)
