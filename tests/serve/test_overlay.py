@@ -79,7 +79,7 @@ def test_the_arguments_stay_as_they_are():
         ({"attention": -MAP}, ValueError, r"it is in \[-1, -?0\]"),
         ({"limits": (0.25, 2)}, ValueError, r"within `limits`, \[0.25, 2\]; it is in \[0, 1\]"),
         ({"attention": MAP * np.nan}, ValueError, "must be finite numbers"),
-        ({"attention": MAP * np.inf, "limits": None}, ValueError, "must be finite numbers"),
+        ({"attention": MAP - np.inf, "limits": None}, ValueError, "must be finite numbers"),
         ({"opacity": 1.5}, ValueError, r"`opacity` must be a number in \[0, 1\], got 1.5"),
         ({"opacity": np.nan}, ValueError, "`opacity` must be"),
         ({"opacity": True}, ValueError, "`opacity` must be"),
