@@ -29,8 +29,13 @@ def saved_model_destination(path, overwrite):
     return path
 
 
-def file_destination(path, overwrite):
+def file_destination(path, overwrite, example):
     """The absolute path of a file that may be written.
+
+    Args:
+        path: Path.
+        overwrite: Boolean, whether what is there may be replaced.
+        example: A name that such a file could have, for the error that a folder gets.
 
     Raises:
         ValueError: for a URL.
@@ -39,8 +44,8 @@ def file_destination(path, overwrite):
     path = _local(path)
     if path.is_dir():
         raise FileExistsError(
-            f"{str(path)!r} is a folder. A LiteRT model is a file, such as "
-            f"{str(path / 'model.tflite')!r}."
+            f"{str(path)!r} is a folder, and what is to be written is a file, such as "
+            f"{str(path / example)!r}."
         )
     if path.exists() and path.stat().st_size:
         _check_overwrite(path, overwrite)

@@ -78,11 +78,13 @@ class AnchorQuantizer(keras.layers.Layer):
 
     def _nearest(self, inputs):
         # Counting the midpoints below a value gives its nearest sorted anchor, and unlike argmin
-        # over distances it converts to LiteRT's builtin operations.
+        # over distances it converts to LiteRT's builtin operations. These broadcast up to rank 4,
+        # which a map (B, H, W, 1) has without an axis more.
         anchors = ops.sort(ops.cast(self.anchors, "float32"))
         midpoints = (anchors[1:] + anchors[:-1]) / 2
-        above = ops.cast(ops.expand_dims(inputs, -1) > midpoints, "int32")
-        index = ops.sum(above, axis=-1)
+        is_map = bool(inputs.shape) and inputs.shape[-1] == 1
+        values = inputs if is_map else ops.expand_dims(inputs, -1)
+        index = ops.sum(ops.cast(values > midpoints, "int32"), axis=-1, keepdims=is_map)
         return ops.take(anchors, index, axis=0), index
 
     def _share_in_use(self, index):

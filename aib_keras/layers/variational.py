@@ -116,8 +116,10 @@ class VariationalEncoder(keras.layers.Layer):
         """Mean, standard deviation > 0 and its logarithm, each float32 `(B, K)`."""
         if self.trunk is not None:
             inputs = self.trunk(inputs, training=training)
-        mean, raw_std = ops.split(self.linear(ops.cast(inputs, "float32")), 2, axis=-1)
-        raw_std = raw_std - 5.0
+        outputs = self.linear(ops.cast(inputs, "float32"))
+        # Not `ops.split`, which LiteRT's converter at times leaves in floats if only the mean is
+        # used.
+        mean, raw_std = outputs[:, : self.latent_dim], outputs[:, self.latent_dim :] - 5.0
         return mean, ops.softplus(raw_std), _log_softplus(raw_std)
 
     def call(self, inputs, training=None, sample=None, return_distribution=False):

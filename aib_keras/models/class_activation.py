@@ -64,8 +64,11 @@ class CAMClassifier(ImageClassifier):
     def explanation(self, images):
         """`logits` `(B, num_classes)` and the predicted class's map `attention` `(B, h, w, 1)`."""
         features, logits = self._forward(images, training=False)
-        # Keras's argmax has operations on bits that LiteRT does not.
-        predicted = ops.top_k(logits, k=1)[1][:, 0]
-        weights = ops.take(ops.transpose(self.head.kernel), predicted, axis=0)
-        maps = ops.cast(features, "float32") * ops.cast(weights, "float32")[:, None, None, :]
-        return {"logits": logits, "attention": ops.sum(maps, axis=-1, keepdims=True)}
+        # The maps of all classes, and of these the predicted one's as the highest where the others
+        # are put at the lowest: LiteRT has no operation on the bits that Keras's argmax looks at,
+        # and leaves a top_k whose values are not used in floats.
+        maps = ops.matmul(ops.cast(features, "float32"), ops.cast(self.head.kernel, "float32"))
+        is_predicted = logits >= ops.max(logits, axis=-1, keepdims=True)
+        lowest = ops.min(maps, axis=-1, keepdims=True)
+        maps = ops.where(is_predicted[:, None, None, :], maps, lowest)
+        return {"logits": logits, "attention": ops.max(maps, axis=-1, keepdims=True)}

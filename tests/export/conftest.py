@@ -7,6 +7,7 @@ import pytest
 from aib_keras import export, zoo
 
 NAMES = ("vgg", "vgg_aib_qt", "wrn_aib_qt")
+CLASSES = ["ape", "bee", "cat", "dog", "elk", "fox", "gnu", "hen", "ibis", "jay"]
 WIDTH = 0.0625
 
 
@@ -45,25 +46,44 @@ def saved_models(models, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def litert_models(models, representative_images, tmp_path_factory):
-    """(Name, quantize) -> `ExportReport`."""
+def class_names():
+    return CLASSES
+
+
+@pytest.fixture(scope="session")
+def litert_export(models, representative_images, tmp_path_factory):
+    """`litert_export(name, quantize)`: the `ExportReport`."""
     folder = tmp_path_factory.mktemp("litert")
-    cases = [
-        ("vgg", None),
-        ("vgg_aib_qt", None),
-        ("vgg_aib_qt", "float16"),
-        ("vgg_aib_qt", "int8"),
-        ("wrn_aib_qt", None),
-    ]
-    return {
-        (name, quantize): export.to_litert(
+
+    def to_litert(name, quantize):
+        return export.to_litert(
             models[name],
             folder / f"{name}_{quantize}.tflite",
             quantize=quantize,
             representative_images=representative_images,
+            class_names=CLASSES,
         )
-        for name, quantize in cases
-    }
+
+    return to_litert
+
+
+@pytest.fixture(scope="session")
+def litert_models(litert_export):
+    """(Name, quantize) -> `ExportReport`, of models that compute in floats."""
+    cases = [
+        ("vgg", None),
+        ("vgg_aib_qt", None),
+        ("vgg_aib_qt", "float16"),
+        ("wrn_aib_qt", None),
+    ]
+    return {case: litert_export(*case) for case in cases}
+
+
+@pytest.fixture(scope="session")
+def eight_bit_models(litert_export):
+    """(Name, quantize) -> `ExportReport`, of models with 8-bit weights."""
+    cases = [("vgg_aib_qt", "dynamic"), ("vgg_aib_qt", "int8"), ("wrn_aib_qt", "int8")]
+    return {case: litert_export(*case) for case in cases}
 
 
 @pytest.fixture(scope="session")

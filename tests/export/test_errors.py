@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from aib_keras import export, zoo
-from aib_keras.export import destination, litert, saved_model, verify
+from aib_keras.export import destination, litert, onnx, saved_model, signatures, verify
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("export needs the TensorFlow backend", allow_module_level=True)
 
-EXPORTS = [export.to_saved_model, export.to_litert]
+EXPORTS = [export.to_saved_model, export.to_litert, export.to_onnx]
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def no_work(monkeypatch):
     def work(*_):
         raise AssertionError("computed before the arguments were checked")
 
-    for module in (saved_model, litert):
+    for module in (saved_model, litert, onnx):
         monkeypatch.setattr(module, "expected_outputs", work)
 
 
@@ -64,18 +64,22 @@ class TestBeforeAnyWork:
         with pytest.raises(FileExistsError, match="SavedModel is a folder"):
             export.to_saved_model(model, tmp_path / "model", overwrite=True)
 
-    def test_existing_litert_file(self, model, tmp_path):
-        path = tmp_path / "model.tflite"
+    @pytest.mark.parametrize("to", [export.to_litert, export.to_onnx])
+    def test_existing_file(self, to, model, tmp_path):
+        path = tmp_path / "model"
         path.write_bytes(b"old")
-        with pytest.raises(FileExistsError, match=r"model\.tflite.*overwrite=True"):
-            export.to_litert(model, path)
+        with pytest.raises(FileExistsError, match=r"model.*overwrite=True"):
+            to(model, path)
 
-    def test_folder_in_place_of_a_litert_file(self, model, tmp_path):
-        with pytest.raises(FileExistsError, match=r"LiteRT model is a file.*model\.tflite"):
-            export.to_litert(model, tmp_path, overwrite=True)
+    @pytest.mark.parametrize(
+        ("to", "example"), [(export.to_litert, r"model\.tflite"), (export.to_onnx, r"model\.onnx")]
+    )
+    def test_folder_in_place_of_a_file(self, to, example, model, tmp_path):
+        with pytest.raises(FileExistsError, match=rf"is a folder.*is a file.*{example}"):
+            to(model, tmp_path, overwrite=True)
 
     def test_unknown_quantize(self, model, tmp_path):
-        with pytest.raises(ValueError, match="None, 'float16', 'int8', got 'int4'"):
+        with pytest.raises(ValueError, match="None, 'float16', 'dynamic', 'int8', got 'int4'"):
             export.to_litert(model, tmp_path / "m", quantize="int4")
 
     def test_int8_without_images(self, model, tmp_path):
@@ -101,6 +105,26 @@ class TestBeforeAnyWork:
         with pytest.raises(ImportError, match=r"aib_keras\[litert\]"):
             export.to_litert(model, tmp_path / "m")
 
+    @pytest.mark.parametrize("package", ["tf2onnx", "onnxruntime"])
+    def test_no_onnx(self, package, model, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(ImportError, match=rf"needs {package}.*aib_keras\[onnx\]"):
+            export.to_onnx(model, tmp_path / "m")
+
+
+@pytest.mark.parametrize("to", [export.to_litert, export.to_onnx])
+def test_class_names_are_one_for_each_class(to, model, tmp_path):
+    with pytest.raises(ValueError, match="`class_names` must be 10 different names"):
+        to(model, tmp_path / "model", class_names=["cat", "dog"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["two\nlines", ""])
+def test_a_class_name_is_a_line_of_labels(name, model, tmp_path):
+    names = [name, *"abcdefghi"]
+    with pytest.raises(ValueError, match="one line of text"):
+        export.to_litert(model, tmp_path / "model", class_names=names)
+
 
 class TestFailedCheck:
     @pytest.fixture
@@ -111,7 +135,8 @@ class TestFailedCheck:
             outputs = right(model, images)
             return {**outputs, "attention": outputs["attention"] + 0.25}
 
-        monkeypatch.setattr(saved_model, "serving_outputs", wrong)
+        for module in (saved_model, signatures, onnx):
+            monkeypatch.setattr(module, "serving_outputs", wrong)
 
     @pytest.mark.usefixtures("wrong_graph")
     @pytest.mark.parametrize("to", EXPORTS)
