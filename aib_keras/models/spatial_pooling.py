@@ -16,8 +16,11 @@ def softmax_pooling(features, scores, name):
         1, in float32.
     """
     height, width, channels = features.shape[1:]
-    scores = layers.Reshape((height * width, 1))(scores)
-    # Half precision has too few digits for weights near 1 / (height * width).
-    weights = layers.Softmax(axis=1, dtype="float32", name=f"{name}_softmax")(scores)
-    pooled = layers.Dot(axes=1)([layers.Reshape((height * width, channels))(features), weights])
+    scores = layers.Reshape((1, height * width))(scores)
+    # In half precision, and in the 8 bits that LiteRT gives the results of a softmax, there are too
+    # few digits for weights near 1 / (height * width): float32, and by way of their logarithms.
+    weights = layers.Activation("log_softmax", dtype="float32", name=f"{name}_log")(scores)
+    weights = layers.Activation("exponential", dtype="float32", name=f"{name}_weights")(weights)
+    features = layers.Reshape((height * width, channels))(features)
+    pooled = layers.Dot(axes=(1, 2))([features, weights])
     return layers.Reshape((channels,))(pooled), layers.Reshape((height, width, 1))(weights)
