@@ -5,8 +5,8 @@
 
 Forms: the plain call `model(images)`, `model.predict`, the SavedModel, LiteRT in float32 and int8,
 and ONNX Runtime, each with all cores. They take turns, so that a busy machine slows all of them;
-each is given as the median time of a request, in ms, and as a ratio to the plain call's in the
-same turn: below 1 is faster. Then the same forms under several clients at once, each with one image
+each is given as the median time of a request, in ms, and by how many times it is as fast as the
+plain call in the same turn. Then the same forms under several clients at once, each with one image
 a request, in images a second. Weights and images are random: neither changes the time.
 """
 
@@ -43,16 +43,16 @@ def main(_):
     print(f"{_MODEL.value}, width {_WIDTH.value:g}, {images.shape[1:]}, {cores} cores")
     for size in map(int, _BATCHES.value):
         times = latencies(forms, images[np.arange(size) % len(images)])
-        print(f"\nBatch {size:<18} median ms   ratio to {_REFERENCE} (middle half)")
+        print(f"\nBatch {size:<18} median ms   times as fast (middle half of the turns)")
         for name, found in times.items():
-            ratios = np.array(found) / times[_REFERENCE]
+            ratios = times[_REFERENCE] / np.array(found)
             low, middle, high = np.percentile(ratios, (25, 50, 75))
             median = 1000 * statistics.median(found)
-            print(f"{name:<24} {median:9.2f}   {middle:.2f} ({low:.2f} to {high:.2f})")
-    print(f"\n{_CLIENTS.value} clients, batch 1    images/s   ratio to {_REFERENCE}")
+            print(f"{name:<24} {median:9.2f}   {middle:6.2f} ({low:.2f} to {high:.2f})")
+    print(f"\n{_CLIENTS.value} clients, batch 1    images/s   times as many")
     rates = {name: throughput(make, images[:1]) for name, make in forms.items()}
     for name, rate in rates.items():
-        print(f"{name:<24} {rate:9.1f}   {rate / rates[_REFERENCE]:.2f}")
+        print(f"{name:<24} {rate:9.1f}   {rate / rates[_REFERENCE]:6.2f}")
 
 
 def all_forms(model, images, folder):
