@@ -7,16 +7,14 @@ Prints the class of each image with its probability, and saves the image with th
 IMAGE-attention.png.
 """
 
-import io
 import pathlib
 import sys
 
-import numpy as np
 from absl import app, flags
-from PIL import Image, ImageOps
+from PIL import Image
 
 from aib_serve.client import GrpcClient, RestClient, ServingError
-from aib_serve.overlay import overlay
+from aib_serve.overlay import overlay_file
 
 URL = flags.DEFINE_string("url", "http://localhost:8501", "Of the server, for REST.")
 GRPC = flags.DEFINE_string("grpc", None, "Host and port to ask over gRPC instead.")
@@ -52,7 +50,8 @@ def main(argv):
             failed += bool(prediction.error)
             if not prediction.error and prediction.attention is not None:
                 saved = _overlay_path(path)
-                Image.fromarray(with_attention(file, prediction)).save(saved)
+                picture = overlay_file(file, prediction.attention, prediction.attention_box)
+                Image.fromarray(picture).save(saved)
                 print(f"  saved {saved}")
     sys.exit(1 if failed else 0)
 
@@ -63,28 +62,6 @@ def describe(path, prediction):
         return f"{path}: {prediction.error}"
     best = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[: TOP.value]
     return f"{path}: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in best)
-
-
-def with_attention(file, prediction):
-    """The picture in an image file, upright, with the map over the part that it is of.
-
-    Args:
-        file: Bytes.
-        prediction: `Prediction` with a map.
-
-    Returns:
-        uint8 array `(H, W, 3)`.
-    """
-    image = ImageOps.exif_transpose(Image.open(io.BytesIO(file))).convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
-    image = np.array(Image.alpha_composite(white, image).convert("RGB"))
-    height, width = image.shape[:2]
-    y0, x0, y1, x1 = prediction.attention_box
-    top, bottom = round(y0 * height), max(round(y1 * height), round(y0 * height) + 1)
-    left, right = round(x0 * width), max(round(x1 * width), round(x0 * width) + 1)
-    seen = image[top:bottom, left:right]
-    image[top:bottom, left:right] = overlay(seen, prediction.attention, limits=None)
-    return image
 
 
 def _check(paths):

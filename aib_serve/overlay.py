@@ -1,10 +1,11 @@
 """A map laid over its image, as colours."""
 
+import io
 import math
 import numbers
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 _COLOR_MAP = "viridis"
 
@@ -46,6 +47,33 @@ def overlay(image, attention, opacity=0.5, *, nearest=False, limits=(0.0, 1.0)):
 
     colors = 255 * colormaps[_COLOR_MAP](resized)[..., :3]
     return np.rint((1 - opacity) * image + opacity * colors).astype(np.uint8)
+
+
+def overlay_file(file, attention, box=(0, 0, 1, 1)):
+    """The picture in an image file with a map, in its own range, over the part that it is of.
+
+    Args:
+        file: Bytes. The picture is turned upright as its EXIF data says, and put on white.
+        attention: As in `overlay`.
+        box: y0, x0, y1, x1 in [0, 1], in shares of the upright picture's sides.
+
+    Returns:
+        uint8 array `(H, W, 3)`.
+    """
+    image = ImageOps.exif_transpose(Image.open(io.BytesIO(file))).convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    picture = np.array(Image.alpha_composite(white, image).convert("RGB"))
+    rows, columns = (
+        _part(box[axis], box[axis + 2], side) for axis, side in enumerate(picture.shape[:2])
+    )
+    picture[rows, columns] = overlay(picture[rows, columns], attention, limits=None)
+    return picture
+
+
+def _part(low, high, side):
+    """At least one pixel of a side."""
+    start = min(round(low * side), side - 1)
+    return slice(start, max(round(high * side), start + 1))
 
 
 def _check_image(image):

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+_RAN_IN = "ran_in"
+
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
@@ -14,6 +16,24 @@ if keras.backend.backend() == "tensorflow":
     threads = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+@pytest.fixture
+def ran_in(record_property):
+    """`ran_in(name)`: says in the summary of the run where an exported model was run."""
+    return lambda name: record_property(_RAN_IN, name)
+
+
+def pytest_terminal_summary(terminalreporter):
+    properties = [
+        item
+        for report in terminalreporter.stats.get("passed", ())
+        for item in report.user_properties
+    ]
+    if names := sorted({value for name, value in properties if name == _RAN_IN}):
+        terminalreporter.write_line(
+            f"SavedModels were run in: {', '.join(names)}. Not in TensorFlow Serving's own server."
+        )
 
 
 @pytest.fixture(autouse=True)

@@ -5,25 +5,15 @@ import pathlib
 import nbformat
 from nbclient import NotebookClient
 from PIL import Image
+from small import small_config
 
 from aib_keras import training
-from aib_keras.training import TrainingConfig
 
 NOTEBOOK = pathlib.Path(__file__).parents[1] / "notebooks" / "explore.ipynb"
 
 
 def test_the_notebook_runs_on_a_small_training(tmp_path, monkeypatch):
-    config = TrainingConfig(
-        dataset="cluttered_digits",
-        train_split="train[:96]",
-        test_split="test[:32]",
-        epochs=1,
-        batch_size=32,
-        augment="none",
-        prediction_samples=0,
-        settings={"width": 0.03, "latent_dim": 4},
-    )
-    training.train(config, tmp_path / "run", verbose=0)
+    training.train(small_config(), tmp_path / "run", verbose=0)
     Image.new("RGB", (50, 40), "teal").save(tmp_path / "mine.png")
     monkeypatch.setenv("AIB_KERAS_RUN", str(tmp_path / "run"))
     monkeypatch.setenv("AIB_KERAS_IMAGE", str(tmp_path / "mine.png"))

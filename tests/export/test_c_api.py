@@ -43,13 +43,14 @@ def run(saved_models, tmp_path):
     return _run
 
 
-def test_images(run, models, images, expected, tmp_path):
+def test_images(run, models, images, expected, tmp_path, ran_in):
     np.save(tmp_path / "images.npy", images)
     found = run("serving_default", images=str(tmp_path / "images.npy"))
     wanted = expected(models["vgg_aib_qt"], images)
     assert set(found) == set(wanted)
     for name in ("probabilities", "attention"):
         np.testing.assert_allclose(found[name], wanted[name], atol=1e-4, err_msg=name)
+    ran_in("TensorFlow's C API")
 
 
 def test_files(run, tmp_path):

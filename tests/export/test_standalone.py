@@ -52,7 +52,9 @@ def _python(code, *arguments, **environment):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export needs TensorFlow")
-def test_files_run_without_keras(models, saved_models, litert_models, images, expected, tmp_path):
+def test_files_run_without_keras(
+    models, saved_models, litert_models, images, expected, tmp_path, ran_in
+):
     for name, model in models.items():
         np.savez(tmp_path / f"{name}.npz", images=images, **expected(model, images))
     lines = [f"saved_model|{name}|{report.path}|1e-4" for name, report in saved_models.items()]
@@ -65,6 +67,7 @@ def test_files_run_without_keras(models, saved_models, litert_models, images, ex
     result = _python(SCRIPT, str(tmp_path), *lines)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("agrees") == len(lines)
+    ran_in("TensorFlow without Keras and aib_keras")
 
 
 def test_another_backend_is_told_how_and_needs_no_tensorflow(tmp_path):

@@ -30,7 +30,7 @@ def test_version_folder(version):
     assert [path.name for path in version.parent.iterdir()] == ["1"]
 
 
-def test_warmup_requests_can_be_answered(version):
+def test_warmup_requests_can_be_answered(version, ran_in):
     records = tf.data.TFRecordDataset(str(version / "assets.extra" / "tf_serving_warmup_requests"))
     logs = [prediction_log_pb2.PredictionLog.FromString(r) for r in records.as_numpy_iterator()]
     loaded = tf.saved_model.load(str(version))
@@ -49,6 +49,7 @@ def test_warmup_requests_can_be_answered(version):
         replayed.add((signature, batch))
     signatures = ("serving_default", "classify_bytes", "explain")
     assert replayed == {(name, batch) for name in signatures for batch in (1, 8)}
+    ran_in("a replay of the warm-up requests")
 
 
 def test_next_version(models, tmp_path):

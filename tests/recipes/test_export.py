@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from absl import app, flags
+from small import small_config
 
 from aib_keras import data, training
 
@@ -12,18 +13,7 @@ if keras.backend.backend() != "tensorflow":
 
 import tensorflow as tf
 
-CONFIG = training.TrainingConfig(
-    model="vgg_aib_qt",
-    dataset="cluttered_digits",
-    train_split="train[:64]",
-    test_split="test[:16]",
-    image_size=32,
-    resize_ratio=1.25,
-    epochs=1,
-    batch_size=32,
-    augment="none",
-    settings={"width": 0.03, "latent_dim": 4},
-)
+CONFIG = small_config(test_split="test[:16]", image_size=32, resize_ratio=1.25)
 
 
 @pytest.fixture(scope="module")

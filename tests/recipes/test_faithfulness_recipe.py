@@ -4,9 +4,9 @@ import json
 
 import pytest
 from absl import app, flags
+from small import small_config
 
 from aib_keras import training
-from aib_keras.training import TrainingConfig
 
 MAPS = ["own", "own, quantised", "Grad-CAM", "gradient", "uniform", "Gaussian"]
 
@@ -16,16 +16,8 @@ def runs(tmp_path_factory):
     """A folder with the work directories of a model with a map and of one without."""
     folder = tmp_path_factory.mktemp("runs")
     for model, settings in (("vgg_aib_qt", {"latent_dim": 4}), ("vgg", {})):
-        config = TrainingConfig(
-            model=model,
-            dataset="cluttered_digits",
-            train_split="train[:32]",
-            test_split="test[:16]",
-            epochs=1,
-            batch_size=16,
-            augment="none",
-            settings={"width": 0.03, **settings},
-        )
+        settings = {"width": 0.03, **settings}
+        config = small_config(model=model, test_split="test[:16]", settings=settings)
         training.train(config, folder / f"cluttered_digits-{model}-seed0", verbose=0)
     return folder
 

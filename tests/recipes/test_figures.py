@@ -7,26 +7,17 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from small import small_config
 
 from aib_keras import training
-from aib_keras.training import TrainingConfig
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for model, settings in (("vgg_aib", {}), ("vgg_aib_qt", {"num_anchors": 5})):
-        config = TrainingConfig(
-            model=model,
-            dataset="cluttered_digits",
-            train_split="train[:64]",
-            test_split="test[:64]",
-            epochs=2,
-            batch_size=32,
-            augment="none",
-            prediction_samples=0,
-            settings={"width": 0.03, "latent_dim": 4, **settings},
-        )
+        settings = {"width": 0.03, "latent_dim": 4, **settings}
+        config = small_config(model=model, test_split="test[:64]", epochs=2, settings=settings)
         training.train(config, folder / f"cluttered_digits-{model}-seed0", verbose=0)
     return folder
 

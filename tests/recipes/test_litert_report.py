@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from absl import app, flags
+from small import small_config
 
 from aib_keras import export, training
 from aib_keras.training import TrainingConfig
@@ -21,17 +22,7 @@ VARIANTS = ["float32", "float16", "dynamic", "int8"]
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "cluttered_digits-vgg_aib_qt-seed0"
-    config = TrainingConfig(
-        model="vgg_aib_qt",
-        dataset="cluttered_digits",
-        train_split="train[:64]",
-        test_split="test[:32]",
-        epochs=2,
-        batch_size=16,
-        augment="none",
-        settings={"width": 0.03, "latent_dim": 4},
-    )
-    training.train(config, folder, verbose=0)
+    training.train(small_config(epochs=2, batch_size=16), folder, verbose=0)
     return folder
 
 

@@ -5,23 +5,14 @@ import shutil
 import keras
 import pytest
 from absl import flags
+from small import small_config
 
 from aib_keras import training, zoo
 from aib_keras.explain.consistency import THRESHOLDS
 from aib_keras.training.files import read_json, write_json
 
 # The quickest to train of the models with a map.
-CONFIG = training.TrainingConfig(
-    model="vgg_gap",
-    dataset="cluttered_digits",
-    train_split="train[:64]",
-    test_split="test[:24]",
-    epochs=1,
-    batch_size=32,
-    augment="none",
-    prediction_samples=0,
-    settings={"width": 0.03},
-)
+CONFIG = small_config(model="vgg_gap", test_split="test[:24]", settings={"width": 0.03})
 NAMES = [
     *(f"colour window {size}" for size in (4, 8, 12, 16)),
     *(f"image window {size}" for size in (4, 8, 12, 16)),

@@ -6,19 +6,11 @@ import json
 import numpy as np
 import pytest
 from absl import app, flags
+from small import small_config
 
 from aib_keras import training
 
-CONFIG = training.TrainingConfig(
-    dataset="cluttered_digits",
-    train_split="train[:64]",
-    test_split="test[:48]",
-    epochs=1,
-    batch_size=32,
-    augment="none",
-    prediction_samples=2,
-    settings={"width": 0.03, "latent_dim": 4},
-)
+CONFIG = small_config(test_split="test[:48]", prediction_samples=2)
 
 
 @pytest.fixture(scope="module")

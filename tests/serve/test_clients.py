@@ -1,6 +1,5 @@
 """The clients against servers on 127.0.0.1 that speak TensorFlow Serving's protocols."""
 
-import io
 import os
 import subprocess
 import sys
@@ -14,9 +13,7 @@ pytest.importorskip("tensorflow_serving")
 import tensorflow as tf
 from loopback import Model, grpc_server, rest_server
 
-from aib_serve.client import GrpcClient, Prediction, RestClient, ServingError
-from aib_serve.main import with_attention
-from aib_serve.overlay import overlay
+from aib_serve.client import GrpcClient, RestClient, ServingError
 
 # The command where TensorFlow cannot be imported: a client needs none.
 COMMAND = """
@@ -47,7 +44,8 @@ def rest_address(model):
 
 
 @pytest.fixture(params=["grpc", "rest"])
-def make_client(request, grpc_address, rest_address):
+def make_client(request, grpc_address, rest_address, ran_in):
+    ran_in({"grpc": "a loopback gRPC PredictionService", "rest": "loopback REST"}[request.param])
     if request.param == "grpc":
         return lambda name: GrpcClient(grpc_address, name)
     return lambda name: RestClient(rest_address, name)
@@ -102,34 +100,6 @@ def test_a_request_that_is_refused(make_client, contents):
 def test_no_server(client):
     with pytest.raises(ServingError, match=r"No server answers at .*127\.0\.0\.1:9.*README"):
         client.classify([b""])
-
-
-def test_map_lies_over_the_part_that_it_is_of():
-    image = np.random.default_rng(0).integers(0, 256, (100, 60, 3), dtype="uint8")
-    attention = np.linspace(0.2, 0.8, 16, dtype="float32").reshape(4, 4)
-    box = (0.1, 0.0, 0.9, 0.5)
-    prediction = Prediction("", "cat", {"cat": 1.0}, attention, None, box)
-    found = with_attention(png(image), prediction)
-    np.testing.assert_array_equal(
-        found[10:90, :30], overlay(image[10:90, :30], attention, limits=None)
-    )
-    found[10:90, :30] = image[10:90, :30]
-    np.testing.assert_array_equal(found, image)
-
-
-def test_map_lies_over_the_upright_picture():
-    image = np.zeros((40, 60, 3), "uint8")
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    attention = np.full((2, 2), 0.5, "float32")
-    prediction = Prediction("", "cat", {"cat": 1.0}, attention, None, (0, 0, 1, 1))
-    assert with_attention(png(image, exif=exif), prediction).shape == (60, 40, 3)
-
-
-def png(image, **options):
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG", **options)
-    return stream.getvalue()
 
 
 def test_command(rest_address, contents, tmp_path):

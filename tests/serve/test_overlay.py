@@ -1,13 +1,15 @@
 """A map over its image: which colour where, and what is refused."""
 
+import io
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from matplotlib import colormaps
+from PIL import Image
 
-from aib_serve.overlay import overlay
+from aib_serve.overlay import overlay, overlay_file
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (32, 24, 3), np.uint8)
 MAP = np.array([[0.0, 1.0], [0.5, 0.25]])
@@ -104,3 +106,32 @@ def test_a_client_needs_neither_tensorflow_nor_keras():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def png(image, **options):
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG", **options)
+    return stream.getvalue()
+
+
+def test_map_of_a_part_of_a_file():
+    image = np.random.default_rng(0).integers(0, 256, (100, 60, 3), dtype="uint8")
+    attention = np.linspace(0.2, 0.8, 16, dtype="float32").reshape(4, 4)
+    found = overlay_file(png(image), attention, (0.1, 0.0, 0.9, 0.5))
+    part = overlay(image[10:90, :30], attention, limits=None)
+    np.testing.assert_array_equal(found[10:90, :30], part)
+    found[10:90, :30] = image[10:90, :30]
+    np.testing.assert_array_equal(found, image)
+
+
+def test_the_picture_in_a_file_is_turned_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = png(np.zeros((40, 60, 3), "uint8"), exif=exif)
+    assert overlay_file(file, np.full((2, 2), 0.5, "float32")).shape == (60, 40, 3)
+
+
+def test_a_file_of_one_pixel():
+    file = png(np.zeros((1, 1, 3), "uint8"))
+    found = overlay_file(file, np.full((2, 2), 0.5, "float32"), (0.9, 0.9, 1, 1))
+    assert found.shape == (1, 1, 3)

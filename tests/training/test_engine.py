@@ -8,10 +8,10 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from small import small_config
 
 from aib_keras import training, zoo
 from aib_keras.training import (
-    TrainingConfig,
     TrainingDivergedError,
     callbacks,
     engine,
@@ -19,15 +19,7 @@ from aib_keras.training import (
 )
 from aib_keras.training.files import read_json_lines
 
-CONFIG = TrainingConfig(
-    dataset="cluttered_digits",
-    train_split="train[:96]",
-    test_split="test[:32]",
-    epochs=3,
-    batch_size=32,
-    augment="none",
-    settings={"width": 0.03, "latent_dim": 4},
-)
+CONFIG = small_config(train_split="train[:96]", epochs=3, prediction_samples=4)
 
 
 def weights_of(workdir):
