@@ -7,10 +7,10 @@ BIN := .venv/bin
 quickstart: .venv/quickstart-installed
 	$(BIN)/python recipes/quickstart.py
 
-# By file, because the fixtures of a file are dear, and in their order: xdist would leave the files
-# with few and long tests to the end, where one process waits for the other.
+# Each process takes one half of the tests in their order, because the fixtures of a file are dear,
+# and of the other half what is left when it is done.
 test: .venv/dev-installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: .venv/dev-installed
 	$(BIN)/python -m pytest -m slow

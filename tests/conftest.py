@@ -5,6 +5,9 @@ import os
 import keras
 import numpy as np
 import pytest
+from small import small_config
+
+from aib_keras import training
 
 _RAN_IN = "ran_in"
 
@@ -55,6 +58,14 @@ def mixed_precision(request):
             pytest.skip("torch has no float16 gradient of a one-channel convolution on a CPU")
     keras.config.set_dtype_policy(request.param)
     return request.param.removeprefix("mixed_")
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory):
+    """The work directory of a training of `small_config`, for tests that copy it."""
+    workdir = tmp_path_factory.mktemp("small") / "run"
+    training.train(small_config(epochs=2), workdir, verbose=0)
+    return workdir
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The same tests and outputs on TensorFlow, JAX and torch, each in a process of its own."""
 
 import importlib.util
-import os
 import pathlib
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from backends import environment
 
 from aib_keras import zoo
 
@@ -37,11 +37,10 @@ for name, settings in models.items():
 def run_on(backend, *arguments):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    environment = {**os.environ, "KERAS_BACKEND": backend}
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=REPOSITORY,
-        env=environment,
+        env=environment(backend),
         capture_output=True,
         text=True,
     )
@@ -56,7 +55,7 @@ def test_the_layers_tests_pass_on(backend):
 @pytest.mark.parametrize(
     "models",
     [
-        "vgg_gap or vgg_att2",
+        "vgg_gap",
         # JAX compiles a deep model for minutes.
         pytest.param("test_", marks=pytest.mark.slow),
     ],

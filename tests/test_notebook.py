@@ -5,17 +5,13 @@ import pathlib
 import nbformat
 from nbclient import NotebookClient
 from PIL import Image
-from small import small_config
-
-from aib_keras import training
 
 NOTEBOOK = pathlib.Path(__file__).parents[1] / "notebooks" / "explore.ipynb"
 
 
-def test_the_notebook_runs_on_a_small_training(tmp_path, monkeypatch):
-    training.train(small_config(), tmp_path / "run", verbose=0)
+def test_the_notebook_runs_on_a_small_training(small_run, tmp_path, monkeypatch):
     Image.new("RGB", (50, 40), "teal").save(tmp_path / "mine.png")
-    monkeypatch.setenv("AIB_KERAS_RUN", str(tmp_path / "run"))
+    monkeypatch.setenv("AIB_KERAS_RUN", str(small_run))
     monkeypatch.setenv("AIB_KERAS_IMAGE", str(tmp_path / "mine.png"))
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -22,16 +22,18 @@ def signatures(model, class_names, input_dtype, resize_ratio):
     import tensorflow as tf
 
     images = input_spec(model, input_dtype)
-    found = {SIGNATURE: (lambda images: serving_outputs(model, _checked(images)), images)}
+    size = images.shape[1:3].as_list()
+    # One function, so that the signatures share one graph of the model.
+    outputs = tf.function(lambda images: serving_outputs(model, images))
+    found = {SIGNATURE: (lambda images: outputs(_checked(images)), images)}
     if model.preprocessing is not None:
-        contents = tf.TensorSpec((None,), tf.string, name=BYTES_NAME)
         found[BYTES_SIGNATURE] = (
-            lambda contents: _classify_bytes(model, class_names, resize_ratio, contents),
-            contents,
+            lambda contents: _classify_bytes(outputs, class_names, size, resize_ratio, contents),
+            tf.TensorSpec((None,), tf.string, name=BYTES_NAME),
         )
     if model.map_names:
         found[EXPLAIN_SIGNATURE] = (
-            lambda images: _explain(model, class_names, _checked(images)),
+            lambda images: _explain(outputs(_checked(images)), class_names, size),
             images,
         )
     return found
@@ -46,7 +48,7 @@ def _checked(images):
     return images
 
 
-def _classify_bytes(model, class_names, resize_ratio, contents):
+def _classify_bytes(model, class_names, size, resize_ratio, contents):
     import tensorflow as tf
 
     count = tf.size(contents)
@@ -56,7 +58,6 @@ def _classify_bytes(model, class_names, resize_ratio, contents):
     )
     with tf.control_dependencies([enough]):
         contents = tf.identity(contents)
-    size = input_spec(model).shape[1:3].as_list()
     images, problems = decode_batch(contents, size, resize_ratio)
     is_good = problems == ""
 
@@ -64,13 +65,11 @@ def _classify_bytes(model, class_names, resize_ratio, contents):
         shape = tf.concat([[count], tf.ones(tf.rank(values) - 1, tf.int32)], 0)
         return tf.where(tf.reshape(is_good, shape), values, tf.zeros((), values.dtype))
 
-    outputs = serving_outputs(model, images)
-    del outputs["logits"]
-    outputs = {name: of_good(values) for name, values in outputs.items()}
+    outputs = {name: of_good(values) for name, values in model(images).items() if name != "logits"}
     named = _named(outputs["probabilities"], class_names)
     predicted = tf.where(is_good, named["predicted_class"], "")
     outputs = {**outputs, **named, "predicted_class": predicted, "error": problems}
-    if model.map_names:
+    if "attention" in outputs:
         outputs["attention_box"] = tf.tile([_seen_box(size, resize_ratio)], (count, 1))
     return outputs
 
@@ -85,16 +84,15 @@ def _seen_box(size, resize_ratio):
     ]
 
 
-def _explain(model, class_names, images):
+def _explain(outputs, class_names, size):
     import tensorflow as tf
 
-    outputs = serving_outputs(model, images)
     found = {"probabilities": outputs["probabilities"]}
     for name, values in outputs.items():
         if name not in ("probabilities", "logits"):
             # In between its anchors a quantised map has no values.
             method = "nearest" if name.endswith("_quantized") else "bilinear"
-            found[name] = tf.image.resize(values, input_spec(model).shape[1:3], method)
+            found[name] = tf.image.resize(values, size, method)
     return {**found, **_named(outputs["probabilities"], class_names)}
 
 

@@ -25,6 +25,7 @@ def run(recipe, runs, *arguments, extra=SMALL):
         flags.FLAGS.unparse_flags()
 
 
+@pytest.mark.slow
 def test_varies_a_setting_and_draws_it(recipe, tmp_path, monkeypatch, capsys):
     run(recipe, tmp_path, "--beta=0,0.01")
     # The middle of both settings is one training.

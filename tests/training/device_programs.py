@@ -12,7 +12,7 @@ import sys
 
 STRATEGY, OUT = sys.argv[1:]
 if STRATEGY == "data_parallel":
-    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+    os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402

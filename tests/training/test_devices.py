@@ -1,6 +1,5 @@
 """Several devices against one, on two logical CPU devices: see `device_programs.py`."""
 
-import os
 import pathlib
 import subprocess
 import sys
@@ -8,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from backends import environment
 
 from aib_keras.training import CoupledSGD, devices
 
@@ -16,10 +16,9 @@ PROGRAM = pathlib.Path(__file__).with_name("device_programs.py")
 
 def run_program(backend, strategy, folder):
     out = folder / f"{backend}-{strategy}.npz"
-    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
         [sys.executable, str(PROGRAM), strategy, str(out)],
-        env=environment,
+        env=environment(backend),
         capture_output=True,
         text=True,
         timeout=300,

@@ -32,6 +32,15 @@ EXPLAINED = {
 WITHOUT_MAP = {"vgg", "vgg_dvib", "wrn", "vgg16", "wrn50_2"}
 
 
+def cases():
+    """The models; those that are another one less its quantiser are left to the slow tests."""
+    names = zoo.list_models()
+    return [
+        pytest.param(name, marks=pytest.mark.slow if f"{name}_qt" in names else ())
+        for name in names
+    ]
+
+
 def build(name):
     side = 64 if name.startswith(IMAGENET_SIZE) else 32
     settings = {"latent_dim": 8} if "aib" in name or "dvib" in name else {}
@@ -48,7 +57,7 @@ def test_the_lists_above_are_complete():
     assert {*EXPLAINED, *WITHOUT_MAP} == set(zoo.list_models())
 
 
-@pytest.mark.parametrize("name", zoo.list_models())
+@pytest.mark.parametrize("name", cases())
 def test_model(name, gradients, settled, tmp_path):
     model, images = build(name)
     settled(model, images.astype("float32"))
