@@ -70,6 +70,8 @@ def test_the_zoos_models_on_jax(models):
         "tests/zoo/test_every_model.py",
         "-k",
         models,
+        "-m",
+        "slow or not slow",
         "-q",
         "-p",
         "no:cacheprovider",
