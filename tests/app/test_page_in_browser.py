@@ -30,7 +30,7 @@ NAMELESS = """() => [...document.querySelectorAll("button, input, select, textar
 @pytest.fixture(scope="module")
 def browser(server):
     with opened(server.address) as (page, requested):
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         yield page, requested
 
 

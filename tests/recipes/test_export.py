@@ -1,19 +1,19 @@
 """recipes/export.py, and `--export` of the others, on a small training."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
 from absl import app, flags
-from small import small_config
 
 from aib_keras import data, training
+from aib_keras.training.files import read_json, write_json
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("export needs the TensorFlow backend", allow_module_level=True)
 
 import tensorflow as tf
-
-CONFIG = small_config(test_split="test[:16]", image_size=32, resize_ratio=1.25)
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +22,13 @@ def recipe(load_recipe):
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
+def workdir(small_run, tmp_path_factory):
+    """A training that says that it has seen the middle of larger images."""
     workdir = tmp_path_factory.mktemp("runs") / "digits"
-    training.train(CONFIG, workdir, verbose=0)
+    shutil.copytree(small_run, workdir)
+    result = read_json(workdir / "result.json")
+    result["config"] |= {"image_size": 32, "resize_ratio": 1.25}
+    write_json(workdir / "result.json", result)
     return workdir
 
 
@@ -37,11 +41,11 @@ def test_files_are_treated_as_in_the_evaluation(recipe, workdir, capsys, tmp_pat
     run(recipe, f"--workdir={workdir}", "--export=saved_model")
     assert "Exported and checked" in capsys.readouterr().out
     # Of the size that the middle is taken from.
-    larger = data.load("cluttered_digits", "test[:16]", image_size=40).images
+    larger = data.load("cluttered_digits", "test[:32]", image_size=40).images
     files = [tf.io.encode_png(image).numpy() for image in larger]
     signatures = tf.saved_model.load(workdir / "saved_model").signatures
     found = signatures["classify_bytes"](image_bytes=tf.constant(files))
-    evaluated = training.load_evaluation(training.files.read_json(workdir / "result.json"))
+    evaluated = training.load_evaluation(read_json(workdir / "result.json"))
     model = keras.saving.load_model(workdir / "model.keras")
     wanted = keras.ops.softmax(model(evaluated.images))
     np.testing.assert_allclose(found["probabilities"], wanted, atol=1e-4)

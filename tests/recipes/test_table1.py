@@ -71,6 +71,7 @@ def run(*command):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_trains_what_is_missing_and_makes_the_table(tmp_path, recipe_path, stl10_classes):
     """Two models, in two processes, on images that take the place of CIFAR-10's and STL-10's."""
     tfds = pytest.importorskip("tensorflow_datasets")

@@ -32,12 +32,17 @@ EXPLAINED = {
 WITHOUT_MAP = {"vgg", "vgg_dvib", "wrn", "vgg16", "wrn50_2"}
 
 
+# Those that are another one with less in it, and the largest.
+SLOW = {
+    *("vgg_att2", "vgg_aib", "wrn_aib"),
+    *("vgg16", "vgg16_aib", "wrn50_2", "wrn50_2_aib", "wrn50_2_aib_qt"),
+}
+
+
 def cases():
-    """The models; those that are another one less its quantiser are left to the slow tests."""
-    names = zoo.list_models()
     return [
-        pytest.param(name, marks=pytest.mark.slow if f"{name}_qt" in names else ())
-        for name in names
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+        for name in zoo.list_models()
     ]
 
 
