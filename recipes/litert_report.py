@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from absl import app, flags, logging
 
-from aib_keras import export, training
+from aib_keras import explain, export, training
 from aib_keras.export import litert
 from aib_keras.training.files import atomic_path, read_json, write_json
 
@@ -163,10 +163,7 @@ def measured(reports, evaluation, times):
 
 def mean_cosine(maps, others):
     """Mean over the images of the cosine between two maps `(N, h, w, 1)`."""
-    maps, others = maps.reshape(len(maps), -1), others.reshape(len(others), -1)
-    lengths = np.linalg.norm(maps, axis=-1) * np.linalg.norm(others, axis=-1)
-    # A map can be all zeros in 8 bits.
-    return float(np.mean(np.sum(maps * others, axis=-1) / np.maximum(lengths, 1e-30)))
+    return float(np.mean(explain.map_similarity(maps, others)))
 
 
 def markdown(report):

@@ -6,6 +6,7 @@ import pathlib
 
 import keras
 import numpy as np
+from scipy import special
 
 from aib_keras.data import pixels
 from aib_keras.explain import nats_to_bits
@@ -99,13 +100,12 @@ class Trained:
 
     def _prediction(self, found):
         logits = found["logits"].astype(np.float64)
-        exponentials = np.exp(logits - logits.max())
         attention, quantized = (
             found[name][..., 0] if name in found else None
             for name in ("attention", "attention_quantized")
         )
         return Prediction(
-            exponentials / exponentials.sum(),
+            special.softmax(logits),
             self.class_names[int(logits.argmax())],
             attention,
             quantized,

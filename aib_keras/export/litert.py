@@ -7,7 +7,6 @@ import warnings
 import keras
 import numpy as np
 
-import aib_keras
 from aib_keras.export import litert_int8, saved_model
 from aib_keras.export.destination import file_destination, staged
 from aib_keras.export.litert_metadata import (
@@ -21,6 +20,7 @@ from aib_keras.export.serving import (
     SIGNATURE,
     check_exportable,
     checked_class_names,
+    description,
     in_float32,
     input_dtype,
     input_spec,
@@ -80,9 +80,8 @@ def to_litert(
         quantize: None: float32. `"float16"`: half the size, the weights in float16. `"dynamic"`: a
             quarter of the size, the weights in 8 bits; activations are float32 between the layers
             and rounded to 8 bits, image by image, inside them. `"int8"`: a quarter of the size,
-            8-bit integers throughout. The report says what that costs. A softmax over many
-            positions has few steps left in `"int8"` (`vgg_att2`, `vgg_att3`): look at the cosine
-            of the map, and take another variant if it is too low.
+            8-bit integers throughout. The report says what that costs. Look at
+            its cosines, and take another variant if they are too low.
         representative_images: Array `(N, height, width, 3)` of images as the model takes them
             (uint8, or float32 for a model without preprocessing). `"int8"` needs them, 100 or
             more and from the training set, to find the range of every activation. The check uses
@@ -218,7 +217,7 @@ def _convert(model, quantize, representative_images):
 
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder, "saved_model")
-        (litert_int8 if quantize == "int8" else saved_model).write(model, folder)
+        saved_model.write(model, folder, "float32" if quantize == "int8" else None)
         converter = tf.lite.TFLiteConverter.from_saved_model(
             str(folder), signature_keys=[SIGNATURE]
         )
@@ -244,19 +243,15 @@ def _described(model, content, expected, class_names):
     }
     for name in set(expected) - set(tensors):
         quantized = ", each value replaced by the nearest anchor" * name.endswith("_quantized")
-        description = f"Map (height, width, 1) of where the model looks{quantized}."
-        tensors[name] = {"name": name, "description": description}
+        text = f"Map (height, width, 1) of where the model looks{quantized}."
+        tensors[name] = {"name": name, "description": text}
     tensors[INPUT_NAME] = image_metadata(
         INPUT_NAME,
         _what_to_give(model),
         image_size=tuple(input_spec(model).shape[1:3]),
         pixels=model.preprocessing is not None,
     )
-    description = (
-        f"{model.name} of aib_keras {aib_keras.__version__}, an image classifier"
-        f"{' that tells where it looks' if model.map_names else ''}."
-    )
-    return with_metadata(content, model.name, description, tensors, class_names)
+    return with_metadata(content, model.name, description(model), tensors, class_names)
 
 
 def _what_to_give(model):

@@ -1,25 +1,15 @@
 """A model as a graph that LiteRT's converter can make of 8-bit integers from end to end."""
 
-import keras
 import numpy as np
 
-from aib_keras.export.serving import INPUT_NAME, SIGNATURE, input_spec, serving_outputs
+from aib_keras.export.serving import INPUT_NAME
 from aib_keras.export.verify import ExportError
 
 _PIXEL_SCALE = (1.0, 0)
 
 
-def write(model, folder):
-    """Writes the SavedModel of a float32 model that is to be quantised: it takes floats."""
-    archive = keras.export.ExportArchive()
-    archive.add_endpoint(
-        SIGNATURE, lambda images: serving_outputs(model, images), [input_spec(model, "float32")]
-    )
-    archive.write_out(str(folder), verbose=False)
-
-
 def set_up(converter, model, representative_images):
-    """Has the converter make integers of all of a graph of `write`."""
+    """Has the converter make integers of all of a graph, which takes the images as floats."""
     import tensorflow as tf
 
     converter.inference_input_type = converter.inference_output_type = tf.uint8

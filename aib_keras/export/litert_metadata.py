@@ -10,10 +10,7 @@ import io
 import pathlib
 import zipfile
 
-import flatbuffers
 import numpy as np
-from flatbuffers import number_types
-from flatbuffers.table import Table
 
 LABELS_FILE = "labels.txt"
 _ENTRY = "TFLITE_METADATA"
@@ -144,7 +141,7 @@ def with_metadata(content, name, description, tensors, class_names):
     entry.name, entry.buffer = _ENTRY, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata.append(entry)
-    builder = _AlignedBuilder(len(content) + len(buffer.data))
+    builder = _aligned_builder(len(content) + len(buffer.data))
     builder.Finish(model.Pack(builder), b"TFL3")
 
     stream = io.BytesIO(bytes(builder.Output()))
@@ -213,19 +210,25 @@ def _labels(path, outputs):
         return archive.read(names[0]).decode().splitlines()
 
 
-class _AlignedBuilder(flatbuffers.Builder):
+def _aligned_builder(size):
     """Puts byte vectors at multiples of 16, as the schema of LiteRT demands for weights.
 
     The generated code has lost that on the way to Python.
     """
+    import flatbuffers
 
-    def CreateNumpyVector(self, x):  # noqa: N802
-        if x.dtype == np.uint8:
-            self.Prep(16, x.size)
-        return super().CreateNumpyVector(x)
+    class AlignedBuilder(flatbuffers.Builder):
+        def CreateNumpyVector(self, x):  # noqa: N802
+            if x.dtype == np.uint8:
+                self.Prep(16, x.size)
+            return super().CreateNumpyVector(x)
+
+    return AlignedBuilder(size)
 
 
 def _packed(metadata):
+    import flatbuffers
+
     builder = flatbuffers.Builder()
     builder.Finish(_write(builder, "ModelMetadata", metadata), _IDENTIFIER)
     return bytes(builder.Output())
@@ -262,12 +265,17 @@ def _write(builder, kind, value):
 
 
 def _unpacked(content):
+    from flatbuffers.table import Table
+
     buffer = Table(content, 0)
     return _read(buffer, "ModelMetadata", buffer.Indirect(0))
 
 
 def _read(buffer, kind, position):
     """The value of this kind at a position: of a table, a vector or a string where it begins."""
+    from flatbuffers import number_types
+    from flatbuffers.table import Table
+
     if kind is _BYTE:
         return buffer.Get(number_types.Int8Flags, position)
     if kind is _UINT:

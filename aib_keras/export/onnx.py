@@ -3,12 +3,12 @@
 import importlib
 import json
 
-import aib_keras
 from aib_keras.export.destination import file_destination, staged
 from aib_keras.export.serving import (
     INPUT_NAME,
     check_exportable,
     checked_class_names,
+    description,
     in_float32,
     input_spec,
     serving_outputs,
@@ -113,10 +113,7 @@ def _convert(model, shapes, class_names):
     # Those in between have these names too; readers infer them.
     del converted.graph.value_info[:]
     converted.graph.name = model.name
-    converted.doc_string = (
-        f"{model.name} of aib_keras {aib_keras.__version__}, an image classifier"
-        f"{' that tells where it looks' if model.map_names else ''}."
-    )
+    converted.doc_string = description(model)
     converted.metadata_props.add(key="class_names", value=json.dumps(class_names))
     return converted.SerializeToString()
 

@@ -99,9 +99,10 @@ def to_saved_model(
     return report
 
 
-def write(model, folder):
+def write(model, folder, input_dtype=None):
     """Writes the SavedModel of a float32 model with the signature `serving_default`, unchecked."""
-    _write({SIGNATURE: (lambda images: serving_outputs(model, images), input_spec(model))}, folder)
+    images = input_spec(model, input_dtype)
+    _write({SIGNATURE: (lambda images: serving_outputs(model, images), images)}, folder)
 
 
 def loaded(folder):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+import aib_keras
 from aib_keras.models.image_classifier import ImageClassifier
 
 SIGNATURE = "serving_default"
@@ -109,6 +110,14 @@ def checked_class_names(class_names, num_classes):
             f"of the labels, got {len(names)} of which {len(set(names))} are different: {names}."
         )
     return names
+
+
+def description(model):
+    """What an exported file says that it is, in a sentence."""
+    return (
+        f"{model.name} of aib_keras {aib_keras.__version__}, an image classifier"
+        f"{' that tells where it looks' if model.map_names else ''}."
+    )
 
 
 def _image_shape(model):

@@ -75,7 +75,7 @@ def test_another_backend_is_told_how_and_needs_no_tensorflow(tmp_path):
     code = """
 import sys
 
-sys.modules["tensorflow"] = None
+sys.modules["tensorflow"] = sys.modules["flatbuffers"] = None
 import keras
 from aib_keras import export, models
 
