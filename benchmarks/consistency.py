@@ -1,4 +1,4 @@
-"""Cost of the interpretability score: time of one modification, in forward passes over the images.
+"""Cost of the interpretability score: time of one perturbation, in forward passes over the images.
 
     python benchmarks/consistency.py
     python benchmarks/consistency.py --model=vgg_att3 --width=1 --num_images=1000
@@ -15,7 +15,7 @@ import time
 import numpy as np
 from absl import app, flags
 
-from aib_keras import explain, zoo
+from aib_keras import explain, metrics, zoo
 
 _MODEL = flags.DEFINE_string("model", "vgg_aib_qt", "A model of the zoo that has a map")
 _WIDTH = flags.DEFINE_float("width", 0.125, "Multiplies every channel count")
@@ -29,7 +29,7 @@ def main(_):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, size=(_NUM_IMAGES.value, 32, 32, 3), dtype=np.uint8)
     model = zoo.get(_MODEL.value)(width=_WIDTH.value)
-    modifications = (
+    perturbations = (
         explain.ColorWindow(8),
         explain.ImageWindow(8, images[:1000]),
         explain.HighPass(),
@@ -37,13 +37,13 @@ def main(_):
     )
     # Whatever is compiled is compiled now, for the batches that come later.
     forward(model, images)
-    score(model, images, modifications[0])
-    passes, scores = [], {modification.name: [] for modification in modifications}
+    score(model, images, perturbations[0])
+    passes, scores = [], {perturbation.name: [] for perturbation in perturbations}
     for _ in range(_ROUNDS.value):
-        for modification in modifications:
+        for perturbation in perturbations:
             passes.append(seconds(forward, model, images))
-            taken = seconds(score, model, images, modification)
-            scores[modification.name].append(taken / passes[-1])
+            taken = seconds(score, model, images, perturbation)
+            scores[perturbation.name].append(taken / passes[-1])
     ratios = {name: statistics.median(found) for name, found in scores.items()}
     print(
         f"{_MODEL.value}, width {_WIDTH.value:g}, {len(images):,} images, batches of "
@@ -60,8 +60,8 @@ def forward(model, images):
     model.predict(images, batch_size=_BATCH_SIZE.value, verbose=0)
 
 
-def score(model, images, modification):
-    explain.consistency(model, images, modification, batch_size=_BATCH_SIZE.value, verbose=0)
+def score(model, images, perturbation):
+    metrics.consistency(model, images, perturbation, batch_size=_BATCH_SIZE.value, verbose=0)
 
 
 def seconds(function, *arguments):

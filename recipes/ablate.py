@@ -20,9 +20,9 @@ import pathlib
 
 from absl import app, flags
 
-from aib_keras import explain, zoo
-from aib_keras.training import cards, sweep
-from aib_keras.training.files import atomic_path, read_json, write_json
+from aib_keras import metrics, plots, zoo
+from aib_keras.experiments import cards, sweep
+from aib_keras.utils.files import atomic_path, read_json, write_json
 
 # The paper's settings for VGG on CIFAR-10, around which each is varied alone, and its best values.
 CENTRE = {"beta": 0.01, "latent_dim": 256, "num_anchors": 20}
@@ -167,7 +167,7 @@ def write(rows, result):
     with atomic_path(runs / "ablation.md") as temporary:
         temporary.write_text(text)
     write_json(runs / "ablation.json", rows)
-    figure = explain.ablation_figure(rows, f"{what}, error on {images}", BEST)
+    figure = plots.ablation_figure(rows, f"{what}, error on {images}", BEST)
     with atomic_path(runs / "ablation.png") as temporary:
         figure.savefig(temporary, dpi=120)
     print(f"{text}\nWritten to {runs}/ablation.md, ablation.json and ablation.png.")
@@ -191,7 +191,7 @@ def markdown(rows, head):
                 for name in ("error", "error_sampled", "error_best_epoch")
             ),
             number(each["nll"], 3),
-            number(float(explain.nats_to_bits(each["kl_nats"])), 2),
+            number(float(metrics.nats_to_bits(each["kl_nats"])), 2),
             number(each["anchors_in_use"], 0, 100),
             f"{each['parameters']:,}",
             number(each["seconds"] / 60, 0),

@@ -20,7 +20,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from aib_keras import data
-from aib_keras.training.files import read_json, write_json
+from aib_keras.utils.files import read_json, write_json
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of a finished CIFAR-10 training.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")

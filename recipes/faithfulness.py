@@ -20,18 +20,10 @@ import sys
 import keras
 from absl import app, flags, logging
 
-from aib_keras.explain import (
-    deletion,
-    energy_inside,
-    gaussian_map,
-    grad_cam,
-    gradient_map,
-    insertion,
-    pointing,
-    uniform_map,
-)
-from aib_keras.training import load_evaluation, tables
-from aib_keras.training.files import atomic_path, read_json, write_json
+from aib_keras.experiments import load_evaluation, tables
+from aib_keras.explain import gaussian_map, grad_cam, gradient_map, uniform_map
+from aib_keras.metrics import deletion, energy_pointing_game, insertion, pointing_game
+from aib_keras.utils.files import atomic_path, read_json, write_json
 
 RUNS = flags.DEFINE_list("runs", ["runs"], "Folders of work directories.")
 MODELS = flags.DEFINE_list("models", None, "Names of the zoo; default: all that have a map.")
@@ -143,8 +135,8 @@ def map_scores(model, data, maps):
         scores[f"{name}_curve"] = found["curve"].round(6).tolist()
     if data.boxes is not None:
         place = data.boxes, data.input_shape[:2]
-        scores["pointing"] = round(pointing(maps, *place), 6)
-        scores["energy"] = round(energy_inside(maps, *place), 6)
+        scores["pointing"] = round(pointing_game(maps, *place), 6)
+        scores["energy"] = round(energy_pointing_game(maps, *place), 6)
     return scores
 
 

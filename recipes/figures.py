@@ -19,8 +19,8 @@ import keras
 import numpy as np
 from absl import app, flags, logging
 
-from aib_keras import explain
-from aib_keras.training import load_evaluation, tables
+from aib_keras import explain, plots
+from aib_keras.experiments import load_evaluation, tables
 from aib_keras.training.callbacks import read_map_history
 
 RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories.")
@@ -28,7 +28,7 @@ DATASET = flags.DEFINE_string("dataset", "cifar10", "Of these only the ones on t
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 OUT = flags.DEFINE_string("out", "runs/figures", "Folder for the figures.")
 EXAMPLES = flags.DEFINE_integer("examples", 3, "Images in Fig. 3; Fig. 5 has twice as many.", 1)
-SEED = flags.DEFINE_integer("seed", 0, "Of the modifications.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the perturbations.")
 
 MODIFICATIONS = {
     "color-window": lambda side: explain.ColorWindow(side // 4, seed=SEED.value),
@@ -54,7 +54,7 @@ def main(argv):
         if model.map_names:
             models.setdefault(result["model"], model)
             of_a_training(result, evaluation, out)
-    modifications(models, evaluation, out)
+    perturbations(models, evaluation, out)
     quantization(models, evaluation, out)
 
 
@@ -65,20 +65,20 @@ def of_a_training(result, evaluation, out):
     if not history:
         return
     if "anchors" in history[0]:
-        save(explain.anchors_figure(history), out / f"{workdir.name}-anchors.png")
+        save(plots.anchors_figure(history), out / f"{workdir.name}-anchors.png")
     path = out / f"{workdir.name}-film.gif"
-    explain.save_film(path, evaluation.images[: len(history[0]["attention"])], history)
+    plots.save_film(path, evaluation.images[: len(history[0]["attention"])], history)
     print(path)
 
 
-def modifications(models, evaluation, out):
-    """Fig. 3, once for each modification."""
+def perturbations(models, evaluation, out):
+    """Fig. 3, once for each perturbation."""
     images = evaluation.images[: EXAMPLES.value]
     before = {name: model.explain(images) for name, model in models.items()}
     for name, make in MODIFICATIONS.items():
         modified = make(images.shape[1])(images)
         pairs = {model: (before[model], models[model].explain(modified)) for model in models}
-        save(explain.modification_figure(images, modified, pairs), out / f"fig3-{name}.png")
+        save(plots.perturbation_figure(images, modified, pairs), out / f"fig3-{name}.png")
 
 
 def quantization(models, evaluation, out):
@@ -97,7 +97,7 @@ def quantization(models, evaluation, out):
     images = evaluation.images[chosen]
     explanations = [models[name].explain(images) for name in ("vgg_aib", "vgg_aib_qt")]
     labels, names = evaluation.labels[chosen], evaluation.class_names
-    figure = explain.quantization_figure(images, labels, names, *explanations)
+    figure = plots.quantization_figure(images, labels, names, *explanations)
     save(figure, out / "fig5.png")
 
 

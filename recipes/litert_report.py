@@ -21,9 +21,9 @@ import keras
 import numpy as np
 from absl import app, flags, logging
 
-from aib_keras import explain, export, training
+from aib_keras import experiments, export, metrics
 from aib_keras.export import litert
-from aib_keras.training.files import atomic_path, read_json, write_json
+from aib_keras.utils.files import atomic_path, read_json, write_json
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of a finished training.")
 EXAMPLES = flags.DEFINE_integer("examples", 1000, "The first so many test images.", 1)
@@ -51,7 +51,7 @@ def main(argv):
     workdir = pathlib.Path(WORKDIR.value)
     folder = workdir / "litert"
     result = read_json(workdir / "result.json")
-    evaluation = training.load_evaluation(result, DATA_DIR.value)
+    evaluation = experiments.load_evaluation(result, DATA_DIR.value)
     evaluation = evaluation.take(min(EXAMPLES.value, len(evaluation)))
     reports = export_all(workdir, folder, result, evaluation)
     times = {size: timed(reports, evaluation.images, size) for size in BATCH_SIZES}
@@ -93,10 +93,10 @@ def export_all(workdir, folder, result, evaluation):
 
 def representative_images(result, shape):
     """Images that the model was trained on, from all over them, for folders are sorted by class."""
-    config = training.TrainingConfig(**result["config"])
+    config = experiments.TrainingConfig(**result["config"])
     if DATA_DIR.value is not None:
         config = dataclasses.replace(config, data_dir=DATA_DIR.value)
-    train_data, _, _ = training.load_data(config)
+    train_data, _, _ = experiments.load_data(config)
     if train_data.input_shape != shape:
         train_data = train_data.center_crop(shape[:2])
     count = min(REPRESENTATIVE.value, len(train_data))
@@ -163,7 +163,7 @@ def measured(reports, evaluation, times):
 
 def mean_cosine(maps, others):
     """Mean over the images of the cosine between two maps `(N, h, w, 1)`."""
-    return float(np.mean(explain.map_similarity(maps, others)))
+    return float(np.mean(metrics.map_similarity(maps, others)))
 
 
 def markdown(report):

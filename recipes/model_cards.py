@@ -7,7 +7,7 @@ Reads every */result.json in the folders, writes --zoo/cards/*.md and --zoo/READ
 
 from absl import app, flags
 
-from aib_keras.training import cards, tables
+from aib_keras.experiments import cards, tables
 
 RUNS = flags.DEFINE_list("runs", ["runs"], "Folders of work directories.")
 ZOO = flags.DEFINE_string("zoo", "zoo", "Folder to write to.")

@@ -17,7 +17,7 @@ import keras
 from absl import app, flags, logging
 
 from aib_keras import export
-from aib_keras.training import TrainingConfig, train
+from aib_keras.experiments import TrainingConfig, train
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Folder for all results.")
 SEED = flags.DEFINE_integer("seed", 0, "Of weights, order, augmentation and noise.")
@@ -32,7 +32,7 @@ CONFIG = TrainingConfig(
     # The mask lies on the digit more often than the residual modulation: docs/defaults.md.
     settings={"width": 0.125, "modulation": "mask"},
 )
-RIVAL = dataclasses.replace(CONFIG, model="vgg", settings={"width": 0.125})
+BASELINE = dataclasses.replace(CONFIG, model="vgg", settings={"width": 0.125})
 
 
 def main(argv):
@@ -41,7 +41,7 @@ def main(argv):
     logging.set_verbosity(logging.ERROR)
     workdir = pathlib.Path(WORKDIR.value)
     results = {}
-    for config in (CONFIG, RIVAL):
+    for config in (CONFIG, BASELINE):
         config = dataclasses.replace(config, seed=SEED.value)
         print(f"\n{config.model}: {config.epochs} epochs on cluttered digits")
         results[config.model] = train(config, workdir / config.model)
@@ -61,10 +61,10 @@ def main(argv):
 
 def report(results):
     """Prints the figures that the README quotes."""
-    ours, rival = results["vgg_aib_qt"], results["vgg"]
+    ours, baseline = results["vgg_aib_qt"], results["vgg"]
     print("\nOn the test images, after the last epoch:")
     print(f"  error of vgg_aib_qt           {100 * ours['test_error_last_epoch']:6.2f} %")
-    print(f"  error of vgg (no attention)   {100 * rival['test_error_last_epoch']:6.2f} %")
+    print(f"  error of vgg (no attention)   {100 * baseline['test_error_last_epoch']:6.2f} %")
     print(f"  map's maximum in digit's box  {100 * ours['pointing']:6.2f} %")
     print(f"  a uniform map would get       {100 * ours['pointing_uniform_map']:6.2f} %")
     print(f"  information in z              {ours['last_epoch']['kl_nats']:6.2f} nats an image")

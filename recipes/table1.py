@@ -22,8 +22,8 @@ import pathlib
 from absl import app, flags
 
 from aib_keras import zoo
-from aib_keras.training import sweep, tables
-from aib_keras.training.sweep import RECIPES
+from aib_keras.experiments import sweep, tables
+from aib_keras.experiments.sweep import RECIPES
 
 # The last two are CIFAR-10's models on STL-10, which recipes/eval_stl10.py evaluates.
 COLUMNS = (*RECIPES, "stl10_train", "stl10_test")

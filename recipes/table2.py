@@ -10,9 +10,9 @@ cores: 2 to 4 minutes a model, and the download of SVHN (1.5 GB) once.
     python recipes/table2.py --runs=runs/table1
 
 Takes every model with a map, on the images that its training was evaluated on; other trainings
-are named and left out. Ten modifications: a window of 4, 8, 12 and 16 pixels of 32 (more in larger
+are named and left out. Ten perturbations: a window of 4, 8, 12 and 16 pixels of 32 (more in larger
 images) filled with a random colour, or with an image of --patches; only the high frequencies; only
-the low ones. Leaves consistency.json in each work directory, after each modification, and goes on
+the low ones. Leaves consistency.json in each work directory, after each perturbation, and goes on
 there when it is called again. Writes table2.md, at --threshold, and table2.json, at thresholds from
 0.5 to 1, to --runs (the first of them).
 
@@ -30,13 +30,13 @@ import keras
 import numpy as np
 from absl import app, flags, logging
 
-from aib_keras import data, explain
-from aib_keras.explain.consistency import THRESHOLDS
-from aib_keras.training import load_evaluation, tables
-from aib_keras.training.cards import reductions
-from aib_keras.training.files import atomic_path, read_json, write_json
+from aib_keras import data, explain, metrics
+from aib_keras.experiments import load_evaluation, tables
+from aib_keras.experiments.cards import reductions
+from aib_keras.metrics.consistency import THRESHOLDS
+from aib_keras.utils.files import atomic_path, read_json, write_json
 
-# Interpretability score in percent: Table 2 of the paper. In the order of `modifications`: windows
+# Interpretability score in percent: Table 2 of the paper. In the order of `perturbations`: windows
 # of a random colour, windows of SVHN, high and low frequencies.
 PAPER = {
     "cifar10": {
@@ -122,11 +122,11 @@ def scored(result):
         "seed": SEED.value,
         "thresholds": list(THRESHOLDS),
     }
-    row = {"settings": settings, "modifications": []}
+    row = {"settings": settings, "perturbations": []}
     if path.exists() and (before := read_json(path))["settings"] == settings:
         row = before
-    changes = modifications(result["input_shape"])
-    if len(row["modifications"]) < len(changes):
+    changes = perturbations(result["input_shape"])
+    if len(row["perturbations"]) < len(changes):
         name = pathlib.Path(result["workdir"]).name
         model = keras.saving.load_model(path.with_name("model.keras"))
         if not model.map_names:
@@ -139,13 +139,13 @@ def scored(result):
             print(f"{name} is left out: {result['model']} has no map {MAP.value!r}.")
             return None
         row["other_image"] = other_image(original[MAP.value])
-        for change in changes[len(row["modifications"]) :]:
-            modification = change()
-            print(f"{name}: {modification.name}", flush=True)
-            found = explain.consistency(
+        for change in changes[len(row["perturbations"]) :]:
+            perturbation = change()
+            print(f"{name}: {perturbation.name}", flush=True)
+            found = metrics.consistency(
                 model,
                 images,
-                modification,
+                perturbation,
                 original={key: original[key] for key in ("logits", MAP.value)},
                 map_name=MAP.value,
                 batch_size=BATCH_SIZE.value,
@@ -153,7 +153,7 @@ def scored(result):
                 # A bar that rewrites its line fills a log file with control characters.
                 verbose=int(sys.stdout.isatty()),
             )
-            row["modifications"].append({"name": modification.name, **summary(found)})
+            row["perturbations"].append({"name": perturbation.name, **summary(found)})
             write_json(path, row)
     return {
         "model": result["model"],
@@ -166,8 +166,8 @@ def scored(result):
     }
 
 
-def modifications(input_shape):
-    """Functions that make the table's modifications, in its order, for images of a shape."""
+def perturbations(input_shape):
+    """Functions that make the table's perturbations, in its order, for images of a shape."""
     side = min(input_shape[:2])
     sizes = [max(1, round(size * side / WINDOWS_OF)) for size in WINDOWS]
     return [
@@ -189,7 +189,7 @@ def patches():
 
 def other_image(maps):
     """Share of maps that are above each threshold with the map of the image before them."""
-    similarities = explain.map_similarity(maps, np.roll(maps, 1, axis=0))
+    similarities = metrics.map_similarity(maps, np.roll(maps, 1, axis=0))
     return [float((similarities > threshold).mean()) for threshold in THRESHOLDS]
 
 
@@ -214,7 +214,7 @@ def markdown(rows, dataset):
     """The table of one data set in Markdown, and what there is to know about its rows."""
     rows = [row for row in rows if row["dataset"] == dataset]
     at = THRESHOLDS.index(THRESHOLD.value)
-    names = [change["name"] for change in rows[0]["modifications"]]
+    names = [change["name"] for change in rows[0]["perturbations"]]
     lines = [
         f"## {dataset}: share of maps with a cosine similarity above {THRESHOLD.value:g}, in %",
         "",
@@ -225,7 +225,7 @@ def markdown(rows, dataset):
         if row["paper"] and (index == 0 or rows[index - 1]["model"] != row["model"]):
             cells = [f"{figure:.2f}" for figure in row["paper"]]
             lines.append(f"| `{row['model']}` | paper | {' | '.join(cells)} | – |")
-        changes = row["modifications"]
+        changes = row["perturbations"]
         scores = [percent(change["scores"][at]) for change in changes]
         intervals = [interval(change["intervals"][at]) for change in changes]
         counts = [f"{change['images_of_unchanged_class']:,}" for change in changes]
@@ -237,7 +237,7 @@ def markdown(rows, dataset):
         ]
     lines += [
         "",
-        '"Images" are those whose predicted class the modification did not change; the score rests '
+        '"Images" are those whose predicted class the perturbation did not change; the score rests '
         'on them. "Other image" is the share of maps as similar to the map of another image. '
         f"Windows filled with images have them from {rows[0]['settings']['patches']}. Map: "
         f"`{rows[0]['settings']['map']}`.",
@@ -251,7 +251,7 @@ def scale(row):
     """What a row's model was short of against the paper, and how many images it was scored on."""
     short = "; ".join(row["reductions"]) or "full size"
     return (
-        f"{short}; scored on {row['modifications'][0]['images']:,} images of {row['evaluated_on']}"
+        f"{short}; scored on {row['perturbations'][0]['images']:,} images of {row['evaluated_on']}"
     )
 
 

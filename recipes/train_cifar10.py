@@ -12,9 +12,9 @@ minutes:
         --epochs=10
 """
 
-from aib_keras.training import TrainingConfig, recipe
+from aib_keras.experiments import TrainingConfig, command_line
 
 DEFAULTS = TrainingConfig(model="vgg_aib_qt", dataset="cifar10")
 
 if __name__ == "__main__":
-    recipe.main(DEFAULTS)
+    command_line.main(DEFAULTS)

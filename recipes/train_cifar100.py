@@ -6,10 +6,10 @@ wrn_aib 17.82 %, wrn_aib_qt 17.64 %; 200 epochs, best epoch. Wants a GPU.
     python recipes/train_cifar100.py --model=vgg_aib_qt
 """
 
-from aib_keras.training import TrainingConfig, recipe
+from aib_keras.experiments import TrainingConfig, command_line
 
 DEFAULTS = TrainingConfig(model="vgg_aib_qt", dataset="cifar100")
 MODEL_SETTINGS = {"vgg_aib_qt": {"num_anchors": 50}, "wrn_aib_qt": {"num_anchors": 20}}
 
 if __name__ == "__main__":
-    recipe.main(DEFAULTS, MODEL_SETTINGS)
+    command_line.main(DEFAULTS, MODEL_SETTINGS)

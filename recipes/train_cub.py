@@ -17,7 +17,7 @@ against the box. --dataset takes any TFDS name or, with --nocrop_to_box, a folde
 Ends with a SavedModel and a LiteRT file. Small enough for two CPU cores: see README.md.
 """
 
-from aib_keras.training import TrainingConfig, recipe
+from aib_keras.experiments import TrainingConfig, command_line
 
 DEFAULTS = TrainingConfig(
     model="vgg16_aib_qt",
@@ -33,4 +33,4 @@ DEFAULTS = TrainingConfig(
 )
 
 if __name__ == "__main__":
-    recipe.main(DEFAULTS, export_formats=("saved_model", "litert"))
+    command_line.main(DEFAULTS, export_formats=("saved_model", "litert"))

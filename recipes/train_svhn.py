@@ -6,7 +6,7 @@ wrn_aib_qt 2.69 %; 200 epochs, best epoch. Wants a GPU.
     python recipes/train_svhn.py --model=vgg_aib_qt
 """
 
-from aib_keras.training import TrainingConfig, recipe
+from aib_keras.experiments import TrainingConfig, command_line
 
 HALF = (0.5, 0.5, 0.5)
 DEFAULTS = TrainingConfig(
@@ -18,4 +18,4 @@ DEFAULTS = TrainingConfig(
 )
 
 if __name__ == "__main__":
-    recipe.main(DEFAULTS)
+    command_line.main(DEFAULTS)

@@ -27,9 +27,9 @@ import numpy as np
 from absl import app, flags, logging
 from sklearn.utils.extmath import softmax
 
-from aib_keras import data, explain, training
-from aib_keras.training import cards
-from aib_keras.training.files import atomic_path, read_json, write_json
+from aib_keras import data, experiments, metrics, plots
+from aib_keras.experiments import cards
+from aib_keras.utils.files import atomic_path, read_json, write_json
 
 RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories, and of the table.")
 MODELS = flags.DEFINE_list("models", None, "Of these models only.")
@@ -87,8 +87,8 @@ def measure(workdir, result):
         found = read_json(path)
         if found["asked"] == asked:
             return found
-    config = training.TrainingConfig(**result["config"])
-    inside = first(training.load_evaluation(result, DATA_DIR.value))
+    config = experiments.TrainingConfig(**result["config"])
+    inside = first(experiments.load_evaluation(result, DATA_DIR.value))
     size = tuple(result["input_shape"][:2])
     foreign = first(outside_data(outside, size)) if outside else None
     model = keras.saving.load_model(model_path)
@@ -123,13 +123,13 @@ def figures_of(model, inside, foreign, samples, seed):
     predicted, known = predict(model, inside.images, samples, seed)
     found = {"predictions": {}, "curves": {"reliability": {}, "risk_coverage": {}}}
     for name, probabilities in predicted.items():
-        coverage, error = explain.risk_coverage(probabilities, inside.labels)
-        diagram = explain.reliability(probabilities, inside.labels)
+        coverage, error = metrics.risk_coverage(probabilities, inside.labels)
+        diagram = metrics.reliability(probabilities, inside.labels)
         found["predictions"][name] = {
             "error": float(error[-1]),
-            "nll": explain.negative_log_likelihood(probabilities, inside.labels),
+            "nll": metrics.negative_log_likelihood(probabilities, inside.labels),
             "ece": diagram.expected_calibration_error,
-            "aurc": explain.area_under_risk_coverage(probabilities, inside.labels),
+            "aurc": metrics.area_under_risk_coverage(probabilities, inside.labels),
         }
         kept = np.linspace(0, len(error) - 1, min(CURVE_POINTS, len(error))).round().astype(int)
         curve = {"coverage": coverage[kept], "error": error[kept]}
@@ -142,13 +142,13 @@ def figures_of(model, inside, foreign, samples, seed):
             kl = [
                 k.get("kl_nats") if name == "deterministic" else None for k in (known, known_there)
             ]
-            scores = explain.foreignness(predicted[name], kl[0])
-            scores_there = explain.foreignness(there[name], kl[1])
+            scores = metrics.ood_scores(predicted[name], kl[0])
+            scores_there = metrics.ood_scores(there[name], kl[1])
             found["predictions"][name]["ood_auroc"] = {
-                score: explain.ood_auroc(scores[score], scores_there[score]) for score in scores
+                score: metrics.ood_auroc(scores[score], scores_there[score]) for score in scores
             }
     if "kl_nats" in known:
-        carried = explain.information(known, inside.labels)
+        carried = metrics.information(known, inside.labels)
         found["bits"] = as_json({"mean": carried.mean, "class_mean": carried.class_mean})
         drawn = {"edges": carried.edges, "count": carried.count, "mean": carried.mean}
         found["curves"]["information"] = {**as_json(drawn), "class_names": inside.class_names}
@@ -227,7 +227,7 @@ def draw(runs, measured):
     for each in measured:
         title, found = each["folder"], each["curves"]
         diagrams[title] = {
-            name: explain.Reliability(**{k: np.array(v, float) for k, v in values.items()})
+            name: metrics.Reliability(**{k: np.array(v, float) for k, v in values.items()})
             for name, values in found["reliability"].items()
         }
         curves[title] = {
@@ -235,10 +235,10 @@ def draw(runs, measured):
             for name, values in found["risk_coverage"].items()
         }
         if "information" in found:
-            figure = explain.information_figure(**found["information"], title=title)
+            figure = plots.information_figure(**found["information"], title=title)
             save(figure, runs / f"information-{title}.png")
-    save(explain.reliability_figure(diagrams), runs / "reliability.png")
-    save(explain.risk_coverage_figure(curves), runs / "risk_coverage.png")
+    save(plots.reliability_figure(diagrams), runs / "reliability.png")
+    save(plots.risk_coverage_figure(curves), runs / "risk_coverage.png")
 
 
 def save(figure, path):

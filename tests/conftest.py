@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small import small_config
 
-from aib_keras import training
+from aib_keras import experiments
 
 _RAN_IN = "ran_in"
 
@@ -64,7 +64,7 @@ def mixed_precision(request):
 def small_run(tmp_path_factory):
     """The work directory of a training of `small_config`, for tests that copy it."""
     workdir = tmp_path_factory.mktemp("small") / "run"
-    training.train(small_config(epochs=2), workdir, verbose=0)
+    experiments.train(small_config(epochs=2), workdir, verbose=0)
     return workdir
 
 

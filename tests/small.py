@@ -1,6 +1,6 @@
 """A training that takes seconds, for tests of what comes after one."""
 
-from aib_keras.training import TrainingConfig
+from aib_keras.experiments import TrainingConfig
 
 
 def small_config(**changes):

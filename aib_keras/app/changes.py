@@ -1,4 +1,4 @@
-"""The modifications that the page offers, each with the one number that a slider sets."""
+"""The perturbations that the page offers, each with the one number that a slider sets."""
 
 import dataclasses
 import math
@@ -6,14 +6,14 @@ import numbers
 from collections.abc import Callable
 
 from aib_keras import explain
-from aib_keras.layers.checks import check_choice
+from aib_keras.utils.checks import check_choice
 
 _SEEDS = 2**31
 
 
 @dataclasses.dataclass(frozen=True)
 class Slider:
-    """The slider of a modification: integers from 1 to `maximum`."""
+    """The slider of a perturbation: integers from 1 to `maximum`."""
 
     label: str
     maximum: int
@@ -56,19 +56,19 @@ CHANGES = tuple(_KINDS)
 
 
 def slider(kind, image_size):
-    """The `Slider` of a modification, one of `CHANGES`, for images of a size (height, width)."""
-    chosen = _KINDS[check_choice("modification", kind, CHANGES)]
+    """The `Slider` of a perturbation, one of `CHANGES`, for images of a size (height, width)."""
+    chosen = _KINDS[check_choice("perturbation", kind, CHANGES)]
     side = min(image_size)
     return Slider(chosen.label, chosen.maximum(side), chosen.value(side))
 
 
 def has_place(kind):
-    """Whether a modification is at a place that depends on a seed."""
-    return _KINDS[check_choice("modification", kind, CHANGES)].has_place
+    """Whether a perturbation is at a place that depends on a seed."""
+    return _KINDS[check_choice("perturbation", kind, CHANGES)].has_place
 
 
-def modification(kind, size, seed, image_size):
-    """The modification that the page's controls ask for.
+def perturbation(kind, size, seed, image_size):
+    """The perturbation that the page's controls ask for.
 
     Args:
         kind: One of `CHANGES`.
@@ -77,13 +77,13 @@ def modification(kind, size, seed, image_size):
         image_size: (height, width) of what the model sees.
 
     Returns:
-        One of `aib_keras.explain`'s modifications.
+        One of `aib_keras.explain`'s perturbations.
 
     Raises:
         ValueError: if an argument is not as described.
     """
     maximum = slider(kind, image_size).maximum
-    size = _whole_number("size of the modification", size, 1, maximum)
+    size = _whole_number("size of the perturbation", size, 1, maximum)
     return _KINDS[kind].make(size, seed=_whole_number("seed", seed, 0, _SEEDS - 1))
 
 

@@ -80,7 +80,7 @@ def build(trainings, examples=()):
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
                 kind = gr.Dropdown(
-                    list(changes.CHANGES), value=changes.CHANGES[0], label="Modification"
+                    list(changes.CHANGES), value=changes.CHANGES[0], label="Perturbation"
                 )
                 size = gr.Slider(1, 32, value=8, step=1, label="Size", elem_id="size")
                 seed = gr.Number(0, label="Seed of the place and the colour", minimum=0, step=1)
@@ -164,7 +164,7 @@ def _take_uploads_only(image):
 
 
 def _settle(trainings, model, kind):
-    """The controls for a model and a modification."""
+    """The controls for a model and a perturbation."""
     trained = _or_error(trainings.load, model)
     found = _or_error(changes.slider, kind, trained.image_size)
     return (
@@ -175,13 +175,13 @@ def _settle(trainings, model, kind):
 
 
 def _look(trainings, uploads, model, image, opacity, stretch, kind, size, seed):
-    """All that is shown, for an image and its modification."""
+    """All that is shown, for an image and its perturbation."""
     if image is None:
         return _blank("Drop an image, or choose an example.")
     trained = _or_error(trainings.load, model)
-    modification = _or_error(changes.modification, kind, size, seed, trained.image_size)
+    perturbation = _or_error(changes.perturbation, kind, size, seed, trained.image_size)
     image = _read(trained, image, uploads)
-    modified = modification(image[None])[0]
+    modified = perturbation(image[None])[0]
     # Both at once, because each call of Keras's predict has a cost of its own.
     before, after = _or_error(trained.predict, np.stack([image, modified]))
     limits = rendering.limits(before.attention, stretch)

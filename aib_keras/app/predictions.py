@@ -9,8 +9,8 @@ import numpy as np
 from scipy import special
 
 from aib_keras.data import pixels
-from aib_keras.explain import nats_to_bits
-from aib_keras.training.tables import read_trainings
+from aib_keras.experiments.tables import read_trainings
+from aib_keras.metrics import nats_to_bits
 
 # Loaded models that are kept: a full-size Wide-ResNet takes a quarter of a gigabyte.
 _KEPT = 3

@@ -5,7 +5,7 @@ import html
 import numpy as np
 from matplotlib import colormaps, colors
 
-from aib_keras.explain import map_similarity
+from aib_keras.metrics import map_similarity
 from aib_serve.overlay import overlay
 
 # Small images are enlarged to about this side.
@@ -84,7 +84,7 @@ def facts(trained, found):
 
 
 def comparison(before, after):
-    """What a modification does, as a table."""
+    """What a perturbation does, as a table."""
     rows = [
         "| | image | modified |",
         "|---|---|---|",

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from aib_keras.layers.checks import check_choice, check_floating, check_known_shape
 from aib_keras.layers.sampling import GaussianSampler
+from aib_keras.utils.checks import check_choice, check_floating, check_known_shape
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from aib_keras.layers.checks import check_floating, check_integer, check_non_negative
 from aib_keras.layers.tracking import StepMean
+from aib_keras.utils.checks import check_floating, check_integer, check_non_negative
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")

@@ -3,15 +3,15 @@
 import keras
 from keras import ops
 
-from aib_keras.layers.checks import (
+from aib_keras.layers.sampling import GaussianSampler
+from aib_keras.layers.tracking import StepMean
+from aib_keras.utils.checks import (
     check_choice,
     check_floating,
     check_integer,
     check_known_shape,
     check_non_negative,
 )
-from aib_keras.layers.sampling import GaussianSampler
-from aib_keras.layers.tracking import StepMean
 
 
 def _kl(mean, std, log_std):

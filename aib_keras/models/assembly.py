@@ -5,8 +5,8 @@ import difflib
 import keras
 
 from aib_keras.layers import AnchorQuantizer, IBAttention, VariationalEncoder
-from aib_keras.layers.checks import check_integer
 from aib_keras.models.classifier import AIBClassifier
+from aib_keras.utils.checks import check_integer
 
 # Settings of every model with a bottleneck, with IB attention, and with a quantised map on top.
 BOTTLENECK_SETTINGS = {"beta": 0.01, "kl_scale": "std", "stochastic": True}

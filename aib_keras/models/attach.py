@@ -5,8 +5,8 @@ import difflib
 import keras
 from keras import layers
 
-from aib_keras.layers.checks import check_integer
 from aib_keras.models.assembly import AIB_SETTINGS, QUANTIZER_SETTINGS, assemble, check_settings
+from aib_keras.utils.checks import check_integer
 
 
 def attach(

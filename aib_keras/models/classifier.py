@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from aib_keras.layers.checks import check_integer
 from aib_keras.layers.sampling import should_sample
 from aib_keras.models.image_classifier import ImageClassifier
 from aib_keras.models.through_predict import ThroughPredict
+from aib_keras.utils.checks import check_integer
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")

@@ -1,4 +1,4 @@
-"""Pooling of features by a softmax over their positions, as the rivals' attention has it."""
+"""Pooling of features by a softmax over their positions, as the baselines' attention has it."""
 
 from keras import layers
 

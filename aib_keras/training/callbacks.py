@@ -9,7 +9,7 @@ import time
 import keras
 import numpy as np
 
-from aib_keras.training.files import atomic_path, read_json_lines, write_json_lines
+from aib_keras.utils.files import atomic_path, read_json_lines, write_json_lines
 
 _MEBIBYTE = 2**20
 

@@ -5,7 +5,7 @@ import warnings
 
 import keras
 
-from aib_keras.layers.checks import check_choice
+from aib_keras.utils.checks import check_choice
 
 STRATEGIES = ("one", "mirrored", "data_parallel")
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from aib_keras.layers.checks import check_non_negative
+from aib_keras.utils.checks import check_non_negative
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")

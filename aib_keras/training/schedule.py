@@ -2,7 +2,7 @@
 
 import keras
 
-from aib_keras.layers.checks import check_choice
+from aib_keras.utils.checks import check_choice
 
 SCHEDULES = ("paper", "paper_cub", "cosine", "constant")
 

@@ -5,8 +5,8 @@ import numbers
 
 import keras
 
-from aib_keras.layers.checks import check_integer
 from aib_keras.models.assembly import check_settings
+from aib_keras.utils.checks import check_integer
 from aib_keras.zoo.weights import load_weights
 
 _MODELS = {}

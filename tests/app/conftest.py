@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from aib_keras import data, zoo
-from aib_keras.training.files import write_json
+from aib_keras.utils.files import write_json
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _SECONDS_TO_START = 120

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aib_keras import explain
+from aib_keras import explain, metrics
 from aib_keras.app.predictions import Trainings
 from aib_serve.overlay import overlay
 
@@ -99,7 +99,7 @@ def test_the_pictures_are_the_maps_of_the_image_and_its_modification(
     assert f"<span>{limits[1]:.3g}</span>" in scale
     assert f"**{before.bits:.1f} bits**" in facts
     assert f"**{before.anchors_in_use} of 20 anchors**" in facts
-    cosine = explain.map_similarity(before.attention[None], after.attention[None])[0]
+    cosine = metrics.map_similarity(before.attention[None], after.attention[None])[0]
     assert f"Cosine of the two maps: {cosine:.3f}" in comparison
     assert f"| class | {before.class_name} | {after.class_name} |" in comparison
 

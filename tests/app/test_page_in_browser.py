@@ -103,7 +103,7 @@ def test_an_upload_gives_its_own_result_and_the_slider_changes_it(page, image_fi
 
 def test_another_modification_has_another_slider(page):
     before = cosine(page)
-    page.get_by_label("Modification").click()
+    page.get_by_label("Perturbation").click()
     page.get_by_role("option", name="low-pass").click()
     slider = page.get_by_label("range slider for Radius: frequencies below it stay")
     slider.wait_for()

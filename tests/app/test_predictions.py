@@ -10,8 +10,8 @@ from PIL import Image
 
 from aib_keras import data
 from aib_keras.app.predictions import Trainings
-from aib_keras.training import TrainingConfig, results
-from aib_keras.training.files import write_json
+from aib_keras.experiments import TrainingConfig, results
+from aib_keras.utils.files import write_json
 
 QUANTIZED = "vgg_aib_qt on cluttered_digits (seed 0)"
 

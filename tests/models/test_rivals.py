@@ -1,4 +1,4 @@
-"""What the equations of the rivals of Table 1 say, on narrow models."""
+"""What the equations of the baselines of Table 1 say, on narrow models."""
 
 import keras
 import numpy as np

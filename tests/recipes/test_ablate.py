@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from absl import app, flags
 
-from aib_keras.training import sweep
+from aib_keras.experiments import sweep
 
 SMALL = ["--width=0.03", "--train_split=train[:96]", "--epochs=1", "--batch_size=32"]
 

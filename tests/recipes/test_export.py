@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from absl import app, flags
 
-from aib_keras import data, training
-from aib_keras.training.files import read_json, write_json
+from aib_keras import data, experiments
+from aib_keras.utils.files import read_json, write_json
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("export needs the TensorFlow backend", allow_module_level=True)
@@ -45,7 +45,7 @@ def test_files_are_treated_as_in_the_evaluation(recipe, workdir, capsys, tmp_pat
     files = [tf.io.encode_png(image).numpy() for image in larger]
     signatures = tf.saved_model.load(workdir / "saved_model").signatures
     found = signatures["classify_bytes"](image_bytes=tf.constant(files))
-    evaluated = training.load_evaluation(read_json(workdir / "result.json"))
+    evaluated = experiments.load_evaluation(read_json(workdir / "result.json"))
     model = keras.saving.load_model(workdir / "model.keras")
     wanted = keras.ops.softmax(model(evaluated.images))
     np.testing.assert_allclose(found["probabilities"], wanted, atol=1e-4)

@@ -7,7 +7,7 @@ import pytest
 from absl import app, flags
 from small import small_config
 
-from aib_keras import training
+from aib_keras import experiments
 
 MAPS = ["own", "own, quantised", "Grad-CAM", "gradient", "uniform", "Gaussian"]
 
@@ -18,7 +18,7 @@ def runs(small_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     shutil.copytree(small_run, folder / "cluttered_digits-vgg_aib_qt-seed0")
     config = small_config(model="vgg", settings={"width": 0.03})
-    training.train(config, folder / "cluttered_digits-vgg-seed0", verbose=0)
+    experiments.train(config, folder / "cluttered_digits-vgg-seed0", verbose=0)
     return folder
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from small import small_config
 
-from aib_keras import training
+from aib_keras import experiments
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def runs(small_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     shutil.copytree(small_run, folder / "cluttered_digits-vgg_aib_qt-seed0")
     config = small_config(model="vgg_aib", epochs=2)
-    training.train(config, folder / "cluttered_digits-vgg_aib-seed0", verbose=0)
+    experiments.train(config, folder / "cluttered_digits-vgg_aib-seed0", verbose=0)
     return folder
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from absl import app, flags
 
-from aib_keras import export, training
-from aib_keras.training import TrainingConfig
+from aib_keras import experiments, export
+from aib_keras.experiments import TrainingConfig
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("export needs the TensorFlow backend", allow_module_level=True)
@@ -52,7 +52,7 @@ def test_four_variants_and_a_table(workdir, run, capsys):
 
     model = keras.saving.load_model(workdir / "model.keras", compile=False)
     result = json.loads((workdir / "result.json").read_text())
-    evaluation = training.load_evaluation(result).take(20)
+    evaluation = experiments.load_evaluation(result).take(20)
     predicted = model.predict(evaluation.images, verbose=0).argmax(axis=-1)
     float32 = report["variants"]["float32"]
     assert float32["error"] == pytest.approx(np.mean(predicted != evaluation.labels), abs=1e-6)
@@ -79,7 +79,7 @@ def test_representative_images_are_of_the_training_and_from_all_over_it(workdir,
     flags.FLAGS.unparse_flags()
     flags.FLAGS(["litert_report", "--representative=4"])
     result = json.loads((workdir / "result.json").read_text())
-    train_data, _, _ = training.load_data(TrainingConfig(**result["config"]))
+    train_data, _, _ = experiments.load_data(TrainingConfig(**result["config"]))
     images = run.recipe.representative_images(result, train_data.input_shape)
     np.testing.assert_array_equal(images, train_data.images[[0, 21, 42, 63]])
 

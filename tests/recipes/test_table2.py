@@ -7,9 +7,9 @@ import pytest
 from absl import flags
 from small import small_config
 
-from aib_keras import training, zoo
-from aib_keras.explain.consistency import THRESHOLDS
-from aib_keras.training.files import read_json, write_json
+from aib_keras import experiments, zoo
+from aib_keras.metrics.consistency import THRESHOLDS
+from aib_keras.utils.files import read_json, write_json
 
 # The quickest to train of the models with a map.
 CONFIG = small_config(model="vgg_gap", test_split="test[:24]", settings={"width": 0.03})
@@ -29,7 +29,7 @@ def table2(load_recipe):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
-    training.train(CONFIG, runs / "digits-vgg_gap-seed0", verbose=0)
+    experiments.train(CONFIG, runs / "digits-vgg_gap-seed0", verbose=0)
     return runs
 
 
@@ -80,16 +80,16 @@ def test_a_table_of_what_is_trained_and_no_work_twice(table2, runs, capsys, monk
 
     path = runs / "digits-vgg_gap-seed0" / "consistency.json"
     found = read_json(path)
-    assert [change["name"] for change in found["modifications"]] == NAMES
-    for change in found["modifications"]:
+    assert [change["name"] for change in found["perturbations"]] == NAMES
+    for change in found["perturbations"]:
         assert 0 <= change["images_of_unchanged_class"] <= change["images"] == 24
         assert len(change["scores"]) == len(change["intervals"]) == len(THRESHOLDS)
     (row,) = read_json(runs / "table2.json")
-    assert row["modifications"] == found["modifications"]
+    assert row["perturbations"] == found["perturbations"]
     assert len(row["other_image"]) == len(THRESHOLDS)
 
-    # A kill after the sixth modification, and the same command again.
-    write_json(path, {**found, "modifications": found["modifications"][:6]})
+    # A kill after the sixth perturbation, and the same command again.
+    write_json(path, {**found, "perturbations": found["perturbations"][:6]})
     run(table2, runs)
     assert read_json(path) == found
     out = capsys.readouterr().out
@@ -103,13 +103,13 @@ def test_a_table_of_what_is_trained_and_no_work_twice(table2, runs, capsys, monk
     assert (runs / "table2.md").read_text() == text
 
     run(table2, runs, "--examples=8", "--models=vgg_gap", "--threshold=0.57")
-    assert {change["images"] for change in read_json(path)["modifications"]} == {8}
+    assert {change["images"] for change in read_json(path)["perturbations"]} == {8}
     assert "above 0.57" in (runs / "table2.md").read_text()
 
 
 def test_windows_grow_with_the_images(table2):
     parse()
-    sizes = [make.args[0] for make in table2.modifications([224, 224, 3])[:8]]
+    sizes = [make.args[0] for make in table2.perturbations([224, 224, 3])[:8]]
     assert sizes == [28, 56, 84, 112] * 2
 
 
@@ -128,7 +128,7 @@ def test_the_papers_figures_are_beside_ours_and_no_score_is_a_dash(table2):
         "evaluated_on": "test",
         "settings": {"patches": "svhn_cropped", "map": "attention"},
         "other_image": curve,
-        "modifications": [
+        "perturbations": [
             {**(none if name == NAMES[-1] else change), "name": name} for name in NAMES
         ],
     }

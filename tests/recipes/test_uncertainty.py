@@ -8,7 +8,7 @@ import pytest
 from absl import app, flags
 from small import small_config
 
-from aib_keras import training
+from aib_keras import experiments
 
 CONFIG = small_config(test_split="test[:48]", prediction_samples=2)
 
@@ -21,9 +21,9 @@ def recipe(load_recipe):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    training.train(dataclasses.replace(CONFIG, model="vgg_dvib"), folder / "dvib", verbose=0)
+    experiments.train(dataclasses.replace(CONFIG, model="vgg_dvib"), folder / "dvib", verbose=0)
     plain = dataclasses.replace(CONFIG, model="vgg", settings={"width": 0.03})
-    training.train(plain, folder / "plain", verbose=0)
+    experiments.train(plain, folder / "plain", verbose=0)
     rng = np.random.default_rng(0)
     noise = {
         f"{kind}_{split}": values

@@ -18,7 +18,9 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from aib_keras import data, layers, models  # noqa: E402
-from aib_keras.training import TrainingConfig, devices, engine  # noqa: E402
+from aib_keras.experiments import TrainingConfig  # noqa: E402
+from aib_keras.experiments.run import compile_model  # noqa: E402
+from aib_keras.training import devices  # noqa: E402
 
 STEPS = 4
 BATCH = 32
@@ -74,7 +76,7 @@ def train_without_noise(name, make_model):
     keras.utils.set_random_seed(0)
     model = make_model()
     model.build((None, 32, 32, 3))
-    engine.compile_model(model, config, len(batches))
+    compile_model(model, config, len(batches))
     history = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
     weights = {
         f"weights/{name}/{index}": keras.ops.convert_to_numpy(variable)

@@ -1,0 +1,18 @@
+"""What recipes share: command line, trainings by name, result files, sweeps, cards, tables."""
+
+from aib_keras.experiments import cards, command_line, results, sweep, tables
+from aib_keras.experiments.config import TrainingConfig
+from aib_keras.experiments.examples import load_data, load_evaluation
+from aib_keras.experiments.run import train
+
+__all__ = [
+    "TrainingConfig",
+    "cards",
+    "command_line",
+    "load_data",
+    "load_evaluation",
+    "results",
+    "sweep",
+    "tables",
+    "train",
+]

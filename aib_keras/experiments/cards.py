@@ -1,0 +1,192 @@
+"""Model cards: what a trained model is, how good, how to repeat it, and what it is not."""
+
+import dataclasses
+import inspect
+import pathlib
+import shlex
+
+from aib_keras import zoo
+from aib_keras.experiments.config import TrainingConfig
+
+_PAPER_EPOCHS = 200
+# Data sets whose error is easily taken for that of another.
+_DATASET_NOTES = {
+    "cub50": (
+        "cub50 is the first 50 of CUB-200-2011's 200 classes: its error is not comparable with the "
+        "paper's, which is over 200."
+    ),
+    "cluttered_digits": "cluttered_digits is made from scikit-learn's digits; no photographs.",
+}
+
+_ZOO_README = """# Trained models
+
+A card each: figures, what the model is not, how to repeat it. Written by `recipes/model_cards.py`
+from the trainings' `result.json`. `index.json` lists the weights that
+`aib_keras.zoo.MODEL(weights="DATASET")` loads; a card without an entry there has none published.
+
+| model | data set | error, last epoch | parameters | scale |
+|---|---|---|---|---|
+{rows}
+"""
+
+
+def model_card(result):
+    """A model card in Markdown.
+
+    Args:
+        result: The content of a `result.json`.
+
+    Returns:
+        A string.
+    """
+    config = TrainingConfig(**result["config"])
+    name = result["model"]
+    lines = [
+        f"# {name} on {result['dataset']}",
+        "",
+        inspect.cleandoc(zoo.get(name).__doc__).split("\n\nArgs:")[0],
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {what} | {value} |" for what, value in _figures(result)),
+        "",
+        "## What it is not",
+        "",
+        *(f"- {limit}" for limit in limits(result)),
+        "",
+        "## To repeat it",
+        "",
+        "Every recipe takes every flag; with these, which recipe it is makes no difference.",
+        "",
+        f"    {command(config)}",
+        "",
+        "Made with "
+        + ", ".join(f"{package} {version}" for package, version in result["versions"].items())
+        + ".",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_cards(folder, results):
+    """Writes a card for each result to `folder/cards`, and `folder/README.md`, which lists them.
+
+    Args:
+        folder: Path, the zoo's folder.
+        results: Contents of `result.json` files.
+
+    Raises:
+        ValueError: if two of them would have the same card.
+    """
+    folder = pathlib.Path(folder)
+    by_name = {}
+    for result in results:
+        name = f"{result['dataset'].replace('/', '_')}-{result['model']}-seed{result['seed']}"
+        if name in by_name:
+            raise ValueError(
+                f"Two trainings would both have the card {name}.md: give them different folders."
+            )
+        by_name[name] = result
+    (folder / "cards").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for name, result in sorted(by_name.items()):
+        (folder / "cards" / f"{name}.md").write_text(model_card(result))
+        split = _split(result)
+        rows.append(
+            f"| [`{result['model']}`](cards/{name}.md) | {result['dataset']} "
+            f"| {_percent(result[f'{split}_error_last_epoch'])} ({split.replace('_', ' ')}) "
+            f"| {result['parameters']:,} | {'; '.join(reductions(result)) or 'full size'} |"
+        )
+    (folder / "README.md").write_text(_ZOO_README.format(rows="\n".join(rows)))
+
+
+def limits(result):
+    """Sentences that say what a training was short of, against the paper's, and what follows."""
+    config = TrainingConfig(**result["config"])
+    found = [f"{what.capitalize()}." for what in reductions(result)]
+    if found:
+        found.append("Its figures are not comparable with the paper's.")
+    if config.dataset in _DATASET_NOTES:
+        found.append(_DATASET_NOTES[config.dataset])
+    weights = config.settings.get("backbone_weights")
+    found.append(f"Started from {weights}." if weights else "Trained from scratch.")
+    if config.held_out:
+        found.append("Evaluated on held-out training examples; the test set was not read.")
+    found.append("One seed: the spread between seeds is not in these figures.")
+    found.append("Probabilities are as the network gives them, not calibrated.")
+    return found
+
+
+def reductions(result):
+    """How a training was smaller than the paper's: short phrases, none for one at full size."""
+    config = TrainingConfig(**result["config"])
+    width = config.settings.get("width", 1.0)
+    found = []
+    if width != 1.0:
+        found.append(f"width {width:g} of the paper's")
+    if config.epochs < _PAPER_EPOCHS:
+        found.append(f"{config.epochs} epochs of {_PAPER_EPOCHS}")
+    if config.train_examples is not None or config.train_split != "train":
+        found.append(f"{result['train_examples']:,} training images only")
+    usual = inspect.signature(zoo.get(result["model"])).parameters["input_shape"].default
+    if result["input_shape"][0] < usual[0]:
+        found.append(f"{result['input_shape'][0]} pixels a side, not {usual[0]}")
+    if not config.held_out and config.test_split != "test":
+        found.append(f"evaluated on {config.test_split} only")
+    return found
+
+
+def command(config):
+    """The command line that trains with a configuration, whatever recipe it came from."""
+    flags = []
+    for field in dataclasses.fields(TrainingConfig):
+        if field.name == "data_dir":
+            # Where the data are differs from machine to machine.
+            continue
+        value = getattr(config, field.name)
+        default = TrainingConfig.__dataclass_fields__[field.name].default
+        if field.name == "settings":
+            flags += [f"--set={name}={value!r}" for name, value in value.items()]
+        elif field.name == "beta_warmup":
+            if tuple(value) != default:
+                flags.append("--beta_warmup=" + ",".join(f"{share:g}" for share in value))
+        elif isinstance(value, bool):
+            if value != default:
+                flags.append(f"--{'' if value else 'no'}{field.name}")
+        elif value != default:
+            flags.append(f"--{field.name}={value}")
+    return shlex.join(["python", "recipes/train_cifar10.py", *flags])
+
+
+def _figures(result):
+    split = _split(result)
+    last = result["last_epoch"]
+    yield "parameters", f"{result['parameters']:,}"
+    yield "classes, input", f"{result['num_classes']}, {'x'.join(map(str, result['input_shape']))}"
+    yield (
+        "evaluated on",
+        f"{result['evaluated_on']}, {result['evaluated_examples']:,} images",
+    )
+    yield "error of a guess", _percent(1 - 1 / result["num_classes"])
+    yield "error, last epoch", _percent(result[f"{split}_error_last_epoch"])
+    yield "error, best epoch", _percent(result[f"{split}_error_best_epoch"])
+    sampled = result.get(f"{split}_error_last_epoch_sampled")
+    if sampled is not None:
+        samples = result["prediction_samples"]
+        yield f"error, last epoch, `predict_mc` with {samples} samples", _percent(sampled)
+    yield "negative log-likelihood", f"{last['nll']:.4f} nats"
+    if "kl_nats" in last:
+        yield "information in z (KL to the prior)", f"{last['kl_nats']:.2f} nats an image"
+    if "pointing" in result:
+        chance = _percent(result["pointing_uniform_map"])
+        yield "map's maximum in the box", f"{_percent(result['pointing'])} (uniform map {chance})"
+    yield "training", f"{result['epochs']} epochs, {result['train_examples']:,} images"
+    yield "time", f"{result['seconds'] / 60:.0f} minutes"
+    yield "seed", result["seed"]
+
+
+def _split(result):
+    return "held_out" if "held_out_error_last_epoch" in result else "test"
+
+
+def _percent(share):
+    return f"{100 * share:.2f} %"

@@ -1,0 +1,80 @@
+"""The examples that a configuration trains on and is evaluated on."""
+
+import functools
+
+from aib_keras import data
+from aib_keras.experiments.config import TrainingConfig
+
+# What decides the evaluation examples of a configuration, and how they look.
+_EVALUATION_FIELDS = (
+    "dataset",
+    "data_dir",
+    "train_split",
+    "test_split",
+    "held_out",
+    "image_size",
+    "resize_ratio",
+    "crop_to_box",
+)
+
+
+def load_data(config):
+    """The training and the evaluation examples of a configuration, and what the latter are."""
+    train_data = _load(config, config.train_split)
+    if config.held_out:
+        train_data, evaluation = train_data.hold_out(config.held_out)
+        evaluated_on = f"the last {config.held_out} of {config.train_split}, held out"
+    else:
+        evaluation = _load(config, config.test_split)
+        evaluated_on = config.test_split
+    if config.train_examples is not None:
+        train_data = train_data.take(config.train_examples)
+    if config.augment == "none":
+        train_data = _cropped(config, train_data)
+    return train_data, _cropped(config, evaluation), evaluated_on
+
+
+def load_evaluation(result, data_dir=None):
+    """The examples that a training was evaluated on, without reading those that it was trained on
+    (unless they were held out of these).
+
+    The last ones are kept: most trainings of a table were evaluated on the same.
+
+    Args:
+        result: The content of a `result.json`.
+        data_dir: Where TFDS keeps its data, if it has moved since.
+
+    Returns:
+        An `ImageData`.
+    """
+    fields = {name: result["config"][name] for name in _EVALUATION_FIELDS}
+    if data_dir is not None:
+        fields["data_dir"] = data_dir
+    return _load_evaluation(**fields)
+
+
+@functools.lru_cache(maxsize=1)
+def _load_evaluation(**fields):
+    config = TrainingConfig(**fields)
+    if config.held_out:
+        _, evaluation = _load(config, config.train_split).hold_out(config.held_out)
+    else:
+        evaluation = _load(config, config.test_split)
+    return _cropped(config, evaluation)
+
+
+def _cropped(config, examples):
+    if config.resize_ratio == 1:
+        return examples
+    return examples.center_crop((config.image_size, config.image_size))
+
+
+def _load(config, split):
+    size = config.image_size
+    return data.load(
+        config.dataset,
+        split,
+        data_dir=config.data_dir,
+        image_size=None if size is None else round(size * config.resize_ratio),
+        crop_to_box=config.crop_to_box,
+    )

@@ -1,0 +1,87 @@
+"""What a training found: the content of `result.json`."""
+
+import dataclasses
+import platform
+
+import keras
+import numpy as np
+
+import aib_keras
+from aib_keras.metrics.localization import pointing_game
+
+
+def result(config, model, train_examples, evaluation, evaluated_on, lines):
+    """The content of `result.json`, a dict.
+
+    Errors are shares in [0, 1]; those of held-out examples never carry the name of test.
+
+    Args:
+        config: The resolved `TrainingConfig`.
+        model: The trained model.
+        train_examples: Integer, how many examples it was trained on.
+        evaluation: `ImageData` that it is evaluated on.
+        evaluated_on: What these are, a string.
+        lines: The lines of `metrics.jsonl`.
+    """
+    split = "held_out" if config.held_out else "test"
+    errors = [1.0 - line["val_accuracy"] for line in lines]
+    last = {
+        name.removeprefix("val_"): value
+        for name, value in lines[-1].items()
+        if name.startswith("val_") and name != "val_accuracy"
+    }
+    return {
+        "model": config.model,
+        "dataset": config.dataset,
+        "num_classes": evaluation.num_classes,
+        "class_names": list(evaluation.class_names),
+        "input_shape": list(evaluation.input_shape),
+        "train_examples": train_examples,
+        "evaluated_on": evaluated_on,
+        "evaluated_examples": len(evaluation),
+        "seed": config.seed,
+        "epochs": config.epochs,
+        f"{split}_error_last_epoch": round(errors[-1], 6),
+        f"{split}_error_best_epoch": round(min(errors), 6),
+        "last_epoch": last,
+        **_sampled(model, evaluation, config, split),
+        **_pointing(model, evaluation),
+        "parameters": model.count_params(),
+        "seconds": round(sum(line["seconds"] for line in lines), 1),
+        "config": dataclasses.asdict(config),
+        "versions": {
+            "aib_keras": aib_keras.__version__,
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _sampled(model, evaluation, config, split):
+    """Error and NLL (nats) of the last epoch's model, predicting as the paper's authors predict."""
+    if not config.prediction_samples or not hasattr(model, "predict_mc"):
+        return {}
+    samples = config.prediction_samples
+    predicted = model.predict_mc(evaluation.images, samples, seed=config.seed)
+    logits = keras.ops.convert_to_tensor(predicted["logits"])
+    nll = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(evaluation.labels, logits)
+    wrong = predicted["logits"].argmax(axis=-1) != evaluation.labels
+    return {
+        "prediction_samples": samples,
+        f"{split}_error_last_epoch_sampled": round(float(np.mean(wrong)), 6),
+        "nll_sampled": round(float(nll), 6),
+    }
+
+
+def _pointing(model, evaluation):
+    """Share of images with the maximum of the map inside the box, in [0, 1], and chance."""
+    if not model.map_names or evaluation.boxes is None:
+        return {}
+    maps = model.explain(evaluation.images)["attention"]
+    shape = evaluation.input_shape[:2]
+    return {
+        "pointing": round(pointing_game(maps, evaluation.boxes, shape), 6),
+        "pointing_uniform_map": round(pointing_game(0 * maps, evaluation.boxes, shape), 6),
+    }

@@ -1,0 +1,179 @@
+"""Tables of results from the work directories of trainings, beside the paper's figures."""
+
+import dataclasses
+import pathlib
+import statistics
+
+from aib_keras.experiments.cards import reductions
+from aib_keras.utils.files import atomic_path, read_json, write_json
+
+_MISSING = "–"
+_RESULTS = "*/result.json"
+_ERRORS = (
+    "test_error_last_epoch",
+    "test_error_last_epoch_sampled",
+    "test_error_best_epoch",
+    "test_error_shared_classes",
+)
+
+
+@dataclasses.dataclass
+class Cell:
+    """What trainings of one model on one data set, which differ in their seeds only, have found.
+
+    Attributes:
+        model, dataset: Names.
+        paper: The paper's error in percent, or None.
+        results: Contents of the `result.json` files, ordered by seed.
+    """
+
+    model: str
+    dataset: str
+    paper: float | None
+    results: list
+
+    def percent(self, name):
+        """Mean and standard deviation (None for one seed) of an error in percent, or None."""
+        return self._spread(result.get(name) for result in self.results)
+
+    def last_epoch(self, name):
+        """Mean and standard deviation of a metric of the last epoch, or None."""
+        return self._spread((r["last_epoch"].get(name) for r in self.results), factor=1)
+
+    def _spread(self, values, factor=100):
+        values = [factor * value for value in values if value is not None]
+        if not values:
+            return None
+        return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
+
+    def summary(self):
+        """The cell for `table.json`: errors in percent, how many seeds, how small."""
+        content = {"model": self.model, "dataset": self.dataset, "paper": self.paper}
+        if not self.results:
+            return content
+        for name in _ERRORS:
+            if (spread := self.percent(name)) is not None:
+                content[f"{name}_mean"], content[f"{name}_std"] = (
+                    None if value is None else round(value, 4) for value in spread
+                )
+        return {
+            **content,
+            "seeds": [result["seed"] for result in self.results],
+            "parameters": self.results[0]["parameters"],
+            "seconds": [result["seconds"] for result in self.results],
+            "last_epoch": [result["last_epoch"] for result in self.results],
+            "full_size": not reductions(self.results[0]),
+            "reductions": reductions(self.results[0]),
+            "settings": self.results[0]["config"]["settings"],
+        }
+
+
+def read_trainings(folders):
+    """The contents of all `*/result.json` in some folders, each with its `workdir`."""
+    paths = [path for folder in folders for path in sorted(pathlib.Path(folder).glob(_RESULTS))]
+    return [{**read_json(path), "workdir": str(path.parent)} for path in paths]
+
+
+def read_results(runs):
+    """`read_trainings` of one folder, and what was found on other data sets without training.
+
+    A `transfer.json` beside a `result.json`, from data set to what was found on it, adds a result
+    for each.
+    """
+    results = []
+    for result in read_trainings([runs]):
+        results.append(result)
+        transfer = pathlib.Path(result["workdir"]) / "transfer.json"
+        if transfer.exists():
+            own = {name: value for name, value in result.items() if name not in _ERRORS}
+            for dataset, found in read_json(transfer).items():
+                results.append({**own, "last_epoch": {}, **found, "dataset": dataset})
+    return results
+
+
+def cell(results, model, dataset, paper=None):
+    """The `Cell` of the results of one model on one data set.
+
+    Raises:
+        ValueError: if these trainings differ in more than their seeds, so that their mean would
+            mean nothing, or one of them was evaluated on held-out examples.
+    """
+    found = [r for r in results if (r["model"], r["dataset"]) == (model, dataset)]
+    found.sort(key=lambda result: result["seed"])
+    for result in found:
+        if "test_error_last_epoch" not in result:
+            raise ValueError(
+                f"{result['workdir']} was evaluated on held-out examples, not on the test set: "
+                "move it to another folder."
+            )
+        first = found[0]
+        if _without_seed(result) != _without_seed(first):
+            raise ValueError(
+                f"{first['workdir']} and {result['workdir']} are trainings of {model} on {dataset} "
+                "with different settings, whose mean would mean nothing: move one of them to "
+                "another folder."
+            )
+    return Cell(model, dataset, paper, found)
+
+
+def markdown(cells):
+    """A Markdown table of the cells of one data set, a row each; columns without a value are left
+    out."""
+    rows = [{name: show(each) for name, show in _COLUMNS.items()} for each in cells]
+    columns = [name for name in _COLUMNS if any(row[name] != _MISSING for row in rows)]
+    lines = [
+        f"## {cells[0].dataset}",
+        "",
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+        *(f"| {' | '.join(row[name] for name in columns)} |" for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write(folder, name, text, cells):
+    """Writes `name.md` and `name.json` to a folder."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / f"{name}.md") as temporary:
+        temporary.write_text(text)
+    write_json(folder / f"{name}.json", [each.summary() for each in cells])
+
+
+def _error(name):
+    return lambda cell: _text(cell.percent(name), 2)
+
+
+def _of_results(show):
+    return lambda cell: show(cell.results) if cell.results else _MISSING
+
+
+def _minutes(results):
+    return f"{statistics.mean(result['seconds'] for result in results) / 60:.0f}"
+
+
+_COLUMNS = {
+    "model": lambda cell: f"`{cell.model}`",
+    "paper": lambda cell: _MISSING if cell.paper is None else f"{cell.paper:.2f}",
+    "last epoch": _error("test_error_last_epoch"),
+    "last, sampled": _error("test_error_last_epoch_sampled"),
+    "best epoch": _error("test_error_best_epoch"),
+    "shared classes": _error("test_error_shared_classes"),
+    "NLL": lambda cell: _text(cell.last_epoch("nll"), 3),
+    "nats": lambda cell: _text(cell.last_epoch("kl_nats"), 1),
+    "parameters": _of_results(lambda results: f"{results[0]['parameters']:,}"),
+    "minutes": _of_results(_minutes),
+    "seeds": _of_results(lambda results: ", ".join(str(result["seed"]) for result in results)),
+    "scale": _of_results(lambda results: "; ".join(reductions(results[0])) or "full size"),
+}
+
+
+def _text(spread, digits):
+    if spread is None:
+        return _MISSING
+    mean, std = spread
+    return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
+
+
+def _without_seed(result):
+    return {**result["config"], "seed": None}

@@ -1,0 +1,75 @@
+"""Checks of arguments that the whole library shares.
+
+Each returns the value in its canonical Python type, or raises a ValueError (a TypeError for a
+tensor of the wrong dtype) that names the argument, the expected values and the given one.
+"""
+
+import math
+import numbers
+
+import keras
+
+
+def check_integer(name, value, minimum, maximum=None):
+    """Returns `value` as an int if it is an integer in [minimum, maximum]."""
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_integer or value < minimum or (maximum is not None and value > maximum):
+        limits = f"of at least {minimum}" if maximum is None else f"in [{minimum}, {maximum}]"
+        raise ValueError(f"`{name}` must be an integer {limits}, got {value!r}.")
+    return int(value)
+
+
+def check_seed(name, value):
+    """Returns `value` as an int if every random generator takes it as a seed: [0, 2**32 - 1]."""
+    return check_integer(name, value, minimum=0, maximum=2**32 - 1)
+
+
+def check_number(name, value, minimum=-math.inf, maximum=math.inf):
+    """Returns `value` as a float if it is a finite number in [minimum, maximum]."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not minimum <= value <= maximum:
+        if maximum < math.inf:
+            limits = f" in [{minimum:g}, {maximum:g}]"
+        else:
+            limits = "" if minimum == -math.inf else f" of at least {minimum:g}"
+        raise ValueError(f"`{name}` must be a finite number{limits}, got {value!r}.")
+    return float(value)
+
+
+def check_non_negative(name, value):
+    """Returns `value` as a float if it is a finite number of at least 0."""
+    return check_number(name, value, minimum=0)
+
+
+def check_boolean(name, value):
+    """Returns `value` as a bool if it is one; strings such as "no" are not."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
+        raise ValueError(f"`{name}` must be True or False, got {value!r}.")
+    return bool(value)
+
+
+def check_choice(name, value, choices):
+    """Returns `value` if it is one of `choices`."""
+    if value not in choices:
+        expected = " or ".join(repr(choice) for choice in choices)
+        raise ValueError(f"`{name}` must be {expected}, got {value!r}.")
+    return value
+
+
+def check_floating(layer_name, inputs):
+    """Raises a TypeError if `inputs` is not a floating-point tensor."""
+    dtype = keras.backend.standardize_dtype(inputs.dtype)
+    if "float" not in dtype:
+        raise TypeError(
+            f"{layer_name} needs floating-point inputs, got {dtype}. Pass features or a map, not "
+            "raw images or labels, or cast them to float32."
+        )
+
+
+def check_known_shape(layer_name, shape, rank, layout):
+    """Raises a ValueError unless `shape` has `rank` axes and a known last one."""
+    if len(shape) != rank or shape[-1] is None:
+        raise ValueError(
+            f"{layer_name} needs inputs of shape {layout} with a known last axis, got "
+            f"{tuple(shape)}."
+        )

@@ -1,0 +1,47 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from aib_keras import data
+from aib_keras.experiments import TrainingConfig, examples, load_data, load_evaluation
+
+CONFIG = TrainingConfig(
+    dataset="cluttered_digits", train_split="train[:64]", test_split="test[:24]"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "split"),
+    [({}, "test[:24]"), ({"held_out": 16}, "train[48:64]"), ({"image_size": 20}, "test[:24]")],
+)
+def test_evaluation_is_what_the_training_was_evaluated_on(changes, split):
+    config = dataclasses.replace(CONFIG, **changes)
+    found = load_evaluation({"config": dataclasses.asdict(config)})
+    _, expected, _ = load_data(config)
+    np.testing.assert_array_equal(found.images, expected.images)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(
+        found.images, data.load("cluttered_digits", split, image_size=config.image_size).images
+    )
+
+
+def test_evaluation_does_not_read_the_training_images(monkeypatch):
+    read = []
+    load = data.load
+
+    def recorded(name, split, **settings):
+        read.append(split)
+        return load(name, split, **settings)
+
+    monkeypatch.setattr(examples.data, "load", recorded)
+    config = dataclasses.replace(CONFIG, test_split="test[:8]")
+    load_evaluation({"config": dataclasses.asdict(config)})
+    assert read == ["test[:8]"]
+
+
+def test_evaluation_is_cropped_as_in_training():
+    config = dataclasses.replace(CONFIG, image_size=16, resize_ratio=1.25)
+    found = load_evaluation({"config": dataclasses.asdict(config)})
+    larger = data.load("cluttered_digits", "test[:24]", image_size=20).images
+    np.testing.assert_array_equal(found.images, larger[:, 2:18, 2:18])

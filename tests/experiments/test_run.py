@@ -1,0 +1,157 @@
+"""Whole small trainings through `train`, as the recipes run them."""
+
+import dataclasses
+import errno
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from small import small_config
+
+from aib_keras import data, experiments, training, zoo
+from aib_keras.experiments import results
+from aib_keras.training import TrainingDivergedError, callbacks
+from aib_keras.utils.files import read_json_lines
+
+CONFIG = small_config(train_split="train[:96]", epochs=3, prediction_samples=4)
+
+
+def weights_of(workdir):
+    model = keras.saving.load_model(workdir / "model.keras")
+    return {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
+
+
+def assert_same_weights(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+class StopAfterError(Exception):
+    pass
+
+
+def stop_after_epoch(monkeypatch, epoch, workdir):
+    """Trains, and ends as a kill right after an epoch's checkpoint would."""
+    original = callbacks.Checkpoint.on_epoch_end
+
+    def on_epoch_end(self, index, logs=None):
+        original(self, index, logs)
+        if index + 1 == epoch:
+            raise StopAfterError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Checkpoint, "on_epoch_end", on_epoch_end)
+        with pytest.raises(StopAfterError):
+            experiments.train(CONFIG, workdir, verbose=0)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    return workdir, experiments.train(CONFIG, workdir, verbose=0)
+
+
+def test_a_training_leaves_what_the_readme_says(finished):
+    workdir, result = finished
+    names = {path.name for path in workdir.iterdir()}
+    expected = {"config.json", "metrics.jsonl", "result.json", "card.md", "model.keras"}
+    assert expected | {"attention.png", "maps", "checkpoint", "tensorboard"} == names
+    assert json.loads((workdir / "result.json").read_text()) == result
+    assert result["test_error_best_epoch"] <= result["test_error_last_epoch"]
+    assert 0 <= result["pointing_uniform_map"] < 1
+    assert result["config"]["settings"] == CONFIG.settings
+    assert 0 <= result["test_error_last_epoch_sampled"] <= 1
+    assert (workdir / "card.md").read_text().startswith("# vgg_aib_qt on cluttered_digits")
+
+    assert 0 <= result["pointing"] <= 1
+    assert result["parameters"] == zoo.vgg_aib_qt(**CONFIG.settings).count_params()
+    lines = read_json_lines(workdir / "metrics.jsonl")
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    for name in ("kl_nats", "quantization_mse", "commitment_mse", "anchors_in_use", "val_nll"):
+        assert np.isfinite(lines[-1][name])
+    assert (workdir / "attention.png").read_bytes().startswith(b"\x89PNG")
+    assert list((workdir / "tensorboard").rglob("*tfevents*"))
+
+
+def test_the_maps_of_every_epoch_are_kept(finished):
+    workdir, _ = finished
+    history = callbacks.read_map_history(workdir / "maps")
+    assert len(history) == CONFIG.epochs
+    assert [epoch["attention"].shape for epoch in history] == [(8, 16, 16, 1)] * 3
+    assert [epoch["anchors"].shape for epoch in history] == [(20,)] * 3
+    model = keras.saving.load_model(workdir / "model.keras")
+    anchors = keras.ops.convert_to_numpy(model.attention.quantizer.anchors)
+    np.testing.assert_array_equal(history[-1]["anchors"], anchors)
+
+
+def test_a_finished_training_says_so_and_stops(finished, capsys):
+    workdir, result = finished
+    before = {path: path.stat().st_mtime for path in workdir.rglob("*")}
+    assert experiments.train(CONFIG, workdir, verbose=0) == result
+    assert "finished" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime for path in workdir.rglob("*")}
+
+
+def test_a_training_goes_on_from_its_last_good_state_whatever_stopped_it(
+    finished, tmp_path, monkeypatch
+):
+    workdir = tmp_path / "run"
+    state = workdir / "checkpoint" / "epoch-00001.weights.h5"
+    stop_after_epoch(monkeypatch, 1, workdir)
+    first = state.read_bytes()
+
+    with monkeypatch.context() as patch:
+        usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
+        patch.setattr(callbacks.shutil, "disk_usage", lambda path: usage)
+        with pytest.raises(OSError, match="state after epoch 1 is kept") as caught:
+            experiments.train(CONFIG, workdir, verbose=0)
+    assert caught.value.errno == errno.ENOSPC
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.BetaWarmup, "factor", lambda self, epoch: float("nan"))
+        with pytest.raises(TrainingDivergedError, match="state after epoch 1 is kept"):
+            experiments.train(CONFIG, workdir, verbose=0)
+
+    assert list(state.parent.iterdir()) == [state]
+    assert state.read_bytes() == first
+    assert not (workdir / "result.json").exists()
+
+    result = experiments.train(CONFIG, workdir, verbose=0)
+    assert_same_weights(weights_of(workdir), weights_of(finished[0]))
+    assert [line["epoch"] for line in read_json_lines(workdir / "metrics.jsonl")] == [1, 2, 3]
+    assert result["test_error_last_epoch"] == finished[1]["test_error_last_epoch"]
+
+
+def test_held_out_examples_come_from_the_training_set_and_the_test_set_is_not_read(monkeypatch):
+    loaded = []
+    original = data.load
+
+    def load(name, split, **arguments):
+        loaded.append(split)
+        return original(name, split, **arguments)
+
+    monkeypatch.setattr(data, "load", load)
+    train_data, held, evaluated_on = experiments.load_data(dataclasses.replace(CONFIG, held_out=16))
+    assert loaded == ["train[:96]"]
+    assert (len(train_data), len(held)) == (80, 16)
+    assert "held out" in evaluated_on
+
+
+def test_held_out_errors_are_not_called_test_errors():
+    config = dataclasses.replace(CONFIG, held_out=16)
+    lines = [{"epoch": 1, "val_accuracy": 0.5, "seconds": 1.0}]
+    _, held, _ = experiments.load_data(config)
+    model = zoo.vgg_aib(width=0.03, latent_dim=4)
+    result = results.result(config, model, 80, held, "held out", lines)
+    assert "held_out_error_last_epoch_sampled" in result
+    assert "held_out_error_last_epoch" in result
+    assert not [name for name in result if name.startswith("test")]
+
+
+def test_too_few_examples_for_a_batch_is_an_error(tmp_path):
+    config = dataclasses.replace(CONFIG, batch_size=128)
+    with pytest.raises(ValueError, match="128"):
+        experiments.train(config, tmp_path / "run", verbose=0)

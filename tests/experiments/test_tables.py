@@ -1,0 +1,203 @@
+"""Tables and cards from results, on results made by hand."""
+
+import json
+
+import pytest
+
+from aib_keras.experiments import TrainingConfig, cards, tables
+
+
+def make_result(model="vgg", seed=0, error=0.25, **changes):
+    """The content of a result.json of a short training on CIFAR-10."""
+    config = {
+        **vars(TrainingConfig(model=model, seed=seed, epochs=6, train_examples=20_000)),
+        "settings": {"width": 0.125},
+        **changes.pop("config", {}),
+    }
+    return {
+        "model": model,
+        "dataset": config["dataset"],
+        "num_classes": 10,
+        "input_shape": [32, 32, 3],
+        "train_examples": 20_000,
+        "evaluated_on": "test",
+        "evaluated_examples": 10_000,
+        "seed": seed,
+        "epochs": config["epochs"],
+        "test_error_last_epoch": error,
+        "test_error_best_epoch": error - 0.01,
+        "last_epoch": {"nll": 0.5, "loss": 0.6},
+        "parameters": 1234,
+        "seconds": 120.0,
+        "config": config,
+        "versions": {"keras": "3"},
+        "workdir": f"runs/{model}-{seed}",
+        **changes,
+    }
+
+
+def write_run(folder, name, result, **others):
+    run = folder / name
+    run.mkdir(parents=True)
+    for file, content in {"result": result, **others}.items():
+        (run / f"{file}.json").write_text(json.dumps(content))
+
+
+def test_mean_and_standard_deviation_over_seeds():
+    results = [make_result(seed=seed, error=error) for seed, error in ((1, 0.3), (0, 0.2))]
+    cell = tables.cell([*results, make_result("vgg_gap")], "vgg", "cifar10", paper=7.77)
+    mean, std = cell.percent("test_error_last_epoch")
+    assert mean == pytest.approx(25.0)
+    assert std == pytest.approx(10 / 2**0.5)
+    summary = cell.summary()
+    assert summary["seeds"] == [0, 1]
+    assert summary["test_error_best_epoch_mean"] == pytest.approx(24.0)
+    assert summary["full_size"] is False
+    row = tables.markdown([cell]).splitlines()[-1]
+    assert "| `vgg` | 7.77 | 25.00 ± 7.07 | 24.00 ± 7.07 |" in row
+    assert "width 0.125 of the paper's; 6 epochs of 200; 20,000 training images only" in row
+
+
+def test_one_seed_has_no_spread():
+    cell = tables.cell([make_result()], "vgg", "cifar10")
+    assert cell.percent("test_error_last_epoch") == (25.0, None)
+    assert cell.summary()["test_error_last_epoch_std"] is None
+
+
+def test_columns_without_a_value_are_left_out_and_missing_models_stay():
+    cells = [
+        tables.cell([make_result()], "vgg", "cifar10", 7.77),
+        tables.cell([], "wrn", "cifar10", 4.0),
+    ]
+    lines = tables.markdown(cells).splitlines()
+    assert "nats" not in lines[2]
+    assert "paper" in lines[2]
+    assert lines[-1].startswith("| `wrn` | 4.00 | – |")
+    assert len({line.count("|") for line in lines[2:]}) == 1
+
+
+def test_trainings_with_other_settings_are_not_averaged():
+    other = make_result(seed=1, config={"epochs": 7})
+    with pytest.raises(ValueError, match="runs/vgg-0 and runs/vgg-1.*different settings"):
+        tables.cell([make_result(), other], "vgg", "cifar10")
+
+
+def test_held_out_errors_do_not_enter_a_table():
+    result = make_result()
+    result["held_out_error_last_epoch"] = result.pop("test_error_last_epoch")
+    with pytest.raises(ValueError, match="held-out"):
+        tables.cell([result], "vgg", "cifar10")
+
+
+def test_results_are_read_with_what_was_found_on_other_data(tmp_path):
+    found = {"stl10_test": {"test_error_last_epoch": 0.6, "test_error_shared_classes": 0.5}}
+    write_run(tmp_path, "a", make_result(), transfer=found)
+    write_run(tmp_path, "b", make_result("vgg_gap"))
+    (tmp_path / "unfinished").mkdir()
+    results = tables.read_results(tmp_path)
+    assert [(r["model"], r["dataset"]) for r in results] == [
+        ("vgg", "cifar10"),
+        ("vgg", "stl10_test"),
+        ("vgg_gap", "cifar10"),
+    ]
+    cell = tables.cell(results, "vgg", "stl10_test", 55.09)
+    assert cell.percent("test_error_last_epoch")[0] == pytest.approx(60)
+    assert cell.percent("test_error_shared_classes")[0] == pytest.approx(50)
+    # What belongs to CIFAR-10 is not told of STL-10.
+    assert cell.percent("test_error_best_epoch") is None
+    assert cell.last_epoch("nll") is None
+
+
+def test_table_files(tmp_path):
+    cells = [tables.cell([make_result()], "vgg", "cifar10", 7.77)]
+    tables.write(tmp_path / "new", "table1", tables.markdown(cells), cells)
+    assert "`vgg`" in (tmp_path / "new" / "table1.md").read_text()
+    (content,) = json.loads((tmp_path / "new" / "table1.json").read_text())
+    assert (content["paper"], content["test_error_last_epoch_mean"]) == (7.77, 25.0)
+
+
+def test_full_size_is_told_from_less():
+    full = {"settings": {}, "epochs": 200, "train_examples": None}
+    assert cards.reductions(make_result(config=full)) == []
+    for change, phrase in (
+        ({"settings": {"width": 0.5}}, "width 0.5"),
+        ({"epochs": 199}, "199 epochs of 200"),
+        ({"train_examples": 20_000}, "20,000 training images"),
+        ({"train_split": "train[:20000]"}, "20,000 training images"),
+        ({"test_split": "test[:10]"}, "test[:10]"),
+    ):
+        (found,) = cards.reductions(make_result(config={**full, **change}))
+        assert phrase in found
+    small = make_result("vgg16_aib_qt", config=full, input_shape=[80, 80, 3])
+    assert cards.reductions(small) == ["80 pixels a side, not 224"]
+    assert cards.reductions(make_result(config=full, input_shape=[80, 80, 3])) == []
+
+
+def test_a_card_says_what_the_model_is_and_is_not():
+    result = make_result("vgg_pan", config={"dataset": "cub50"})
+    text = cards.model_card(result)
+    assert text.startswith("# vgg_pan on cub50\n\nVGG with progressive attention")
+    for phrase in (
+        "Our reading of the paper's row",
+        "first 50 of CUB-200-2011's 200 classes",
+        "from scratch",
+        "| error of a guess | 90.00 % |",
+        "| error, last epoch | 25.00 % |",
+        "| error, best epoch | 24.00 % |",
+        "not comparable with the paper's",
+    ):
+        assert phrase in text
+    result["config"]["settings"]["backbone_weights"] = "imagenet"
+    text = cards.model_card(result)
+    assert "Started from imagenet" in text
+    assert "from scratch" not in text
+
+
+def test_the_command_of_a_card_gives_the_configuration_back(monkeypatch):
+    from absl import flags
+
+    from aib_keras.experiments import command_line
+
+    config = TrainingConfig(
+        model="vgg_aib_qt",
+        dataset="cub50",
+        epochs=31,
+        image_size=80,
+        resize_ratio=1.25,
+        crop_to_box=True,
+        beta_warmup=(0.1, 0.9),
+        settings={"width": 0.25, "modulation": "mask", "mean": (0.5, 0.5, 0.5)},
+    )
+    values = flags.FlagValues()
+    for module in (flags, command_line.flags):
+        monkeypatch.setattr(module, "FLAGS", values)
+    for name in ("string", "integer", "float", "bool", "enum", "list", "multi_string"):
+        define = getattr(flags, f"DEFINE_{name}")
+        monkeypatch.setattr(
+            command_line.flags,
+            f"DEFINE_{name}",
+            lambda *a, d=define, **k: d(*a, flag_values=values, **k),
+        )
+    command_line.define_flags(TrainingConfig())
+    import shlex
+
+    _, script, *arguments = shlex.split(cards.command(config))
+    assert script == "recipes/train_cifar10.py"
+    values([script, *arguments])
+    assert command_line.config_from_flags(TrainingConfig(), {}) == config
+
+
+def test_cards_of_several_trainings(tmp_path):
+    results = [make_result(seed=0), make_result(seed=1), make_result("wrn_abn")]
+    cards.write_cards(tmp_path, results)
+    names = sorted(path.name for path in (tmp_path / "cards").iterdir())
+    assert names == [
+        "cifar10-vgg-seed0.md",
+        "cifar10-vgg-seed1.md",
+        "cifar10-wrn_abn-seed0.md",
+    ]
+    readme = (tmp_path / "README.md").read_text()
+    for name in names:
+        assert f"(cards/{name})" in readme
+    with pytest.raises(ValueError, match="Two trainings"):
+        cards.write_cards(tmp_path, [make_result(), make_result()])

@@ -1,0 +1,129 @@
+"""Insertion and deletion for a model that needs one box of its images, and nothing else."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from aib_keras.explain import gaussian_map, uniform_map
+from aib_keras.metrics import deletion, insertion
+
+# An eighth of 32x32 pixels, on whole cells of a 16x16 map.
+BOX = (slice(None), slice(8, 16), slice(16, 32))
+CELLS = (slice(None), slice(4, 8), slice(8, 16))
+
+
+class SharePredictor(keras.Model):
+    """Its probability of class 0 is the share of the box's pixels that are as they were: white."""
+
+    def call(self, images):
+        seen = ops.mean(ops.cast(images[BOX][..., 0] > 254.5, "float32"), axis=(1, 2))
+        seen = ops.clip(seen, 1e-7, 1 - 1e-7)
+        return ops.stack([ops.log(seen), ops.log(1 - seen)], axis=-1)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return SharePredictor()
+
+
+def white_boxes(count=3):
+    images = np.zeros((count, 32, 32, 3), np.uint8)
+    images[BOX] = 255
+    return images
+
+
+def box_maps(count=3):
+    maps = np.zeros((count, 16, 16, 1), np.float32)
+    maps[CELLS] = 1.0
+    return maps
+
+
+def auc(score, model, maps, **settings):
+    return score(model, white_boxes(len(maps)), maps, verbose=0, **settings)["auc"]
+
+
+def test_a_map_equal_to_the_box_is_the_best(model):
+    # The probability falls from 1 to 0 along the first eighth: a triangle of 1/16.
+    assert auc(deletion, model, box_maps()) == pytest.approx(1 / 16, abs=1e-5)
+    assert auc(insertion, model, box_maps()) == pytest.approx(15 / 16, abs=1e-5)
+
+
+def test_its_complement_is_the_worst(model):
+    assert auc(deletion, model, 1 - box_maps()) == pytest.approx(15 / 16, abs=1e-5)
+    assert auc(insertion, model, 1 - box_maps()) == pytest.approx(1 / 16, abs=1e-5)
+
+
+def test_maps_that_know_nothing_are_between(model):
+    uniform = uniform_map((64, 16, 16, 1))
+    random = np.random.default_rng(0).random((64, 16, 16))
+    for score in (deletion, insertion):
+        assert auc(score, model, uniform) == pytest.approx(0.5, abs=0.02)
+        assert auc(score, model, random) == pytest.approx(0.5, abs=0.02)
+    assert 1 / 16 < auc(deletion, model, gaussian_map((1, 16, 16, 1))) < 15 / 16
+
+
+def test_the_curve(model):
+    found = deletion(model, white_boxes(), box_maps(), steps=16, verbose=0)
+    np.testing.assert_allclose(found["shares"], np.arange(17) / 16)
+    np.testing.assert_allclose(found["curve"], [1, 0.5] + [0] * 15, atol=1e-5)
+    assert found["auc_per_image"].shape == (3,)
+    assert found["auc"] == pytest.approx(found["auc_per_image"].mean())
+
+
+def test_a_map_of_single_pixels_and_its_scale_does_not_matter(model):
+    fine = np.repeat(np.repeat(box_maps(), 2, axis=1), 2, axis=2)
+    assert auc(deletion, model, 1e-9 * fine - 5e-10) == auc(deletion, model, box_maps())
+
+
+def test_chance_is_the_seeds_and_not_the_batches(model):
+    uniform = uniform_map((5, 16, 16, 1))
+    settings = {"steps": 8, "verbose": 0}
+    whole = deletion(model, white_boxes(5), uniform, seed=1, **settings)
+    parts = deletion(model, white_boxes(5), uniform, seed=1, batch_size=2, **settings)
+    np.testing.assert_allclose(parts["auc_per_image"], whole["auc_per_image"], rtol=1e-6)
+    assert len(set(whole["auc_per_image"])) == 5
+    other = deletion(model, white_boxes(5), uniform, seed=2, **settings)
+    assert other["auc"] != whole["auc"]
+
+
+def test_cells_that_do_not_divide_the_image(model):
+    maps = np.random.default_rng(0).random((2, 5, 7))
+    found = deletion(model, white_boxes(2), maps, steps=35, verbose=0)
+    assert found["curve"][0] == pytest.approx(1, abs=1e-5)
+    assert found["curve"][-1] == pytest.approx(0, abs=1e-5)
+
+
+def test_holds_one_batch_of_changed_images(model, monkeypatch):
+    sizes = []
+    original = keras.Model.predict_on_batch
+
+    def predict_on_batch(self, x):
+        sizes.append(len(x))
+        return original(self, x)
+
+    monkeypatch.setattr(keras.Model, "predict_on_batch", predict_on_batch)
+    auc(deletion, model, box_maps(5), steps=4, batch_size=2)
+    # The prediction, and a point of the curve each.
+    assert sizes == [2] * 6 + [2] * 6 + [1] * 6
+
+
+def test_a_bar_shows_how_far_it_is(model, capsys):
+    deletion(model, white_boxes(), box_maps(), steps=4)
+    assert "5/5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("maps", "settings", "message"),
+    [
+        (np.ones((2, 4, 4)), {}, "2 maps and 3 images"),
+        (np.ones((3, 64, 64)), {}, "64x64 cells"),
+        (np.ones((3, 4, 4, 2)), {}, r"\(3, 4, 4, 2\)"),
+        (np.full((3, 4, 4), np.nan), {}, "not finite"),
+        (np.ones((3, 2, 2)), {"steps": 5}, "at most the 4 cells"),
+        (np.ones((3, 2, 2)), {"steps": 0}, "steps"),
+    ],
+)
+def test_what_does_not_fit_is_told(model, maps, settings, message):
+    with pytest.raises(ValueError, match=message):
+        deletion(model, white_boxes(), maps, **settings)

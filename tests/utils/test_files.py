@@ -1,0 +1,40 @@
+import json
+
+import pytest
+
+from aib_keras.utils.files import atomic_path, read_json_lines, write_json, write_json_lines
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    path = tmp_path / "state.txt"
+    path.write_text("good")
+
+    def fail():
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert path.read_text() == "good"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_temporary_file_has_the_ending_that_writers_look_at(tmp_path):
+    with atomic_path(tmp_path / "a.weights.h5") as temporary:
+        assert temporary.name.endswith(".weights.h5")
+        temporary.write_text("x")
+
+
+def test_json_round_trip(tmp_path):
+    write_json(tmp_path / "a.json", {"x": [1, 2]})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"x": [1, 2]}
+
+
+def test_json_lines_leave_out_a_line_that_a_kill_cut_off(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    write_json_lines(path, [{"epoch": 1}, {"epoch": 2}])
+    with open(path, "a") as file:
+        file.write('{"epoch": 3, "lo')
+    assert read_json_lines(path) == [{"epoch": 1}, {"epoch": 2}]
+    assert read_json_lines(tmp_path / "none.jsonl") == []
