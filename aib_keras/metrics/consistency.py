@@ -89,8 +89,8 @@ def consistency(
             that returns a dict with `logits` `(B, C)` and a map `(B, ...)`.
         images: uint8 array `(N, H, W, 3)`.
         perturbation: One of `aib_keras.explain.perturbations`, or a function of
-            (images, first=index of the first of them) that returns modified images. It gets a batch at a time, and no
-            more than that is kept.
+            (images, first=index of the first of them) that returns modified images. It gets one
+            batch at a time, and no more than that is kept.
         original: Optional dict, what `model.explain(images)` returned. It saves half of the time
             where several perturbations are scored.
         map_name: Which map of `explain` is compared, such as "attention_quantized".
