@@ -83,10 +83,7 @@ def serving_outputs(model, images):
     # Layers update metrics and add losses in `call`. Without the scope every request to a served
     # model would write to variables, and symbolic tensors would stay behind in model.losses.
     with keras.StatelessScope():
-        if not model.map_names:
-            explained = {"logits": model(images, training=False)}
-        else:
-            explained = model.explanation(images)
+        explained = model.forward(images, training=False, sample=False)
         outputs = {"probabilities": ops.softmax(explained["logits"]), "logits": explained["logits"]}
     for name in model.map_names:
         outputs[name] = explained[name]

@@ -1,15 +1,12 @@
-"""Classifiers made of the layers; `aib_keras.zoo` lists the ready ones."""
+"""Classifiers made of the layers. `aib_keras.zoo` lists the ready-made ones."""
 
+from aib_keras.models.aib_classifier import AIBClassifier
 from aib_keras.models.attach import attach
-from aib_keras.models.attention_branch import AttentionBranchClassifier
-from aib_keras.models.class_activation import CAMClassifier
-from aib_keras.models.classifier import AIBClassifier, VariationalClassifier
-from aib_keras.models.image_classifier import (
-    ImageClassifier,
-    MapClassifier,
-    PlainClassifier,
-    TrackedModel,
-)
+from aib_keras.models.attention_branch_classifier import AttentionBranchClassifier
+from aib_keras.models.backbone_classifiers import MapClassifier, PlainClassifier
+from aib_keras.models.cam_classifier import CAMClassifier
+from aib_keras.models.image_classifier import ImageClassifier, TrackedModel
+from aib_keras.models.variational_classifier import VariationalClassifier
 
 __all__ = [
     "AIBClassifier",

@@ -1,28 +1,15 @@
-"""Puts the four parts of an AIBClassifier together from the settings of a model."""
-
-import difflib
+"""Puts classifiers with a bottleneck together from the settings of a model."""
 
 import keras
 
 from aib_keras.layers import AnchorQuantizer, IBAttention, VariationalEncoder
-from aib_keras.models.classifier import AIBClassifier
+from aib_keras.models.aib_classifier import AIBClassifier
 from aib_keras.utils.checks import check_integer
 
 # Settings of every model with a bottleneck, with IB attention, and with a quantised map on top.
 BOTTLENECK_SETTINGS = {"beta": 0.01, "kl_scale": "std", "stochastic": True}
 AIB_SETTINGS = {**BOTTLENECK_SETTINGS, "modulation": "residual"}
 QUANTIZER_SETTINGS = {"quantization_weight": 0.4, "commitment_weight": 0.1}
-
-
-def check_settings(function, settings, known):
-    """Raises a TypeError for a setting that `function`, a name, does not know."""
-    for setting in settings:
-        if setting not in known:
-            near = difflib.get_close_matches(setting, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise TypeError(
-                f"{function} has no setting {setting!r}.{hint} Its settings: {', '.join(known)}."
-            )
 
 
 def assemble(
@@ -42,10 +29,10 @@ def assemble(
     commitment_weight=None,
     kernel_initializer="glorot_uniform",
 ):
-    """An `AIBClassifier`; one without a quantiser if `num_anchors` is None.
+    """Builds an `AIBClassifier`, without a quantiser if `num_anchors` is None.
 
-    `decoder` gives the decoder's layers for a `latent_dim`; the other arguments are the parts and
-    the settings of the layers that they go to.
+    `decoder` is a function from a `latent_dim` to the decoder's layers. The other arguments are
+    the parts, and the settings of the layers that they go to.
     """
     quantizer = None
     if num_anchors is not None:
@@ -69,7 +56,7 @@ def assemble(
 
 
 def bottleneck(trunk, decoder, latent_dim, beta, kl_scale, kernel_initializer):
-    """The parts `encoder` and `decoder` of a `VariationalClassifier`, arguments as `assemble`'s."""
+    """Builds the encoder and decoder of a `VariationalClassifier`, from arguments of `assemble`."""
     latent_dim = check_integer("latent_dim", latent_dim, minimum=1)
     encoder = VariationalEncoder(
         latent_dim,

@@ -1,12 +1,11 @@
 """IB attention at a layer of anybody's functional Keras model."""
 
-import difflib
-
 import keras
 from keras import layers
 
-from aib_keras.models.assembly import AIB_SETTINGS, QUANTIZER_SETTINGS, assemble, check_settings
-from aib_keras.utils.checks import check_integer
+from aib_keras.models.assembly import assemble
+from aib_keras.utils.checks import check_boolean, check_integer
+from aib_keras.utils.suggestions import did_you_mean
 
 
 def attach(
@@ -18,17 +17,22 @@ def attach(
     preprocessing=None,
     latent_dim=256,
     num_anchors=20,
-    **settings,
+    beta=0.01,
+    kl_scale="std",
+    modulation="residual",
+    stochastic=True,
+    quantization_weight=0.4,
+    commitment_weight=0.1,
 ):
     """Puts IB attention after a layer of a functional model, such as those of keras.applications.
 
         model = attach(keras.applications.ResNet50V2(include_top=False), "conv4_block5_out", 200)
 
-    The model from its input to that layer becomes the feature extractor, what follows the layer
-    the trunk of the variational encoder, with global average pooling if it ends in a map. The
-    attention's mean is one 3x3 convolution; the decoder is a linear layer of `latent_dim` units,
-    ReLU, and a linear layer of `num_classes`. A backbone that ends in class probabilities serves,
-    too: they are then the features that the encoder reads.
+    The model from its input to that layer becomes the feature extractor. What follows the layer
+    becomes the trunk of the variational encoder, with global average pooling if it ends in a map.
+    The attention's mean is one 3x3 convolution. The decoder is a linear layer of `latent_dim`
+    units, ReLU, and a linear layer of `num_classes`. A backbone that ends in class probabilities
+    works too: the encoder then reads these as features.
 
     The layers are the backbone's own, not copies: its weights are kept, and training the returned
     model changes the backbone.
@@ -41,26 +45,27 @@ def attach(
             residual block.
         num_classes: Integer, at least 2.
         quantized: Boolean, whether the map is quantised.
-        preprocessing: As in `ImageClassifier`. None: images are what the backbone takes, which
-            for many of keras.applications is [0, 255] and for the rest what their
-            `preprocess_input` gives.
+        preprocessing: As in `ImageClassifier`. With None, images are what the backbone takes. For
+            many models of keras.applications that is [0, 255], for the others what their
+            `preprocess_input` returns.
         latent_dim: Integer K, the dimensions of z.
-        num_anchors: Integer Q, the levels of the map if it is quantised.
-        **settings: `beta`, `kl_scale`, `modulation`, `stochastic`, and for a quantised map
-            `quantization_weight` and `commitment_weight`, as the layers describe them.
+        num_anchors: Integer Q, the levels of a quantised map.
+        beta, kl_scale: As in `VariationalEncoder`.
+        modulation: As in `IBAttention`.
+        stochastic: As in `VariationalClassifier`.
+        quantization_weight, commitment_weight: As in `AnchorQuantizer`, for a quantised map.
 
     Returns:
         A built `AIBClassifier` from images `(B, H, W, channels)` to logits `(B, num_classes)`.
 
     Raises:
-        TypeError: for a setting that there is not.
-        ValueError: for a backbone without a graph of layers or with several inputs or outputs, a
-            layer that it does not have or where it cannot be cut (the error names those where it
-            can), or a value out of its range.
+        ValueError: for a backbone without a graph of layers or with several inputs or outputs, for
+            a layer that it does not have or where it cannot be cut (the error names those where it
+            can), or for a value out of its range.
     """
-    known = {**AIB_SETTINGS, **(QUANTIZER_SETTINGS if quantized else {})}
-    check_settings("attach", settings, known)
+    quantized = check_boolean("quantized", quantized)
     num_classes = check_integer("num_classes", num_classes, minimum=2)
+    num_anchors = check_integer("num_anchors", num_anchors, minimum=1) if quantized else None
     inputs, outputs = _ends(backbone)
     features = _features(backbone, layer_name, inputs, outputs)
 
@@ -76,15 +81,20 @@ def attach(
         ],
         preprocessing=preprocessing,
         latent_dim=latent_dim,
-        num_anchors=num_anchors if quantized else None,
-        **{**known, **settings},
+        num_anchors=num_anchors,
+        beta=beta,
+        kl_scale=kl_scale,
+        modulation=modulation,
+        stochastic=stochastic,
+        quantization_weight=quantization_weight,
+        commitment_weight=commitment_weight,
     )
     model.build(inputs.shape)
     return model
 
 
 def _ends(backbone):
-    """The symbolic input and output of a backbone, if it has a graph and one of each."""
+    """Returns the symbolic input and output of a backbone that has a graph and one of each."""
     try:
         inputs, outputs = backbone.inputs, backbone.outputs
     except (AttributeError, ValueError):  # A subclassed model, or a Sequential that is not built.
@@ -106,14 +116,14 @@ def _ends(backbone):
 
 
 def _features(backbone, layer_name, inputs, outputs):
-    """What the layer gives in the backbone's graph, if the graph can be cut there."""
+    """Returns the output of the layer in the backbone's graph, if the graph can be cut there."""
     # In ConvNeXt the ends of the blocks are no layers but operations: `inputs + x`.
     steps = getattr(backbone, "operations", backbone.layers)
     named = {step.name: step for step in steps}
     if layer_name not in named:
-        near = difflib.get_close_matches(str(layer_name), named, n=3, cutoff=0.4)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise ValueError(f"{backbone.name} has no layer {layer_name!r}.{hint}")
+        raise ValueError(
+            f"{backbone.name} has no layer {layer_name!r}.{did_you_mean(layer_name, named)}"
+        )
 
     problem = _cut_problem(named[layer_name], inputs, outputs)
     if problem is not None:
@@ -126,7 +136,7 @@ def _features(backbone, layer_name, inputs, outputs):
 
 
 def _cut_problem(layer, inputs, outputs):
-    """Why attention cannot come after a layer, or None if it can."""
+    """Returns why attention cannot come after a layer, or None if it can."""
     found = _outputs_of(layer, outputs)
     if len(found) != 1:
         return f"the backbone's output uses {len(found)} outputs of it, expected one"
@@ -144,10 +154,10 @@ def _outputs_of(layer, outputs):
 
 
 def _ancestors(tensor, stop=None):
-    """By id the tensors that `tensor` is computed from, and itself, but for those via `stop`.
+    """Returns by id the tensors that `tensor` depends on, and itself, without going past `stop`.
 
-    Keras has no public way to walk a graph that knows which of a layer's calls is in the model:
-    `layer.output` is that of its first call, wherever that was.
+    Keras has no public way to walk a graph that knows which call of a layer is in the model:
+    `layer.output` is the output of its first call, wherever that was.
     """
     found, pending = {}, [tensor]
     while pending:

@@ -1,13 +1,13 @@
-"""What every image classifier of the zoo shares, and the plain ones."""
+"""What every image classifier of this library shares."""
 
+import functools
 import types
-import warnings
 
 import keras
-import numpy as np
 from keras import ops
 
 from aib_keras.layers.tracking import collect_step_means
+from aib_keras.models import image_checks
 from aib_keras.models.through_predict import ThroughPredict
 
 
@@ -23,68 +23,125 @@ class _CollectsStepMeans:
 class TrackedModel(_CollectsStepMeans, keras.Model):
     """A `keras.Model` whose `fit` shows the metrics of our layers on every backend.
 
-    Used as `keras.Model` is, for example `TrackedModel(inputs, outputs)`. On TensorFlow and torch
-    any model shows them; Keras's JAX trainer needs this one.
+    Use it as you use `keras.Model`, for example `TrackedModel(inputs, outputs)`. On TensorFlow and
+    torch every model shows these metrics. Keras's JAX trainer shows them in this one only.
     """
+
+
+def _checks_images(method):
+    """Wraps a method of `keras.Model` so that it checks the images before it starts."""
+
+    @functools.wraps(method)
+    def checked(self, x=None, *args, **kwargs):
+        if image_checks.has_values(x):
+            self._check_images(x, stacklevel=3)
+        return method(self, x, *args, **kwargs)
+
+    return checked
 
 
 # Not derived from TrackedModel: Keras turns the bases of a model class that is used functionally
 # into functional ones, in place, and with them those of all its subclasses.
 class ImageClassifier(_CollectsStepMeans, keras.Model):
-    """Base of the zoo's models: images in, float32 logits out.
+    """Base class of image classifiers: images in, float32 logits out.
+
+    A subclass implements `forward`, lists its serialised parts in `part_names`, and its spatial
+    maps, if it has any, in `map_names`.
 
     Args:
-        preprocessing: Optional layer applied to the images first. With one, images are uint8 or
-            float in [0, 255]; without, they are already normalised floats.
+        preprocessing: Optional layer that is applied to the images first. With one, images are
+            uint8 or float in [0, 255]. Without one, they are floats that are already normalised.
+        features_layer: Optional name of the layer whose output are the features that explanations
+            such as Grad-CAM look at.
 
     Call arguments:
         images: `(B, H, W, 3)`.
         training: Boolean.
+        sample: Boolean, whether to draw from the model's distributions. None draws while training.
+            Models without distributions ignore it.
 
-    Returns:
+    Call returns:
         Logits `(B, num_classes)`, float32.
+
+    Raises:
+        ValueError: when called, if the images do not have the shape that the model was built for,
+            or have NaN or infinity in them.
     """
 
-    # The parts that get_config serialises; subclasses name theirs.
+    # The parts that get_config serialises.
     part_names = ("preprocessing",)
-    # What `explain` returns beside the logits, or an empty tuple for a model without a map.
+    # The spatial maps `(B, h, w, 1)` among the outputs of `forward`.
     map_names = ()
+    # Parts that some subclasses have.
+    attention = None
+    encoder = None
 
-    def __init__(self, preprocessing=None, **kwargs):
+    def __init__(self, preprocessing=None, features_layer=None, **kwargs):
         # Casting float images to half precision before they are normalised would round them.
         super().__init__(autocast=False, **kwargs)
         self.preprocessing = preprocessing
+        self.features_layer_name = features_layer
         # A namespace, so that Keras does not take the helper models in it for layers of this one.
         self._untracked = types.SimpleNamespace(range_warned=False, explainer=None, samplers={})
 
+    @property
+    def quantizer(self):
+        """The quantiser of the attention map, or None if there is none."""
+        return None if self.attention is None else self.attention.quantizer
+
+    @property
+    def features_layer(self):
+        """The layer whose output are the features that explanations look at, or None."""
+        if self.features_layer_name is None:
+            return None
+        layers = self._flatten_layers(include_self=False)
+        return next(layer for layer in layers if layer.name == self.features_layer_name)
+
     def preprocess(self, images):
-        """Images as the network takes them, in the compute dtype, `(B, H, W, 3)`."""
+        """Returns images as the network takes them, in the compute dtype, `(B, H, W, 3)`."""
         if self.preprocessing is not None:
             images = self.preprocessing(images)
         return ops.cast(images, self.compute_dtype)
 
-    def explanation(self, images):
-        """Tensors that explain the deterministic prediction: a dict with at least `logits`."""
-        raise ValueError(
-            f"{self.name} has no spatial attention map. `explain` works for models that have one, "
-            "such as zoo.vgg_aib_qt."
-        )
+    def forward(self, images, training=None, sample=None):
+        """Computes all outputs of the model for a batch of images.
+
+        Args:
+            images: Tensor `(B, H, W, 3)`.
+            training: Boolean.
+            sample: Boolean, as in the call arguments.
+
+        Returns:
+            A dict of float32 tensors: `logits` `(B, num_classes)`, the maps in `map_names`, and
+            what else the model knows about the images.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement `forward`.")
+
+    def call(self, images, training=None, sample=None):
+        return self.forward(images, training=training, sample=sample)["logits"]
 
     def explain(self, images, batch_size=128):
-        """What the model sees in images, without sampling.
+        """Computes what the model sees in images, without sampling.
 
         Args:
             images: Array `(B, H, W, 3)`, as `model(images)` takes it.
-            batch_size: Integer, images in a forward pass.
+            batch_size: Integer, number of images per forward pass.
 
         Returns:
-            A dict of float32 numpy arrays: `logits` `(B, num_classes)` and the model's maps.
+            A dict of float32 NumPy arrays with what the model has:
+
+            - `logits`: `(B, num_classes)`.
+            - `attention`: `(B, h, w, 1)`, the spatial map. The map of IB attention is in (0, 1).
+            - `attention_std`: `(B, h, w, 1)`, the standard deviation of the map.
+            - `attention_quantized`: `(B, h, w, 1)`, the map after quantisation.
+            - `latent_mean`, `latent_std`: `(B, K)`, the distribution of the latent z.
+            - `kl_nats`: `(B,)`, the KL divergence of p(z|x) from the prior in nats. Averaged over
+              images, it bounds the information that z carries about an image.
 
         Raises:
-            ValueError: if the model has no spatial map.
+            ValueError: if there are no images, they do not have the shape that the model was built
+                for, or they have NaN or infinity in them.
         """
-        if not self.map_names:
-            self.explanation(images)
         images = self._as_batch(images)
         if self._untracked.explainer is None:
             self._untracked.explainer = _Explainer(self, name="explainer")
@@ -92,57 +149,47 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
 
     def _as_batch(self, images):
         images = ops.convert_to_numpy(images)
-        if images.ndim != 4:
-            raise ValueError(
-                f"{self.name} needs a batch of images (B, H, W, 3), got shape {images.shape}. "
-                "Add the batch axis to a single image with images[None]."
-            )
-        if len(images) == 0:
-            raise ValueError(f"{self.name} got an empty batch of images, shape {images.shape}.")
-        # Warns where the caller of `explain` or `predict_mc` is.
-        self._check_range(images, stacklevel=5)
-        if not self.built:
+        if images.ndim == 4 and not self.built:
             self.build((None, *images.shape[1:]))
+        # Warns where the caller of `explain` or `predict_mc` is.
+        self._check_images(images, stacklevel=3)
+        if len(images) == 0:
+            raise ValueError(f"{self.name} needs at least one image, got shape {images.shape}.")
         return images
 
-    def _check_range(self, images, stacklevel=3):
-        """Warns once if images that should be in [0, 255] look like [0, 1]."""
-        if self._untracked.range_warned or self.preprocessing is None:
-            return
-        if not hasattr(images, "dtype") or _is_symbolic(images):
-            return
-        if "float" in keras.backend.standardize_dtype(images.dtype):
-            values = ops.convert_to_numpy(images[:16])
-            low, high = float(np.min(values, initial=0)), float(np.max(values, initial=0))
-            if 0 < high <= 1.0 or low < 0:
-                warnings.warn(
-                    f"{self.name} takes images in [0, 255] and got values in [{low:.3g}, "
-                    f"{high:.3g}]. Multiply images in [0, 1] by 255; for images that are "
-                    "normalised already build the model with include_preprocessing=False.",
-                    stacklevel=stacklevel,
+    def _check_images(self, images, stacklevel):
+        """Checks the shape of images, and their values if they have any.
+
+        Args:
+            images: Array or tensor.
+            stacklevel: Integer, of the warning: 1 is this function.
+        """
+        if self.built:
+            expected = self.get_build_config()["input_shape"]
+        else:
+            expected = (None, None, None, None)
+        image_checks.check_shape(self.name, images, expected)
+        if image_checks.has_values(images):
+            image_checks.check_finite(self.name, images)
+            if self.preprocessing is not None and not self._untracked.range_warned:
+                self._untracked.range_warned = image_checks.warn_of_range(
+                    self.name, images, stacklevel + 1
                 )
-                self._untracked.range_warned = True
 
     def __call__(self, images, *args, **kwargs):
-        self._check_range(images)
+        if hasattr(images, "shape") and hasattr(images, "dtype"):
+            self._check_images(images, stacklevel=2)
         return super().__call__(images, *args, **kwargs)
 
-    def fit(self, x=None, *args, **kwargs):
-        self._check_range(x)
-        return super().fit(x, *args, **kwargs)
-
-    def evaluate(self, x=None, *args, **kwargs):
-        self._check_range(x)
-        return super().evaluate(x, *args, **kwargs)
-
-    def predict(self, x, *args, **kwargs):
-        self._check_range(x)
-        return super().predict(x, *args, **kwargs)
+    # Inside their compiled functions images have a shape but no values.
+    fit = _checks_images(keras.Model.fit)
+    evaluate = _checks_images(keras.Model.evaluate)
+    predict = _checks_images(keras.Model.predict)
 
     def get_config(self):
         parts = {name: getattr(self, name) for name in self.part_names}
         config = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
-        return {**super().get_config(), **config}
+        return {**super().get_config(), "features_layer": self.features_layer_name, **config}
 
     @classmethod
     def from_config(cls, config):
@@ -152,69 +199,8 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         return cls(**config)
 
 
-@keras.saving.register_keras_serializable(package="aib_keras")
-class PlainClassifier(ImageClassifier):
-    """A backbone from images to logits, with the interface of the zoo's models and no map.
-
-    Args:
-        backbone: Model or layer from normalised images `(B, H, W, 3)` to logits.
-        preprocessing: As in `ImageClassifier`.
-    """
-
-    part_names = ("preprocessing", "backbone")
-
-    def __init__(self, backbone, preprocessing=None, **kwargs):
-        super().__init__(preprocessing=preprocessing, **kwargs)
-        self.backbone = backbone
-
-    def build(self, input_shape):
-        if not self.backbone.built:
-            self.backbone.build(input_shape)
-
-    def call(self, images, training=None):
-        return ops.cast(self.backbone(self.preprocess(images), training=training), "float32")
-
-
-@keras.saving.register_keras_serializable(package="aib_keras")
-class MapClassifier(PlainClassifier):
-    """A backbone that gives logits and spatial maps, with the interface of the zoo's models.
-
-    Args:
-        backbone: Model from normalised images `(B, H, W, 3)` to a dict with `logits`
-            `(B, num_classes)`, `attention` `(B, h, w, 1)`, and whatever else `explain` shall
-            return.
-        preprocessing: As in `ImageClassifier`.
-    """
-
-    map_names = ("attention",)
-
-    def call(self, images, training=None):
-        outputs = self.backbone(self.preprocess(images), training=training)
-        return ops.cast(outputs["logits"], "float32")
-
-    def explanation(self, images):
-        """Tensors that explain the deterministic prediction, as the backbone names them."""
-        outputs = self.backbone(self.preprocess(images), training=False)
-        return {name: ops.cast(value, "float32") for name, value in outputs.items()}
-
-
 class _Explainer(ThroughPredict):
-    """Runs `classifier.explanation`."""
+    """Computes what `explain` returns."""
 
     def call(self, images):
-        return self.classifier.explanation(images)
-
-
-def _is_symbolic(tensor):
-    """Whether a tensor has no values yet: a KerasTensor, or one inside a compiled function."""
-    if isinstance(tensor, np.ndarray):
-        return False
-    if isinstance(tensor, keras.KerasTensor) or not keras.ops.is_tensor(tensor):
-        return True
-    if keras.backend.backend() == "tensorflow":
-        return not hasattr(tensor, "numpy")
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return isinstance(tensor, jax.core.Tracer)
-    return False
+        return self.classifier.forward(images, training=False, sample=False)

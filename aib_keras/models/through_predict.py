@@ -1,15 +1,16 @@
-"""What a classifier can tell beside its logits, for many images at once."""
+"""A model that runs something of a classifier through Keras's `predict`."""
 
 import keras
 
 
 class ThroughPredict(keras.Model):
-    """Base of models that run something of a classifier through `predict`.
+    """Base class of models that run a method of a classifier through `predict`.
 
-    That is in batches, compiled, and on any backend. A subclass has `call(images)`.
+    `predict` works in batches, compiled, and on every backend. A subclass implements
+    `call(images)`.
 
     Args:
-        classifier: `ImageClassifier`, built.
+        classifier: Built `ImageClassifier`.
         name: String, as in `keras.Model`.
     """
 

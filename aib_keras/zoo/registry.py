@@ -1,28 +1,91 @@
 """How a zoo model is made from its name: checks, preprocessing, building, weights."""
 
-import difflib
+import fnmatch
+import inspect
 import numbers
+import typing
 
 import keras
 
-from aib_keras.models.assembly import check_settings
-from aib_keras.utils.checks import check_integer
-from aib_keras.zoo.weights import load_weights
+from aib_keras.utils.checks import check_integer, check_number
+from aib_keras.utils.suggestions import did_you_mean
+from aib_keras.zoo.weights import load_weights, read_index
+
+# What the docstring of a zoo function says of its settings.
+_DESCRIPTIONS = {
+    "width": "Float, multiplies every channel count. 1 is the paper's network.",
+    "dropout": "Float in [0, 1), the rate between the two convolutions of a block.",
+    "backbone_weights": "Weights that training starts from, see above.",
+    "beta": "Non-negative float, the weight of the KL divergence (Eq. 10).",
+    "kl_scale": '`"std"` (the paper) or `"exp_std"` (the authors\' code), see `VariationalEncoder`',
+    "stochastic": "Boolean. False trains without sampling.",
+    "modulation": '`"residual"`, f + f * a (the authors\' code), or `"mask"`, f * a.',
+    "latent_dim": "Integer K, the dimensions of the latent z.",
+    "num_anchors": "Integer Q, the number of anchors that the map is quantised to.",
+    "quantization_weight": "Non-negative float, lambda_q of Eq. 10.",
+    "commitment_weight": "Non-negative float, lambda_c of Eq. 10.",
+    "mean": "Three floats: the mean of images scaled to [0, 1], for the normalisation.",
+    "std": "Three floats above 0: the standard deviation of images scaled to [0, 1].",
+}
+
+_DOCSTRING = """{summary}
+
+    Args:
+        num_classes: Integer, at least 2.
+        input_shape: (height, width, 3) in pixels, each side at least {min_side}.
+        weights: None (new weights), the name of an entry in the zoo's index, or the path of a
+            `.weights.h5` or `.keras` file.
+        include_preprocessing: Boolean. True: the model takes images in [0, 255] and normalises
+            them. False: it takes normalised images.
+{settings}
+
+    Returns:
+        A built `keras.Model` from images `(B, height, width, 3)` to logits `(B, num_classes)`.
+
+    Raises:
+        TypeError: for a setting that the model does not have.
+        ValueError: for a value out of its range, or weights that do not fit.
+    """
+
+
+class Entry(typing.NamedTuple):
+    """A zoo model.
+
+    Attributes:
+        function: What users call.
+        authors_names: Function from a model to pairs of the name of a module in the authors'
+            checkpoint and our layer; None if there is no such checkpoint.
+        authors_unused: Prefixes of names in that checkpoint that its own forward pass ignores.
+    """
+
+    function: typing.Callable
+    authors_names: typing.Callable | None
+    authors_unused: tuple
+
 
 _MODELS = {}
 
 
-def zoo_model(min_side, mean, std, num_classes=10, input_shape=(32, 32, 3), **settings):
-    """Makes a zoo function of a builder and lists it under the builder's name.
+def zoo_model(
+    min_side,
+    mean,
+    std,
+    num_classes=10,
+    input_shape=(32, 32, 3),
+    authors_names=None,
+    authors_unused=(),
+    **settings,
+):
+    """Makes a zoo function of a builder and registers it under the builder's name.
 
     The builder takes `num_classes`, `input_shape`, `preprocessing` and every setting as keyword
     arguments.
 
     Args:
-        min_side: Integer, the smallest side of an input image in pixels.
-        mean, std: Three floats each: the normalisation of images scaled to [0, 1], unless the
-            caller of the zoo function sets another.
+        min_side: Integer, the smallest side of an image in pixels.
+        mean, std: Three floats each, defaults of the normalisation of images scaled to [0, 1].
         num_classes, input_shape: Defaults of the zoo function.
+        authors_names, authors_unused: As in `Entry`.
         **settings: The model's settings and their defaults.
     """
     known = {**settings, "mean": mean, "std": std}
@@ -38,16 +101,18 @@ def zoo_model(min_side, mean, std, num_classes=10, input_shape=(32, 32, 3), **se
             include_preprocessing=True,
             **settings,
         ):
-            check_settings(f"zoo.{name}", settings, known)
+            _check_settings(name, settings, known)
             num_classes = check_integer("num_classes", num_classes, minimum=2)
             input_shape = _check_input_shape(name, input_shape, min_side)
             chosen = {**known, **settings}
             if weights is not None and chosen.get("backbone_weights") is not None:
                 raise ValueError(
-                    "`weights` are those of the whole model, `backbone_weights` those that its "
-                    "training starts from: give one of them."
+                    "`weights` are those of the whole model, and `backbone_weights` are those that "
+                    "its training starts from. Pass only one of them."
                 )
-            _check_width(chosen["width"])
+            check_number("width", chosen["width"], minimum=1e-3, maximum=100)
+            if "num_anchors" in chosen:
+                check_integer("num_anchors", chosen["num_anchors"], minimum=1)
             preprocessing = _normalization(chosen.pop("mean"), chosen.pop("std"))
             model = builder(
                 num_classes=num_classes,
@@ -62,82 +127,117 @@ def zoo_model(min_side, mean, std, num_classes=10, input_shape=(32, 32, 3), **se
 
         function.__name__ = function.__qualname__ = name
         function.__module__ = builder.__module__
-        function.__doc__ = _docstring(builder.__doc__, known)
-        _MODELS[name] = function
+        function.__signature__ = _signature(function, known)
+        function.__doc__ = _docstring(builder, min_side, known)
+        _MODELS[name] = Entry(function, authors_names, authors_unused)
         return function
 
     return decorate
 
 
-def _docstring(summary, known):
-    listing = "\n".join(f"        {name}: {value!r}" for name, value in known.items())
-    return f"""{summary.strip()}
+def _signature(function, known):
+    """The signature of a zoo function with its settings written out, for `help` and completion."""
+    *shared, _ = inspect.signature(function).parameters.values()
+    kind = inspect.Parameter.KEYWORD_ONLY
+    settings = [inspect.Parameter(name, kind, default=value) for name, value in known.items()]
+    return inspect.Signature([*shared, *settings])
+
+
+def _docstring(builder, min_side, known):
+    settings = "\n".join(
+        f"        {name}: {_DESCRIPTIONS[name]} Default: {value!r}."
+        for name, value in known.items()
+    )
+    return _DOCSTRING.format(summary=builder.__doc__.strip(), min_side=min_side, settings=settings)
+
+
+def list_models(pattern="*", weights=False):
+    """Lists the names of the zoo's models.
 
     Args:
-        num_classes: Integer, at least 2.
-        input_shape: (height, width, 3).
-        weights: None (new weights), the name of a data set in the zoo's index, or a path.
-        include_preprocessing: Boolean. True: the model takes images in [0, 255] and normalises
-            them. False: it takes normalised images.
-        **settings: Any of these, here with their defaults:
-{listing}
+        pattern: String that names must match, with `*` and `?` as in file names: `"vgg*"`.
+        weights: Boolean. True lists only models that have published weights.
 
     Returns:
-        A built `keras.Model` from images `(B, height, width, 3)` to logits `(B, num_classes)`.
+        A sorted list of strings. Each is a function of `aib_keras.zoo`.
+    """
+    names = sorted(_MODELS)
+    if weights:
+        _, index = read_index()
+        names = [name for name in names if index.get(name)]
+    return fnmatch.filter(names, pattern)
+
+
+def create(name, **settings):
+    """Builds a model of the zoo by its name: `create("vgg")` is `zoo.vgg()`.
+
+    Args:
+        name: String, one of `list_models()`.
+        **settings: The arguments of the zoo function of that name.
+
+    Returns:
+        A built `keras.Model`.
 
     Raises:
+        ValueError: for an unknown name, and as the zoo function raises it.
         TypeError: for a setting that the model does not have.
-        ValueError: for a value out of its range, or weights that do not fit.
     """
-
-
-def list_models():
-    """Sorted names of the zoo's models; each is a function of `aib_keras.zoo`."""
-    return sorted(_MODELS)
+    return get(name)(**settings)
 
 
 def get(name):
-    """The zoo function called `name`, or a ValueError that names the nearest ones."""
+    """Returns the zoo function called `name`.
+
+    Raises:
+        ValueError: for an unknown name. The error suggests similar ones.
+    """
+    return entry(name).function
+
+
+def entry(name):
+    """Returns the `Entry` of the model called `name`; raises as `get` does."""
     if name not in _MODELS:
-        near = difflib.get_close_matches(str(name), _MODELS, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ValueError(
-            f"There is no zoo model called {name!r}.{hint} The zoo has: {', '.join(list_models())}."
+            f"There is no zoo model called {name!r}.{did_you_mean(name, _MODELS)} The zoo has: "
+            f"{', '.join(list_models())}."
         )
     return _MODELS[name]
 
 
-def _check_width(width):
-    if isinstance(width, bool) or not isinstance(width, numbers.Real) or not 0 < width < 100:
-        raise ValueError(f"`width` must be a number above 0, 1 for the paper's; got {width!r}.")
+def _check_settings(name, settings, known):
+    for setting in settings:
+        if setting not in known:
+            raise TypeError(
+                f"zoo.{name} has no setting {setting!r}.{did_you_mean(setting, known, count=1)} "
+                f"Its settings: {', '.join(known)}."
+            )
 
 
 def _check_input_shape(name, input_shape, min_side):
     shape = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
-    sides_valid = len(shape) == 3 and all(isinstance(side, int) for side in shape)
+    sides_valid = len(shape) == 3 and all(
+        isinstance(side, numbers.Integral) and not isinstance(side, bool) for side in shape
+    )
     if not sides_valid or shape[2] != 3 or min(shape[:2]) < min_side:
         raise ValueError(
-            f"zoo.{name} needs an input_shape (height, width, 3) of at least {min_side} pixels a "
-            f"side, got {input_shape!r}."
+            f"zoo.{name} needs an input_shape (height, width, 3) with sides of at least {min_side} "
+            f"pixels, got {input_shape!r}."
         )
-    return shape
+    return tuple(int(side) for side in shape)
 
 
 def _normalization(mean, std):
-    """From [0, 255] to `(x / 255 - mean) / std` per channel."""
-    valid = all(
-        isinstance(values, (tuple, list))
-        and len(values) == 3
-        and all(isinstance(value, numbers.Real) for value in values)
-        for values in (mean, std)
-    )
-    if not valid or min(std) <= 0:
-        raise ValueError(
-            f"`mean` and `std` need three numbers each, for images scaled to [0, 1], and `std` "
-            f"above 0; got mean={mean!r}, std={std!r}."
-        )
+    """Returns the layer from [0, 255] to `(x / 255 - mean) / std` per channel."""
+    for name, values in (("mean", mean), ("std", std)):
+        if not isinstance(values, (tuple, list)) or len(values) != 3:
+            raise ValueError(
+                f"`{name}` must be three numbers, one per channel of images scaled to [0, 1]; got "
+                f"{values!r}."
+            )
+    mean = [check_number("mean", value) for value in mean]
+    std = [check_number("std", value, minimum=1e-6) for value in std]
     return keras.layers.Rescaling(
-        # Of rank 3, or Keras would turn it round under a global "channels_first".
+        # Of rank 3, or Keras would reverse it under a global "channels_first".
         scale=[[[1 / (255 * s) for s in std]]],
         offset=[-m / s for m, s in zip(mean, std, strict=True)],
         dtype="float32",

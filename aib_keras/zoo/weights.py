@@ -1,11 +1,11 @@
-"""Trained weights: found by the data set's name in an index, or read from a path."""
+"""Trained weights: found by name in an index, or read from a path."""
 
+import collections
 import hashlib
 import io
 import json
 import os
 import pathlib
-import tempfile
 import zipfile
 
 import h5py
@@ -13,14 +13,22 @@ import keras
 
 _ENVIRONMENT = "AIB_KERAS_ZOO"
 _SUFFIXES = (".weights.h5", ".keras")
+# Arrays in a weights file that are not the model's: the optimiser's, and the state of the noise.
+_IGNORED = ("optimizer/", "seed_generator_state")
 
 
 def load_weights(model, model_name, weights, num_classes):
-    """Loads `weights`, the name of a data set in the zoo's index or a path, into a built model.
+    """Loads weights into a built model.
+
+    Args:
+        model: Built zoo model.
+        model_name: Its name in the zoo.
+        weights: The name of an entry in the zoo's index, or a path.
+        num_classes: The setting of the model, for errors.
 
     Raises:
-        ValueError: for a name that the index does not have (it lists those it has), a file whose
-            SHA-256 is not the index's, or weights of another architecture or number of classes.
+        ValueError: for a name that the index does not have (the error lists those that it has), a
+            file whose SHA-256 is not the index's, or weights that do not fit the model.
     """
     if isinstance(weights, os.PathLike) or str(weights).endswith(_SUFFIXES):
         path = pathlib.Path(weights)
@@ -35,55 +43,48 @@ def load_weights(model, model_name, weights, num_classes):
 
 
 def _check_fit(model, model_name, path, num_classes):
-    """Raises a ValueError unless a file has the model's arrays, all of them and no others.
+    """Raises a ValueError unless a file has arrays of the model's shapes, and no others.
 
-    Keras loads what it finds a place for and says nothing of the rest.
+    Keras loads what it finds a place for, and does not report the rest.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        own_path = pathlib.Path(folder) / "own.weights.h5"
-        model.save_weights(own_path)
-        own = _shapes(own_path)
     try:
-        found = _shapes(path)
+        found = collections.Counter(_shapes(path))
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{str(path)!r} is not a readable weights file: {error}") from error
-    problems = [f"without {name} {own[name]}" for name in own.keys() - found.keys()]
-    problems += [f"with {name} {found[name]}" for name in found.keys() - own.keys()]
-    problems += [
-        f"{name} is {found[name]}, the model's is {own[name]}"
-        for name in own.keys() & found.keys()
-        if own[name] != found[name]
-    ]
-    if problems:
+    own = collections.Counter(tuple(variable.shape) for variable in model.weights)
+    missing, superfluous = own - found, found - own
+    if missing or superfluous:
+        problems = [f"{count} of shape {shape} are missing" for shape, count in missing.items()]
+        problems += [f"{count} of shape {shape} too many" for shape, count in superfluous.items()]
         raise ValueError(
             f"{str(path)!r} does not fit zoo.{model_name} with num_classes={num_classes} and these "
-            "settings; build the model with those that the file was made with (they are in the "
-            f"config.json of its training). The file is {'; '.join(sorted(problems)[:5])}"
-            f"{'; ...' if len(problems) > 5 else ''}."
+            "settings. Build the model with the settings that the file was made with (they are in "
+            f"the config.json of its training). Of the model's arrays, "
+            f"{'; '.join(sorted(problems)[:5])}{'; ...' if len(problems) > 5 else ''}."
         )
 
 
 def _shapes(path):
-    """Name and shape of every array of the model in a weights file, without the optimiser's."""
-    shapes = {}
+    """Returns the shapes of the model's arrays in a weights file."""
+    shapes = []
 
     def visit(name, item):
-        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
-            shapes[name] = item.shape
+        is_own = not name.startswith(_IGNORED) and not name.endswith(_IGNORED)
+        if isinstance(item, h5py.Dataset) and is_own:
+            shapes.append(item.shape)
 
     if str(path).endswith(".keras"):
         with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as file:
             content = io.BytesIO(file.read())
-        with h5py.File(content) as weights:
-            weights.visititems(visit)
     else:
-        with h5py.File(path) as weights:
-            weights.visititems(visit)
+        content = path
+    with h5py.File(content) as weights:
+        weights.visititems(visit)
     return shapes
 
 
 def _from_index(model_name, dataset):
-    base, index = _read_index()
+    base, index = read_index()
     trained = index.get(model_name, {})
     if dataset not in trained:
         listing = "; ".join(f"{name}: {', '.join(sorted(sets))}" for name, sets in index.items())
@@ -113,8 +114,8 @@ def _from_index(model_name, dataset):
     return path
 
 
-def _read_index():
-    """Where the zoo is, and its index: model -> data set -> {"file", "sha256"}."""
+def read_index():
+    """Returns where the zoo is, and its index: model -> entry -> {"file", "sha256"}."""
     checkout = pathlib.Path(__file__).resolve().parents[2] / "zoo"
     base = os.environ.get(_ENVIRONMENT, str(checkout))
     if _is_url(base):

@@ -90,14 +90,48 @@ def test_a_single_image_needs_a_batch_axis(make_classifier, images):
 
 
 def test_no_image_is_an_error(make_classifier, images):
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(ValueError, match="at least one image"):
         make_classifier().explain(images[:0])
 
 
-def test_a_model_without_a_map_says_so_and_names_one_that_has():
-    model = zoo.vgg(width=0.03)
-    with pytest.raises(ValueError, match=r"(?s)vgg has no.*map.*zoo\.vgg_aib_qt"):
-        model.explain(np.zeros((1, 32, 32, 3), "uint8"))
+def test_every_zoo_model_explains_what_it_has():
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("uint8")
+    plain = zoo.vgg(width=0.03)
+    assert plain.explain(images).keys() == {"logits"}
+    assert plain.attention is plain.encoder is plain.quantizer is None
+    bottleneck = zoo.vgg_dvib(width=0.03, latent_dim=4)
+    found = bottleneck.explain(images)
+    assert found.keys() == {"logits", "latent_mean", "latent_std", "kl_nats"}
+    np.testing.assert_allclose(
+        found["logits"], keras.ops.convert_to_numpy(bottleneck(images)), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((2, 32, 32, 1), "np.repeat"),
+        ((2, 32, 32, 4), r"\[\.\.\., :3\]"),
+        ((2, 3, 32, 32), "np.transpose"),
+        ((2, 24, 32, 3), "Resize"),
+    ],
+)
+@pytest.mark.parametrize("method", ["__call__", "explain", "predict_mc", "predict"])
+def test_images_of_another_shape_are_an_error_before_the_graph_runs(shape, advice, method):
+    model = zoo.vgg_aib_qt(width=0.03, latent_dim=4)
+    with pytest.raises(ValueError, match=rf"\(batch, 32, 32, 3\), got .*{advice}") as error:
+        getattr(model, method)(np.zeros(shape, "uint8"))
+    assert "Graph execution error" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["vgg", "vgg_gap", "vgg_pan", "vgg_dvib"])
+@pytest.mark.parametrize("method", ["__call__", "explain", "predict"])
+def test_images_with_nan_are_an_error(name, method):
+    model = zoo.create(name, width=0.03)
+    images = np.full((3, 32, 32, 3), 128, "float32")
+    images[1, 4, 5, 0] = np.nan
+    with pytest.raises(ValueError, match="1 of 3 have NaN or infinity in them, the first at index"):
+        getattr(model, method)(images)
 
 
 def test_explain_works_before_and_after_compile_and_fit(make_classifier, images):

@@ -147,7 +147,7 @@ def test_loss_and_gradients(case, gradients):
     values = []
 
     def loss():
-        outputs = model.explanation(images)
+        outputs = model.forward(images)
         task = keras.losses.sparse_categorical_crossentropy(
             LABELS, outputs["logits"], from_logits=True
         )

@@ -1,5 +1,7 @@
 """The 224x224 models: their weights from elsewhere; the full size is in test_golden_cub.py."""
 
+import importlib
+
 import keras
 import numpy as np
 import pytest
@@ -7,14 +9,10 @@ from golden.reference_weights import draw_state, read_shapes
 from keras import ops
 
 from aib_keras import zoo
-from aib_keras.models.imagenet import vgg16_trunk, wrn50_backbone, wrn50_features, wrn50_trunk
-from aib_keras.zoo import imagenet_models
-from aib_keras.zoo.backbone_weights import (
-    read_vgg16_weights,
-    read_wrn50_weights,
-    set_vgg16_weights,
-    set_wrn50_weights,
-)
+
+# The functions `zoo.vgg16` and the module of that name have one name in the package.
+vgg16 = importlib.import_module("aib_keras.zoo.vgg16")
+wide_resnet50 = importlib.import_module("aib_keras.zoo.wide_resnet50")
 
 CHANNELS = {64, 128, 256, 512, 1024, 2048, 4608}
 NARROW = 0.0625
@@ -64,12 +62,12 @@ def torchvision_state(full=False):
 
 @pytest.fixture(scope="module")
 def applications_vgg16():
-    vgg16 = keras.applications.VGG16(include_top=False, weights=None)
+    network = keras.applications.VGG16(include_top=False, weights=None)
     rng = np.random.default_rng(0)
-    for layer in vgg16.layers:
+    for layer in network.layers:
         if layer.weights:
             layer.bias.assign(rng.standard_normal(layer.bias.shape))
-    return vgg16
+    return network
 
 
 @pytest.fixture(scope="module", params=["vgg16.weights.h5", "vgg16_legacy.h5"])
@@ -117,7 +115,7 @@ def test_global_channels_first_does_not_turn_the_models_round():
 def test_pooling_to_3x3_is_pytorchs(sides):
     torch = pytest.importorskip("torch")
     features = np.random.default_rng(0).standard_normal((2, *sides, 4)).astype("float32")
-    found = vgg16_trunk((*sides, 4))(features)
+    found = vgg16.pooled_to_3x3(features)
     pooled = torch.nn.functional.adaptive_avg_pool2d(
         torch.tensor(features.transpose(0, 3, 1, 2)), 3
     )
@@ -174,7 +172,7 @@ def test_vgg16_weights_without_preprocessing_are_for_imagenets_normalisation(app
     }
     with_it, without = zoo.vgg16(), zoo.vgg16(include_preprocessing=False)
     for model in (with_it, without):
-        set_vgg16_weights(model.backbone, convs, model.preprocessing)
+        vgg16.set_imagenet_weights(model.backbone, convs, model.preprocessing)
     for name in ("block1_conv1", "block5_conv3"):
         for mine, other in zip(
             with_it.backbone.get_layer(name).get_weights(),
@@ -201,7 +199,7 @@ def test_weights_of_another_network_are_not_of_vgg16(tmp_path):
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(64, 3)])
     model.save_weights(tmp_path / "other.weights.h5")
     with pytest.raises(ValueError, match="does not hold the weights of keras.applications.VGG16"):
-        read_vgg16_weights(tmp_path / "other.weights.h5", 1.0)
+        vgg16.read_imagenet_weights(tmp_path / "other.weights.h5", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -219,8 +217,8 @@ def test_weights_of_another_network_are_not_of_vgg16(tmp_path):
 def test_backbone_weights_are_checked_before_anything_is_built(
     name, weights, width, error, message, monkeypatch
 ):
-    for function in ("vgg16_features", "vgg16_backbone", "wrn50_features", "wrn50_backbone"):
-        monkeypatch.setattr(imagenet_models, function, None)
+    monkeypatch.setattr(vgg16, "_convs", None)
+    monkeypatch.setattr(wide_resnet50, "_stem_and_layers", None)
     with pytest.raises(error, match=message):
         zoo.get(name)(backbone_weights=weights, width=width)
 
@@ -256,21 +254,24 @@ def test_formats_of_wide_resnet_weights(suffix, tmp_path):
         pytest.importorskip("safetensors.torch").save_file(tensors, path)
     else:
         torch.save(tensors, path)
-    found = read_wrn50_weights(str(path), 1)
+    found = wide_resnet50.read_imagenet_weights(str(path), 1)
     assert found.keys() == state.keys()
     for name, value in state.items():
         np.testing.assert_array_equal(found[name], value)
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=f"model.{suffix}"):
-        read_wrn50_weights(path, 1)
+        wide_resnet50.read_imagenet_weights(path, 1)
 
 
 def test_wide_resnet_in_parts_computes_what_the_whole_does():
     state = torchvision_state()
-    whole, features = wrn50_backbone((64, 64, 3), 5, NARROW), wrn50_features((64, 64, 3), NARROW)
-    trunk = wrn50_trunk(features.output_shape[1:], NARROW)
-    set_wrn50_weights(whole, whole, state)
-    set_wrn50_weights(features, trunk, state)
+    whole, features = (
+        wide_resnet50.whole_network((64, 64, 3), 5, NARROW),
+        wide_resnet50.stem_to_layer3((64, 64, 3), NARROW),
+    )
+    trunk = wide_resnet50.layer4_trunk(features.output_shape[1:], NARROW)
+    wide_resnet50.set_imagenet_weights(whole, whole, state)
+    wide_resnet50.set_imagenet_weights(features, trunk, state)
     images = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype("float32")
     pooled = keras.Model(whole.input, whole.get_layer("pooling").output)(images)
     np.testing.assert_allclose(
@@ -283,10 +284,10 @@ def test_everything_wrong_with_wide_resnet_weights_is_named_and_the_model_unchan
     del state["layer2.1.bn2.running_var"]
     state["conv1.weight"] = np.zeros((4, 3, 3, 3))
     state["layer5.weight"] = np.zeros(3)
-    model = wrn50_backbone((64, 64, 3), 5, NARROW)
+    model = wide_resnet50.whole_network((64, 64, 3), 5, NARROW)
     before = arrays(model)
     with pytest.raises(ValueError, match="torchvision's wide_resnet50_2") as error:
-        set_wrn50_weights(model, model, state)
+        wide_resnet50.set_imagenet_weights(model, model, state)
     for expected in (
         "missing: layer2.1.bn2.running_var",
         "shape: conv1.weight is (4, 3, 3, 3)",

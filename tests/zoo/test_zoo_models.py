@@ -10,7 +10,7 @@ from keras import ops
 
 from aib_keras import zoo
 
-HELPERS = {"get", "list_models", "load_authors_checkpoint"}
+HELPERS = {"create", "get", "list_models", "load_authors_checkpoint"}
 AIB_MODELS = ["vgg_aib", "vgg_aib_qt", "wrn_aib", "wrn_aib_qt"]
 # All parameters at full size with the default classes and input: batch norm's moving statistics and
 # beta included.
@@ -70,10 +70,27 @@ def test_list_models_is_sorted_and_every_name_a_function():
 
 @pytest.mark.parametrize("name", zoo.list_models())
 def test_docstrings_list_the_settings_and_their_defaults(name):
-    text = getattr(zoo, name).__doc__
-    assert "width: 1.0" in text
-    assert ("beta: 0.01" in text) == ("_aib" in name or name == "vgg_dvib")
-    assert ("num_anchors" in text) == name.endswith("_qt")
+    function = getattr(zoo, name)
+    parameters = inspect.signature(function).parameters
+    assert parameters["width"].default == 1.0
+    assert ("beta" in parameters) == ("_aib" in name or name == "vgg_dvib")
+    assert ("num_anchors" in parameters) == name.endswith("_qt")
+    for setting in parameters:
+        assert f"{setting}: " in function.__doc__
+    assert "paper's network. Default: 1.0." in function.__doc__
+
+
+def test_list_models_by_pattern():
+    assert zoo.list_models("vgg_att?") == ["vgg_att2", "vgg_att3"]
+    assert zoo.list_models("no_such*") == []
+
+
+def test_create_is_the_function_of_that_name():
+    model = zoo.create("vgg_aib_qt", num_classes=3, width=0.03, num_anchors=7)
+    assert model.name == "vgg_aib_qt"
+    assert model.quantizer.num_anchors == 7
+    with pytest.raises(ValueError, match="Did you mean 'vgg_aib"):
+        zoo.create("vgg_aibqt")
 
 
 @pytest.mark.parametrize("name", zoo.list_models())
@@ -189,7 +206,7 @@ def test_unknown_settings_name_the_nearest(name):
 
 
 def test_weights_and_backbone_weights_exclude_each_other():
-    with pytest.raises(ValueError, match="give one of them"):
+    with pytest.raises(ValueError, match="Pass only one of them"):
         zoo.vgg16(weights="cub", backbone_weights="imagenet")
 
 

@@ -1,0 +1,42 @@
+"""A classifier with an attention branch, trained with two losses (Fukui et al., CVPR 2019)."""
+
+import threading
+
+import keras
+
+from aib_keras.models.backbone_classifiers import MapClassifier
+
+
+@keras.saving.register_keras_serializable(package="aib_keras")
+class AttentionBranchClassifier(MapClassifier):
+    """Trains a backbone with two classifiers: the loss of its logits plus that of its branch.
+
+    The loss that `compile` gets is applied to both with equal weight, in training and in
+    evaluation. Metrics see the main logits.
+
+    Source: Fukui et al., Attention Branch Network, CVPR 2019, Eq. 1.
+
+    Args:
+        backbone: As in `MapClassifier`, with a further output `branch_logits` `(B, num_classes)`.
+        preprocessing, features_layer: As in `ImageClassifier`.
+    """
+
+    def __init__(self, backbone, preprocessing=None, **kwargs):
+        super().__init__(backbone, preprocessing=preprocessing, **kwargs)
+        # From `call` to `compute_loss` of the same step. MirroredStrategy runs each replica in a
+        # thread of its own.
+        self._untracked.step = threading.local()
+
+    def call(self, images, training=None, sample=None):
+        outputs = self.forward(images, training=training, sample=sample)
+        self._untracked.step.branch_logits = outputs["branch_logits"]
+        return outputs["logits"]
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        branch_logits = vars(self._untracked.step).pop("branch_logits", None)
+        loss = super().compute_loss(
+            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
+        )
+        if self.loss is None or y is None or branch_logits is None:
+            return loss
+        return loss + keras.losses.get(self.loss)(y, branch_logits, sample_weight=sample_weight)

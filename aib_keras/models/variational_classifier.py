@@ -1,0 +1,129 @@
+"""A classifier with a variational information bottleneck (Alemi et al., ICLR 2017)."""
+
+import keras
+from keras import ops
+
+from aib_keras.layers.sampling import should_sample
+from aib_keras.models.image_classifier import ImageClassifier
+from aib_keras.models.through_predict import ThroughPredict
+from aib_keras.utils.checks import check_boolean, check_integer, check_seed
+
+
+@keras.saving.register_keras_serializable(package="aib_keras")
+class VariationalClassifier(ImageClassifier):
+    """A classifier with a variational information bottleneck, without attention.
+
+        z = encoder(images)          sampled from p(z|x)
+        logits = decoder(z)          q(y|z)
+
+    The encoder adds its term of the loss with `add_loss` and reports it as a metric. `compile`
+    needs only a cross-entropy over logits.
+
+    Source: Alemi et al., Deep Variational Information Bottleneck, ICLR 2017.
+
+    Args:
+        encoder: `VariationalEncoder`, usually with a trunk.
+        decoder: Layer or model from z `(B, K)` to logits `(B, num_classes)`.
+        preprocessing, features_layer: As in `ImageClassifier`.
+        stochastic: Boolean. False trains without sampling: the noise is off unless `sample=True`.
+
+    The call arguments, returns and errors are those of `ImageClassifier`.
+    """
+
+    part_names = ("preprocessing", "encoder", "decoder")
+
+    def __init__(self, encoder, decoder, preprocessing=None, stochastic=True, **kwargs):
+        super().__init__(preprocessing=preprocessing, **kwargs)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.stochastic = check_boolean("stochastic", stochastic)
+
+    def build(self, input_shape):
+        if not self.encoder.built:
+            self.encoder.build(input_shape)
+        if not self.decoder.built:
+            self.decoder.build((input_shape[0], self.encoder.latent_dim))
+
+    def forward(self, images, training=None, sample=None):
+        sample = should_sample(training and self.stochastic, sample)
+        inputs, maps = self._encoder_inputs(images, training, sample)
+        z, latent = self.encoder(inputs, training=training, sample=sample, return_distribution=True)
+        logits = ops.cast(self.decoder(z, training=training), "float32")
+        return {"logits": logits, **maps, **latent}
+
+    def _encoder_inputs(self, images, training, sample):
+        """Returns what the encoder reads, and a dict of the maps computed on the way there."""
+        del training, sample
+        return self.preprocess(images), {}
+
+    def _sampled_encoder_inputs(self, images, samples, draw):
+        """Yields what the encoder reads, once for each sample of all that comes before it."""
+        del samples, draw
+        yield self.preprocess(images)
+
+    def predict_mc(self, images, samples=4, seed=0, batch_size=128):
+        """Predicts by averaging over samples, as the paper's authors do.
+
+        Draws `samples` maps if the model has attention, draws `samples` latents for each map, and
+        averages the logits of all predictions: `samples**2` of them with attention, `samples`
+        without. One `seed` and `batch_size` always give the same result. The noise of training is
+        not touched.
+
+        Args:
+            images: Array `(B, H, W, 3)`, as `model(images)` takes it.
+            samples: Integer, at least 1. The authors draw 4 on CIFAR and SVHN and 12 on CUB.
+            seed: Integer in [0, 2**32 - 1].
+            batch_size: Integer, number of images per forward pass.
+
+        Returns:
+            A dict of float32 NumPy arrays `(B, num_classes)`: `logits`, averaged;
+            `probabilities`, their softmax; `probabilities_std`, the standard deviation of the
+            single predictions' probabilities.
+
+        Raises:
+            ValueError: if an argument is out of its range, or as `explain` raises it.
+        """
+        samples = check_integer("samples", samples, minimum=1)
+        seed = check_seed("seed", seed)
+        images = self._as_batch(images)
+        if samples not in self._untracked.samplers:
+            self._untracked.samplers[samples] = _MonteCarlo(self, samples)
+        sampler = self._untracked.samplers[samples]
+        sampler.seed_generator.state.assign([seed, 0])
+        return sampler.predict(images, batch_size=batch_size, verbose=0)
+
+    def get_config(self):
+        return {**super().get_config(), "stochastic": self.stochastic}
+
+
+class _MonteCarlo(ThroughPredict):
+    """Computes what `predict_mc` returns."""
+
+    def __init__(self, classifier, samples):
+        super().__init__(classifier, name="monte_carlo")
+        self.samples = samples
+        # `predict_mc` sets its state before each use.
+        self.seed_generator = keras.random.SeedGenerator(0)
+
+    def _draw(self, mean, std, samples):
+        """Samples along a new first axis."""
+        shape = (samples, *ops.shape(mean))
+        noise = keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
+        return mean + noise * std
+
+    def call(self, images):
+        model = self.classifier
+        all_logits = []
+        for inputs in model._sampled_encoder_inputs(images, self.samples, self._draw):
+            latent_mean, latent_std, _ = model.encoder.distribution(inputs, training=False)
+            z = self._draw(latent_mean, latent_std, self.samples)
+            logits = model.decoder(ops.reshape(z, (-1, z.shape[-1])), training=False)
+            logits = ops.reshape(logits, (self.samples, -1, logits.shape[-1]))
+            all_logits.append(ops.cast(logits, "float32"))
+        all_logits = ops.concatenate(all_logits)
+        logits = ops.mean(all_logits, axis=0)
+        return {
+            "logits": logits,
+            "probabilities": ops.softmax(logits),
+            "probabilities_std": ops.std(ops.softmax(all_logits), axis=0),
+        }
