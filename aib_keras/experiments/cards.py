@@ -1,15 +1,15 @@
-"""Model cards: what a trained model is, how good, how to repeat it, and what it is not."""
+"""Model cards: what a trained model is, how good it is, what it is not, how to repeat it."""
 
-import dataclasses
 import inspect
 import pathlib
 import shlex
 
 from aib_keras import zoo
+from aib_keras.experiments import field_flags, markdown
 from aib_keras.experiments.config import TrainingConfig
 
 _PAPER_EPOCHS = 200
-# Data sets whose error is easily taken for that of another.
+# Data sets that are easily confused with others.
 _DATASET_NOTES = {
     "cub50": (
         "cub50 is the first 50 of CUB-200-2011's 200 classes: its error is not comparable with the "
@@ -20,9 +20,10 @@ _DATASET_NOTES = {
 
 _ZOO_README = """# Trained models
 
-A card each: figures, what the model is not, how to repeat it. Written by `recipes/model_cards.py`
-from the trainings' `result.json`. `index.json` lists the weights that
-`aib_keras.zoo.MODEL(weights="DATASET")` loads; a card without an entry there has none published.
+One card per model: its figures, what it is not, how to repeat its training. `recipes/model_cards.py`
+writes them from the `result.json` of trainings. `index.json` lists the weights that
+`aib_keras.zoo.MODEL(weights="DATASET")` loads. A card without an entry there has no published
+weights.
 
 | model | data set | error, last epoch | parameters | scale |
 |---|---|---|---|---|
@@ -31,7 +32,7 @@ from the trainings' `result.json`. `index.json` lists the weights that
 
 
 def model_card(result):
-    """A model card in Markdown.
+    """Returns a model card in Markdown.
 
     Args:
         result: The content of a `result.json`.
@@ -39,7 +40,7 @@ def model_card(result):
     Returns:
         A string.
     """
-    config = TrainingConfig(**result["config"])
+    config = TrainingConfig.from_json(result["config"])
     name = result["model"]
     lines = [
         f"# {name} on {result['dataset']}",
@@ -56,7 +57,7 @@ def model_card(result):
         "",
         "## To repeat it",
         "",
-        "Every recipe takes every flag; with these, which recipe it is makes no difference.",
+        "Every training recipe takes these flags, and none of their defaults matters then.",
         "",
         f"    {command(config)}",
         "",
@@ -68,7 +69,7 @@ def model_card(result):
 
 
 def write_cards(folder, results):
-    """Writes a card for each result to `folder/cards`, and `folder/README.md`, which lists them.
+    """Writes one card per result to `folder/cards`, and `folder/README.md`, which lists them.
 
     Args:
         folder: Path, the zoo's folder.
@@ -94,14 +95,14 @@ def write_cards(folder, results):
         rows.append(
             f"| [`{result['model']}`](cards/{name}.md) | {result['dataset']} "
             f"| {_percent(result[f'{split}_error_last_epoch'])} ({split.replace('_', ' ')}) "
-            f"| {result['parameters']:,} | {'; '.join(reductions(result)) or 'full size'} |"
+            f"| {result['parameters']:,} | {markdown.scale(reductions(result))} |"
         )
     (folder / "README.md").write_text(_ZOO_README.format(rows="\n".join(rows)))
 
 
 def limits(result):
-    """Sentences that say what a training was short of, against the paper's, and what follows."""
-    config = TrainingConfig(**result["config"])
+    """Returns sentences on what a training lacks against the paper's, and what follows."""
+    config = TrainingConfig.from_json(result["config"])
     found = [f"{what.capitalize()}." for what in reductions(result)]
     if found:
         found.append("Its figures are not comparable with the paper's.")
@@ -117,8 +118,8 @@ def limits(result):
 
 
 def reductions(result):
-    """How a training was smaller than the paper's: short phrases, none for one at full size."""
-    config = TrainingConfig(**result["config"])
+    """Returns short phrases on how a training was smaller than the paper's; none at full size."""
+    config = TrainingConfig.from_json(result["config"])
     width = config.settings.get("width", 1.0)
     found = []
     if width != 1.0:
@@ -136,24 +137,13 @@ def reductions(result):
 
 
 def command(config):
-    """The command line that trains with a configuration, whatever recipe it came from."""
-    flags = []
-    for field in dataclasses.fields(TrainingConfig):
-        if field.name == "data_dir":
-            # Where the data are differs from machine to machine.
-            continue
-        value = getattr(config, field.name)
-        default = TrainingConfig.__dataclass_fields__[field.name].default
-        if field.name == "settings":
-            flags += [f"--set={name}={value!r}" for name, value in value.items()]
-        elif field.name == "beta_warmup":
-            if tuple(value) != default:
-                flags.append("--beta_warmup=" + ",".join(f"{share:g}" for share in value))
-        elif isinstance(value, bool):
-            if value != default:
-                flags.append(f"--{'' if value else 'no'}{field.name}")
-        elif value != default:
-            flags.append(f"--{field.name}={value}")
+    """Returns the command line that trains with a resolved configuration."""
+    named = {name: getattr(config, name) for name in ("model", "dataset", "epochs")}
+    # A command without an optimiser may stand for another one.
+    if TrainingConfig(**named).resolved().optimizer != config.optimizer:
+        named["optimizer"] = config.optimizer
+    flags = [f"--{name}={value}" for name, value in named.items()]
+    flags += field_flags.arguments(config, base=TrainingConfig(**named).resolved())
     return shlex.join(["python", "recipes/train_cifar10.py", *flags])
 
 

@@ -1,170 +1,133 @@
-"""The settings of one training, and the folder that belongs to them."""
+"""All settings of the training of a zoo model: what `fit` takes, and the data and the model."""
 
 import dataclasses
-import json
-import pathlib
+import functools
+import os
 
-from aib_keras.training.devices import STRATEGIES
+from aib_keras.experiments.paper_schedules import paper_stages
+from aib_keras.training.config import FitConfig, documented, setting
+from aib_keras.training.device_strategies import STRATEGIES
 from aib_keras.training.schedule import SCHEDULES
-from aib_keras.utils.checks import check_choice, check_integer, check_non_negative
-from aib_keras.utils.files import read_json, write_json
+from aib_keras.utils.checks import check_boolean, check_integer
 from aib_keras.zoo import get
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-AUGMENTATIONS = ("crop_flip", "crop", "none")
-OPTIMIZERS = ("auto", "sgd", "adam")
-SCHEDULE_CHOICES = ("auto", *SCHEDULES)
 # Fewer epochs than this are too short for the authors' SGD and schedule.
 _PAPER_EPOCHS = 50
-_LEARNING_RATES = {"sgd": 0.1, "adam": 0.002}
-_BATCH_SIZES = {"sgd": 128, "adam": 64}
+
+_count = functools.partial(check_integer, minimum=0)
+_positive = functools.partial(check_integer, minimum=1)
 
 
-@dataclasses.dataclass
-class TrainingConfig:
-    """All that decides what a training computes. The defaults are the paper's authors'.
+def _check_model(name, value):
+    del name
+    get(value)
 
-    Attributes:
-        model: A name of `zoo.list_models()`.
-        dataset: What `data.load` takes: a TFDS name, a folder, `.npz` files, "cluttered_digits".
-        data_dir: Where TFDS keeps its data, or None for its default.
-        epochs: Integer, at least 1.
-        batch_size: Integer, images in a step, over all devices; None for the authors' 128 with SGD
-            and 64 with Adam.
-        seed: Integer: initial weights, order, augmentation, noise.
-        train_split: Split to train on, such as "train" or "train[:20000]".
-        test_split: Split to evaluate on.
-        train_examples: Train on the first so many examples only; None for all.
-        held_out: Hold out so many examples at the end of `train_split`, evaluate on them instead of
-            the test split, and leave the test data unread. For choosing settings.
-        image_size: Side in pixels of what the model sees, or None for that of the data set.
-        resize_ratio: Images are resized to this times `image_size` and cropped to it: at a random
-            place for training, in the middle for evaluation. The authors' 256 / 224 on CUB.
-        crop_to_box: Crop images to their object's box first, as the authors on CUB.
-        augment: "crop_flip", "crop" or "none". With a `resize_ratio` of 1 the crops are of the
-            image padded by 4 reflected pixels.
-        optimizer: "sgd", `CoupledSGD` as the authors on 32x32 images, or "adam" with beta_1 0.5 as
-            they on CUB, without weight decay. "auto" is "sgd" from 50 epochs on and "adam" below,
-            where it was better on held-out data (docs/defaults.md); batch size, learning rate and
-            schedule follow it.
-        learning_rate: Highest learning rate; None for 0.1 with SGD and 0.002 with Adam.
-        schedule: "paper", "paper_cub", "cosine" or "constant", see `learning_rate`; "auto" is
-            "paper" with SGD and "cosine" with Adam.
-        momentum, weight_decay: Of `CoupledSGD`.
-        anchors_learning_rate: Factor of the anchors' learning rate.
-        beta_warmup: Start and end of the rise of beta, as shares of the training; (0, 0) for the
-            full beta from the first step.
-        prediction_samples: Samples of `predict_mc`, with which the last epoch's error is measured
-            once more; 0 for not at all. The authors: 4, and 12 on CUB.
-        settings: Settings of the zoo function.
-        precision: Keras's name of a precision policy.
-        strategy: "one", "mirrored" or "data_parallel".
+
+def _check_crop_pct(name, value):
+    if not isinstance(value, (int, float)) or not 0.1 <= value <= 1:
+        raise ValueError(f"`{name}` must be a number in [0.1, 1], got {value!r}.")
+
+
+def _check_path(name, value):
+    if not isinstance(value, (str, os.PathLike)):
+        raise ValueError(f"`{name}` must be a path, got {value!r}.")
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig(FitConfig):
+    """All that decides what a training computes. The defaults are those of the paper's authors.
+
+    Raises:
+        ValueError: for a value out of its range, when the object is made.
     """
 
-    model: str = "vgg_aib_qt"
-    dataset: str = "cifar10"
-    data_dir: str | None = None
-    epochs: int = 200
-    batch_size: int | None = None
-    seed: int = 0
-    train_split: str = "train"
-    test_split: str = "test"
-    train_examples: int | None = None
-    held_out: int = 0
-    image_size: int | None = None
-    resize_ratio: float = 1.0
-    crop_to_box: bool = False
-    augment: str = "crop_flip"
-    optimizer: str = "auto"
-    learning_rate: float | None = None
-    schedule: str = "auto"
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    anchors_learning_rate: float = 1e-4
-    beta_warmup: tuple[float, float] = (0.2, 0.8)
-    prediction_samples: int = 4
-    settings: dict = dataclasses.field(default_factory=dict)
-    precision: str = "float32"
-    strategy: str = "one"
+    model: str = setting("vgg_aib_qt", "Name of a model of the zoo.", _check_model)
+    settings: dict = setting({}, "Settings of the model, as its zoo function takes them.")
+    dataset: str = setting(
+        "cifar10", "A TFDS name, an image folder, .npz files, or `cluttered_digits`."
+    )
+    data_dir: str | None = setting(
+        None, "Folder where TFDS keeps its data.", _check_path, decides=False
+    )
+    train_split: str = setting("train", "Split to train on, such as `train[:20000]`.")
+    test_split: str = setting("test", "Split to evaluate on.")
+    train_examples: int | None = setting(
+        None, "Train on the first so many examples only.", _positive
+    )
+    held_out: int = setting(
+        0,
+        "Hold out so many examples at the end of the training split, evaluate on them, and leave "
+        "the test data unread. For choosing settings.",
+        _count,
+    )
+    image_size: int | None = setting(
+        None, "Side in pixels of what the model sees. None: that of the data set.", _positive
+    )
+    crop_pct: float = setting(
+        1.0,
+        "Images are resized to `image_size / crop_pct` and cropped to `image_size`: at a random "
+        "place for training, in the middle for evaluation. The authors have 0.875 on CUB.",
+        _check_crop_pct,
+    )
+    crop_to_box: bool = setting(
+        False, "Crop images to their object's box first, as the authors on CUB.", check_boolean
+    )
+    augment: str = setting(
+        "crop_flip",
+        "Augmentation. With a `crop_pct` of 1, crops are taken from the image padded by 4 "
+        "reflected pixels.",
+        choices=("crop_flip", "crop", "none"),
+    )
+    epochs: int = setting(200, "Passes over the training examples.", _positive)
+    optimizer: str = setting(
+        "auto",
+        "`sgd` is `CoupledSGD`, as the authors train on 32x32 images. `adam` has beta_1 0.5, as "
+        "they train on CUB, and no weight decay. `auto` is `sgd` from 50 epochs on and `adam` "
+        "below, where it was better on held-out data (docs/defaults.md).",
+        choices=("auto", "sgd", "adam"),
+    )
+    schedule: str = setting(
+        "auto",
+        "How the learning rate changes. `paper` is the authors' schedule for the model's family, "
+        "scaled to `epochs`. `auto` is `paper` with SGD and `cosine` with Adam.",
+        choices=("auto", "paper", *SCHEDULES),
+    )
+    prediction_samples: int = setting(
+        4,
+        "Samples of `predict_mc`, with which the error of the last epoch is measured again. 0: "
+        "not at all. The authors have 4, and 12 on CUB.",
+        _count,
+    )
+    precision: str = setting(
+        "float32",
+        "Keras's precision policy.",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    strategy: str = setting("one", "Devices, see `training.devices`.", choices=STRATEGIES)
 
-    def check(self):
-        """Raises a ValueError for a setting that makes no sense, before any work is done."""
-        get(self.model)
-        check_integer("epochs", self.epochs, minimum=1)
-        if self.batch_size is not None:
-            check_integer("batch_size", self.batch_size, minimum=2)
-        for name in ("held_out", "prediction_samples"):
-            check_integer(name, getattr(self, name), minimum=0)
-        if not 1 <= self.resize_ratio < 10 or (self.resize_ratio > 1 and self.image_size is None):
+    def __post_init__(self):
+        super().__post_init__()
+        if self.crop_pct < 1 and self.image_size is None:
             raise ValueError(
-                "`resize_ratio` must be at least 1, and if it is above 1, `image_size` has to say "
-                f"to what the images are cropped; got {self.resize_ratio!r} with image_size="
-                f"{self.image_size!r}."
+                f"`crop_pct` {self.crop_pct!r} needs `image_size`, the side of the crops."
             )
-        if self.train_examples is not None:
-            check_integer("train_examples", self.train_examples, minimum=self.batch_size or 1)
-        if self.learning_rate is not None:
-            check_non_negative("learning_rate", self.learning_rate)
-        for name in ("momentum", "weight_decay", "anchors_learning_rate"):
-            check_non_negative(name, getattr(self, name))
-        check_choice("augment", self.augment, AUGMENTATIONS)
-        check_choice("schedule", self.schedule, SCHEDULE_CHOICES)
-        check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        check_choice("precision", self.precision, PRECISIONS)
-        check_choice("strategy", self.strategy, STRATEGIES)
-        start, end = self.beta_warmup
-        if not 0 <= start <= end <= 1:
+        if self.train_examples is not None and self.train_examples < (self.batch_size or 1):
             raise ValueError(
-                "`beta_warmup` must be two shares of the training, 0 <= start <= end <= 1, got "
-                f"{self.beta_warmup!r}."
+                f"`train_examples` {self.train_examples} do not fill one batch of "
+                f"{self.batch_size}."
             )
 
     def resolved(self):
-        """A copy with what "auto" and None stand for in its place."""
-        optimizer, rate, schedule = self.optimizer, self.learning_rate, self.schedule
+        """Returns a copy in which "auto", "paper" and None are replaced by what they stand for."""
+        optimizer, schedule, stages = self.optimizer, self.schedule, self.schedule_steps
         if optimizer == "auto":
             optimizer = "sgd" if self.epochs >= _PAPER_EPOCHS else "adam"
         if schedule == "auto":
             schedule = "paper" if optimizer == "sgd" else "cosine"
-        if rate is None:
-            rate = _LEARNING_RATES[optimizer]
-        return dataclasses.replace(
-            self,
-            optimizer=optimizer,
-            batch_size=self.batch_size or _BATCH_SIZES[optimizer],
-            learning_rate=rate,
-            schedule=schedule,
+        if schedule == "paper":
+            schedule, stages = "steps", paper_stages(self.model)
+        chosen = dataclasses.replace(
+            self, optimizer=optimizer, schedule=schedule, schedule_steps=stages
         )
-
-
-def claim_workdir(workdir, config):
-    """Makes `workdir` the folder of this training, or checks that it is.
-
-    Raises:
-        ValueError: if the folder belongs to a training with another configuration, or holds
-            something else.
-    """
-    workdir = pathlib.Path(workdir)
-    path = workdir / "config.json"
-    wanted = json.loads(json.dumps(dataclasses.asdict(config)))
-    if path.exists():
-        found = read_json(path)
-        differences = [
-            f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} now"
-            for name in sorted({*found, *wanted})
-            if found.get(name) != wanted.get(name)
-        ]
-        if differences:
-            raise ValueError(
-                f"{workdir} belongs to a training with another configuration "
-                f"({'; '.join(differences)}). Give another --workdir, or the same settings to "
-                "resume that training."
-            )
-        return
-    if workdir.is_dir() and any(workdir.iterdir()):
-        raise ValueError(
-            f"{workdir} is not empty and has no config.json, so it is not the folder of a "
-            "training. Give another --workdir."
-        )
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_json(path, wanted)
+        return super(TrainingConfig, chosen).resolved()

@@ -13,13 +13,18 @@ _EVALUATION_FIELDS = (
     "test_split",
     "held_out",
     "image_size",
-    "resize_ratio",
+    "crop_pct",
     "crop_to_box",
 )
 
 
 def load_data(config):
-    """The training and the evaluation examples of a configuration, and what the latter are."""
+    """Loads the examples of a configuration.
+
+    Returns:
+        A tuple (training examples, evaluation examples, what the latter are): two `ImageData` and
+        a string.
+    """
     train_data = _load(config, config.train_split)
     if config.held_out:
         train_data, evaluation = train_data.hold_out(config.held_out)
@@ -35,14 +40,14 @@ def load_data(config):
 
 
 def load_evaluation(result, data_dir=None):
-    """The examples that a training was evaluated on, without reading those that it was trained on
-    (unless they were held out of these).
+    """Loads the examples that a training was evaluated on.
 
-    The last ones are kept: most trainings of a table were evaluated on the same.
+    Training examples are not read, unless the evaluation examples were held out of them. The last
+    examples are kept in memory: most trainings of a table were evaluated on the same ones.
 
     Args:
         result: The content of a `result.json`.
-        data_dir: Where TFDS keeps its data, if it has moved since.
+        data_dir: Folder where TFDS keeps its data, if it has moved since.
 
     Returns:
         An `ImageData`.
@@ -64,17 +69,19 @@ def _load_evaluation(**fields):
 
 
 def _cropped(config, examples):
-    if config.resize_ratio == 1:
+    if config.crop_pct == 1:
         return examples
     return examples.center_crop((config.image_size, config.image_size))
 
 
 def _load(config, split):
     size = config.image_size
+    if size is not None:
+        (size, _) = data.EvaluationTransform((size, size), config.crop_pct).resized_size
     return data.load(
         config.dataset,
         split,
         data_dir=config.data_dir,
-        image_size=None if size is None else round(size * config.resize_ratio),
+        image_size=size,
         crop_to_box=config.crop_to_box,
     )

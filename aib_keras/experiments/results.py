@@ -1,6 +1,5 @@
-"""What a training found: the content of `result.json`."""
+"""What a training measured: the content of `result.json`."""
 
-import dataclasses
 import platform
 
 import keras
@@ -11,16 +10,16 @@ from aib_keras.metrics.localization import pointing_game
 
 
 def result(config, model, train_examples, evaluation, evaluated_on, lines):
-    """The content of `result.json`, a dict.
+    """Returns the content of `result.json`, a dict.
 
-    Errors are shares in [0, 1]; those of held-out examples never carry the name of test.
+    Errors are shares in [0, 1]. Those of held-out examples are never called test errors.
 
     Args:
         config: The resolved `TrainingConfig`.
         model: The trained model.
-        train_examples: Integer, how many examples it was trained on.
+        train_examples: Integer, the number of examples that it was trained on.
         evaluation: `ImageData` that it is evaluated on.
-        evaluated_on: What these are, a string.
+        evaluated_on: String that says what these are.
         lines: The lines of `metrics.jsonl`.
     """
     split = "held_out" if config.held_out else "test"
@@ -48,7 +47,7 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
         **_pointing(model, evaluation),
         "parameters": model.count_params(),
         "seconds": round(sum(line["seconds"] for line in lines), 1),
-        "config": dataclasses.asdict(config),
+        "config": config.to_json(),
         "versions": {
             "aib_keras": aib_keras.__version__,
             "keras": keras.__version__,
@@ -60,8 +59,8 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
 
 
 def _sampled(model, evaluation, config, split):
-    """Error and NLL (nats) of the last epoch's model, predicting as the paper's authors predict."""
-    if not config.prediction_samples or not hasattr(model, "predict_mc"):
+    """Returns error and NLL (nats) of the last epoch's model with the authors' way to predict."""
+    if not config.prediction_samples or model.encoder is None:
         return {}
     samples = config.prediction_samples
     predicted = model.predict_mc(evaluation.images, samples, seed=config.seed)
@@ -76,7 +75,7 @@ def _sampled(model, evaluation, config, split):
 
 
 def _pointing(model, evaluation):
-    """Share of images with the maximum of the map inside the box, in [0, 1], and chance."""
+    """Returns the share of images whose map has its maximum in the box, and chance."""
     if not model.map_names or evaluation.boxes is None:
         return {}
     maps = model.explain(evaluation.images)["attention"]

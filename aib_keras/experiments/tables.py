@@ -4,10 +4,10 @@ import dataclasses
 import pathlib
 import statistics
 
+from aib_keras.experiments import markdown
 from aib_keras.experiments.cards import reductions
 from aib_keras.utils.files import atomic_path, read_json, write_json
 
-_MISSING = "–"
 _RESULTS = "*/result.json"
 _ERRORS = (
     "test_error_last_epoch",
@@ -19,12 +19,12 @@ _ERRORS = (
 
 @dataclasses.dataclass
 class Cell:
-    """What trainings of one model on one data set, which differ in their seeds only, have found.
+    """The results of trainings of one model on one data set that differ only in their seeds.
 
     Attributes:
         model, dataset: Names.
         paper: The paper's error in percent, or None.
-        results: Contents of the `result.json` files, ordered by seed.
+        results: Contents of the `result.json` files, in the order of the seeds.
     """
 
     model: str
@@ -33,11 +33,11 @@ class Cell:
     results: list
 
     def percent(self, name):
-        """Mean and standard deviation (None for one seed) of an error in percent, or None."""
+        """Returns mean and standard deviation (None for one seed) of an error in percent, or None."""
         return self._spread(result.get(name) for result in self.results)
 
     def last_epoch(self, name):
-        """Mean and standard deviation of a metric of the last epoch, or None."""
+        """Returns mean and standard deviation of a metric of the last epoch, or None."""
         return self._spread((r["last_epoch"].get(name) for r in self.results), factor=1)
 
     def _spread(self, values, factor=100):
@@ -47,7 +47,7 @@ class Cell:
         return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
 
     def summary(self):
-        """The cell for `table.json`: errors in percent, how many seeds, how small."""
+        """Returns the cell for `table.json`: errors in percent, seeds, and what was reduced."""
         content = {"model": self.model, "dataset": self.dataset, "paper": self.paper}
         if not self.results:
             return content
@@ -69,16 +69,16 @@ class Cell:
 
 
 def read_trainings(folders):
-    """The contents of all `*/result.json` in some folders, each with its `workdir`."""
+    """Reads all `*/result.json` in some folders. Each content gets its folder as `workdir`."""
     paths = [path for folder in folders for path in sorted(pathlib.Path(folder).glob(_RESULTS))]
     return [{**read_json(path), "workdir": str(path.parent)} for path in paths]
 
 
 def read_results(runs):
-    """`read_trainings` of one folder, and what was found on other data sets without training.
+    """Reads the trainings of one folder, and their results on other data sets.
 
-    A `transfer.json` beside a `result.json`, from data set to what was found on it, adds a result
-    for each.
+    A `transfer.json` beside a `result.json` maps data sets to results that were measured on them
+    without training, and adds one result for each.
     """
     results = []
     for result in read_trainings([runs]):
@@ -92,11 +92,11 @@ def read_results(runs):
 
 
 def cell(results, model, dataset, paper=None):
-    """The `Cell` of the results of one model on one data set.
+    """Returns the `Cell` of the results of one model on one data set.
 
     Raises:
         ValueError: if these trainings differ in more than their seeds, so that their mean would
-            mean nothing, or one of them was evaluated on held-out examples.
+            mean nothing, or if one of them was evaluated on held-out examples.
     """
     found = [r for r in results if (r["model"], r["dataset"]) == (model, dataset)]
     found.sort(key=lambda result: result["seed"])
@@ -116,19 +116,12 @@ def cell(results, model, dataset, paper=None):
     return Cell(model, dataset, paper, found)
 
 
-def markdown(cells):
-    """A Markdown table of the cells of one data set, a row each; columns without a value are left
-    out."""
+def section(cells):
+    """Returns a Markdown table of the cells of one data set, without columns that have no value."""
     rows = [{name: show(each) for name, show in _COLUMNS.items()} for each in cells]
-    columns = [name for name in _COLUMNS if any(row[name] != _MISSING for row in rows)]
-    lines = [
-        f"## {cells[0].dataset}",
-        "",
-        f"| {' | '.join(columns)} |",
-        "|---" * len(columns) + "|",
-        *(f"| {' | '.join(row[name] for name in columns)} |" for row in rows),
-    ]
-    return "\n".join(lines) + "\n"
+    columns = [name for name in _COLUMNS if any(row[name] != markdown.MISSING for row in rows)]
+    lines = markdown.table(columns, [[row[name] for name in columns] for row in rows])
+    return "\n".join([f"## {cells[0].dataset}", "", *lines]) + "\n"
 
 
 def write(folder, name, text, cells):
@@ -145,7 +138,7 @@ def _error(name):
 
 
 def _of_results(show):
-    return lambda cell: show(cell.results) if cell.results else _MISSING
+    return lambda cell: show(cell.results) if cell.results else markdown.MISSING
 
 
 def _minutes(results):
@@ -154,7 +147,7 @@ def _minutes(results):
 
 _COLUMNS = {
     "model": lambda cell: f"`{cell.model}`",
-    "paper": lambda cell: _MISSING if cell.paper is None else f"{cell.paper:.2f}",
+    "paper": lambda cell: markdown.MISSING if cell.paper is None else f"{cell.paper:.2f}",
     "last epoch": _error("test_error_last_epoch"),
     "last, sampled": _error("test_error_last_epoch_sampled"),
     "best epoch": _error("test_error_best_epoch"),
@@ -164,13 +157,13 @@ _COLUMNS = {
     "parameters": _of_results(lambda results: f"{results[0]['parameters']:,}"),
     "minutes": _of_results(_minutes),
     "seeds": _of_results(lambda results: ", ".join(str(result["seed"]) for result in results)),
-    "scale": _of_results(lambda results: "; ".join(reductions(results[0])) or "full size"),
+    "scale": _of_results(lambda results: markdown.scale(reductions(results[0]))),
 }
 
 
 def _text(spread, digits):
     if spread is None:
-        return _MISSING
+        return markdown.MISSING
     mean, std = spread
     return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
 

@@ -3,26 +3,31 @@
 import keras
 from keras import ops
 
-from aib_keras.utils.checks import check_non_negative
+from aib_keras.utils.checks import check_non_negative, check_number
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")
 class CoupledSGD(keras.optimizers.Optimizer):
-    """SGD with momentum whose weight decay is added to the gradient, as PyTorch's.
+    """SGD with momentum whose weight decay is added to the gradient, as in PyTorch.
 
         v = momentum * v + (gradient + coupled_weight_decay * w)
         w = w - learning_rate * multiplier * v
 
-    Keras's `weight_decay` is decoupled: it does not pass through the momentum, and is therefore
-    1 - momentum times weaker. Keras's momentum holds the learning rate too, so that a new rate
-    takes effect gradually; here, as in PyTorch, at once. `exclude_from_weight_decay` works.
+    Keras's own `weight_decay` is decoupled: it does not pass through the momentum, and is therefore
+    1 / (1 - momentum) times weaker. Keras's momentum contains the learning rate too, so that a new
+    rate takes effect gradually; here, as in PyTorch, it takes effect at once.
+    `exclude_from_weight_decay` works.
 
     Args:
         learning_rate: Float or `keras.optimizers.schedules.LearningRateSchedule`.
         momentum: Float in [0, 1).
-        coupled_weight_decay: Non-negative float, on every parameter that is not excluded.
+        coupled_weight_decay: Non-negative float, for every parameter that is not excluded.
         learning_rate_multipliers: Optional dict from the last component of a variable's path (such
-            as "anchors") to the factor of its learning rate.
+            as "anchors") to the factor of its learning rate, a non-negative float.
+
+    Raises:
+        ValueError: for a value out of its range, or for Keras's `weight_decay`, which would decay
+            the parameters twice.
     """
 
     def __init__(
@@ -34,20 +39,28 @@ class CoupledSGD(keras.optimizers.Optimizer):
         name="coupled_sgd",
         **kwargs,
     ):
+        if kwargs.get("weight_decay"):
+            raise ValueError(
+                "CoupledSGD decays the parameters by `coupled_weight_decay`. `weight_decay` would "
+                "decay them a second time: leave it out."
+            )
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"`momentum` must lie in [0, 1), got {momentum!r}.")
-        self.momentum = momentum
+        self.momentum = check_number("momentum", momentum, minimum=0, maximum=1)
+        if self.momentum == 1:
+            raise ValueError(f"`momentum` must be in [0, 1), got {momentum!r}.")
         self.coupled_weight_decay = check_non_negative("coupled_weight_decay", coupled_weight_decay)
-        self.learning_rate_multipliers = dict(learning_rate_multipliers or {})
+        self.learning_rate_multipliers = {
+            name: check_non_negative(f"learning_rate_multipliers[{name!r}]", factor)
+            for name, factor in (learning_rate_multipliers or {}).items()
+        }
 
     def build(self, variables):
         if self.built:
             return
         super().build(variables)
         self.velocities = self.add_optimizer_variables(variables, "velocity")
-        # By index and found here, because under tf.distribute `update_step` gets variables that
-        # have no path.
+        # Looked up here, by index, because under tf.distribute the variables that `update_step`
+        # gets have no path.
         self._multipliers = [
             self.learning_rate_multipliers.get(variable.path.split("/")[-1], 1.0)
             for variable in variables

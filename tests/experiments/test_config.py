@@ -1,17 +1,19 @@
 import dataclasses
+import json
+import shlex
 
 import pytest
+from absl import app, flags
 
-from aib_keras.experiments import TrainingConfig
-from aib_keras.experiments.config import claim_workdir
+from aib_keras.experiments import TrainingConfig, cards, field_flags
+from aib_keras.training.workdir import claim_workdir
 
 
 def test_defaults_are_the_papers_and_pass():
-    config = TrainingConfig()
-    config.check()
-    config = config.resolved()
+    config = TrainingConfig().resolved()
     assert (config.epochs, config.batch_size, config.learning_rate) == (200, 128, 0.1)
-    assert (config.optimizer, config.schedule) == ("sgd", "paper")
+    assert (config.optimizer, config.schedule) == ("sgd", "steps")
+    assert config.schedule_steps[:4] == ((0.0, 1e-3), (0.005, 1e-2), (0.01, 0.1), (0.015, 1.0))
     assert (config.weight_decay, config.anchors_learning_rate) == (5e-4, 1e-4)
 
 
@@ -19,7 +21,7 @@ def test_short_trainings_take_adam_unless_told_otherwise():
     config = TrainingConfig(epochs=10).resolved()
     assert (config.optimizer, config.learning_rate, config.schedule) == ("adam", 0.002, "cosine")
     config = TrainingConfig(epochs=10, optimizer="sgd", learning_rate=0.05).resolved()
-    assert (config.optimizer, config.learning_rate, config.schedule) == ("sgd", 0.05, "paper")
+    assert (config.optimizer, config.learning_rate, config.schedule) == ("sgd", 0.05, "steps")
 
 
 @pytest.mark.parametrize(
@@ -37,11 +39,17 @@ def test_short_trainings_take_adam_unless_told_otherwise():
         ("precision", "float8", "mixed_bfloat16"),
         ("strategy", "tpu", "mirrored"),
         ("beta_warmup", (0.6, 0.1), "beta_warmup"),
+        ("momentum", 2, "momentum"),
+        ("data_dir", 5, "`data_dir` must be a path"),
+        ("crop_pct", 0, "crop_pct"),
+        ("crop_pct", 0.875, "needs `image_size`"),
+        ("seed", 2**32, "seed"),
+        ("schedule_steps", ((0.5, 1.0),), "increasing shares from 0"),
     ],
 )
 def test_a_bad_setting_is_named_with_what_is_expected(field, value, message):
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(TrainingConfig(), **{field: value}).check()
+        TrainingConfig(**{field: value})
 
 
 def test_workdir_of_another_configuration_is_refused_with_the_difference(tmp_path):
@@ -57,3 +65,85 @@ def test_workdir_that_holds_something_else_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not empty"):
         claim_workdir(tmp_path, TrainingConfig())
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_moved_data_do_not_block_a_resume(tmp_path):
+    claim_workdir(tmp_path / "run", TrainingConfig(data_dir="/there"))
+    claim_workdir(tmp_path / "run", TrainingConfig(data_dir="/here", jit=True))
+
+
+def test_round_trip_through_json():
+    config = TrainingConfig(epochs=60, settings={"width": 0.5}).resolved()
+    assert TrainingConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    with pytest.raises(ValueError, match="no setting 'epoch'. Did you mean 'epochs'"):
+        TrainingConfig.from_json({"epoch": 3})
+
+
+def test_the_docstring_lists_every_setting():
+    for field in dataclasses.fields(TrainingConfig):
+        assert f"{field.name}: {field.metadata['help'][:20]}" in TrainingConfig.__doc__
+
+
+def parsed(*arguments, defaults=None):
+    values = flags.FlagValues()
+    defaults = defaults or TrainingConfig(seed=5)
+    field_flags.define(defaults, values)
+    values(["recipe", *arguments])
+    return field_flags.read(defaults, values=values)
+
+
+def test_flags_of_every_kind():
+    config = parsed(
+        "--epochs=3",
+        "--learning_rate=0.25",
+        "--crop_to_box",
+        "--augment=none",
+        "--beta_warmup=0,0.5",
+        "--schedule_steps=0:1,0.5:0.1",
+        "--width=0.5",
+        "--set=modulation=mask",
+        "--set=num_anchors=7",
+        "--nojit",
+    )
+    assert config == TrainingConfig(
+        seed=5,
+        epochs=3,
+        learning_rate=0.25,
+        crop_to_box=True,
+        augment="none",
+        beta_warmup=(0.0, 0.5),
+        schedule_steps=((0.0, 1.0), (0.5, 0.1)),
+        settings={"width": 0.5, "modulation": "mask", "num_anchors": 7},
+        jit=False,
+    )
+
+
+def test_a_config_file_is_the_start_and_flags_count_more(tmp_path):
+    path = tmp_path / "config.json"
+    saved = TrainingConfig(epochs=7, seed=3, settings={"width": 0.5}).resolved()
+    path.write_text(json.dumps(saved.to_json()))
+    config = parsed(f"--config={path}", "--seed=4", "--set=beta=0.1")
+    assert config == dataclasses.replace(saved, seed=4, settings={"width": 0.5, "beta": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--batch_size=1", "--batch_size must be an integer of at least 2"),
+        ("--model=vgg_aibqt", "Did you mean 'vgg_aib"),
+        ("--beta_warmup=0.2,x", "--beta_warmup 0.2,x: expected numbers"),
+        ("--set=width", "expected name=value"),
+        ("--config=none.json", "none.json"),
+    ],
+)
+def test_errors_name_flags(flag, message):
+    with pytest.raises(app.UsageError, match=message):
+        parsed(flag)
+
+
+def test_the_command_of_a_card_makes_the_same_configuration():
+    config = TrainingConfig(
+        epochs=12, seed=2, beta_warmup=(0.1, 0.3), settings={"width": 0.25, "modulation": "mask"}
+    ).resolved()
+    _, _, *arguments = shlex.split(cards.command(config))
+    assert parsed(*arguments, defaults=TrainingConfig()).resolved() == config

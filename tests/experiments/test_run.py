@@ -12,7 +12,7 @@ from small import small_config
 
 from aib_keras import data, experiments, training, zoo
 from aib_keras.experiments import results
-from aib_keras.training import TrainingDivergedError, callbacks
+from aib_keras.training import TrainingDivergedError, checkpoint, read_map_history
 from aib_keras.utils.files import read_json_lines
 
 CONFIG = small_config(train_split="train[:96]", epochs=3, prediction_samples=4)
@@ -35,7 +35,7 @@ class StopAfterError(Exception):
 
 def stop_after_epoch(monkeypatch, epoch, workdir):
     """Trains, and ends as a kill right after an epoch's checkpoint would."""
-    original = callbacks.Checkpoint.on_epoch_end
+    original = checkpoint.Checkpoint.on_epoch_end
 
     def on_epoch_end(self, index, logs=None):
         original(self, index, logs)
@@ -43,7 +43,7 @@ def stop_after_epoch(monkeypatch, epoch, workdir):
             raise StopAfterError
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.Checkpoint, "on_epoch_end", on_epoch_end)
+        patch.setattr(checkpoint.Checkpoint, "on_epoch_end", on_epoch_end)
         with pytest.raises(StopAfterError):
             experiments.train(CONFIG, workdir, verbose=0)
 
@@ -78,7 +78,7 @@ def test_a_training_leaves_what_the_readme_says(finished):
 
 def test_the_maps_of_every_epoch_are_kept(finished):
     workdir, _ = finished
-    history = callbacks.read_map_history(workdir / "maps")
+    history = read_map_history(workdir / "maps")
     assert len(history) == CONFIG.epochs
     assert [epoch["attention"].shape for epoch in history] == [(8, 16, 16, 1)] * 3
     assert [epoch["anchors"].shape for epoch in history] == [(20,)] * 3
@@ -105,7 +105,7 @@ def test_a_training_goes_on_from_its_last_good_state_whatever_stopped_it(
 
     with monkeypatch.context() as patch:
         usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
-        patch.setattr(callbacks.shutil, "disk_usage", lambda path: usage)
+        patch.setattr(checkpoint.shutil, "disk_usage", lambda path: usage)
         with pytest.raises(OSError, match="state after epoch 1 is kept") as caught:
             experiments.train(CONFIG, workdir, verbose=0)
     assert caught.value.errno == errno.ENOSPC

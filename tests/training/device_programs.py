@@ -18,9 +18,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from aib_keras import data, layers, models  # noqa: E402
-from aib_keras.experiments import TrainingConfig  # noqa: E402
-from aib_keras.experiments.run import compile_model  # noqa: E402
-from aib_keras.training import devices  # noqa: E402
+from aib_keras.training import FitConfig, compile_classifier, devices  # noqa: E402
 
 STEPS = 4
 BATCH = 32
@@ -68,15 +66,13 @@ def branch_classifier():
 
 
 def train_without_noise(name, make_model):
-    config = TrainingConfig(
-        strategy=STRATEGY, batch_size=BATCH, learning_rate=0.01, schedule="constant"
-    )
+    config = FitConfig(optimizer="sgd", learning_rate=0.01, schedule="constant")
     examples = data.load("cluttered_digits", "train", size=STEPS * BATCH)
     batches = data.AugmentedBatches(examples, BATCH, augment=data.CropFlip(), drop_remainder=True)
     keras.utils.set_random_seed(0)
     model = make_model()
     model.build((None, 32, 32, 3))
-    compile_model(model, config, len(batches))
+    compile_classifier(model, config, len(batches))
     history = model.fit(batches, epochs=1, shuffle=False, verbose=0).history
     weights = {
         f"weights/{name}/{index}": keras.ops.convert_to_numpy(variable)
@@ -97,7 +93,7 @@ def draw_noise():
 
 if keras.backend.backend() == "tensorflow":
     two_logical_devices()
-with devices.devices(STRATEGY) as number:
+with devices(STRATEGY) as number:
     np.savez(
         OUT,
         devices=number,

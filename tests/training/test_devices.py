@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from backends import environment
 
-from aib_keras.training import CoupledSGD, devices
+from aib_keras.training import CoupledSGD
+from aib_keras.training import device_strategies as devices
 
 PROGRAM = pathlib.Path(__file__).with_name("device_programs.py")
 
@@ -78,9 +79,9 @@ def test_unknown_strategy_lists_the_known_ones():
 )
 def test_what_does_not_work_mirrored_is_refused_by_name(arguments):
     with pytest.raises(ValueError, match=list(arguments)[-1]):
-        devices.check_mirrored(CoupledSGD(**arguments), jit_compile=False)
+        devices.check_mirrored(CoupledSGD(**arguments), jit=False)
     with pytest.raises(ValueError, match="jit"):
-        devices.check_mirrored(CoupledSGD(), jit_compile=True)
+        devices.check_mirrored(CoupledSGD(), jit=True)
 
 
 def test_a_batch_that_does_not_divide_is_refused():

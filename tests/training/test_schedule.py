@@ -2,16 +2,17 @@ import keras
 import numpy as np
 import pytest
 
+from aib_keras.experiments.paper_schedules import paper_stages
 from aib_keras.layers import VariationalEncoder
 from aib_keras.training import BetaWarmup, learning_rate
 
 STEPS = 10
 
 
-def rates_by_epoch(model_name, epochs=200, name="paper"):
+def rates_by_epoch(stages, epochs=200, schedule="steps"):
     """The rate at the first and at the last step of each epoch."""
-    schedule = learning_rate(name, model_name, 0.1, epochs, STEPS)
-    value = schedule if callable(schedule) else lambda step: schedule
+    rate = learning_rate(schedule, 0.1, epochs * STEPS, stages)
+    value = rate if callable(rate) else lambda step: rate
     return [
         (float(value(epoch * STEPS)), float(value(epoch * STEPS + STEPS - 1)))
         for epoch in range(epochs)
@@ -29,31 +30,31 @@ def rates_by_epoch(model_name, epochs=200, name="paper"):
     ],
 )
 def test_the_papers_schedules(model_name, expected):
-    rates = rates_by_epoch(model_name)
+    rates = rates_by_epoch(paper_stages(model_name))
     for epoch, rate in expected.items():
         np.testing.assert_allclose(rates[epoch], rate, rtol=1e-5, err_msg=f"epoch {epoch}")
 
 
 def test_the_schedule_on_cub_falls_every_second_epoch():
-    rates = rates_by_epoch("vgg16_aib_qt", name="paper_cub")
+    rates = rates_by_epoch((), schedule="exponential")
     for epoch in (0, 1, 2, 3, 10, 199):
         np.testing.assert_allclose(rates[epoch], 0.1 * 0.97 ** (epoch // 2), rtol=1e-5)
-    short = rates_by_epoch("vgg16_aib_qt", epochs=20, name="paper_cub")
+    short = rates_by_epoch((), epochs=20, schedule="exponential")
     np.testing.assert_allclose(short[19][1], rates[199][1], rtol=1e-5)
 
 
 def test_the_papers_schedule_scales_with_the_epochs():
-    full, short = rates_by_epoch("wrn", 200), rates_by_epoch("wrn", 20)
+    full, short = (rates_by_epoch(paper_stages("wrn"), epochs) for epochs in (200, 20))
     np.testing.assert_allclose([first for first, _ in full[::10]], [first for first, _ in short])
 
 
 def test_a_stage_too_short_for_a_step_is_left_out():
-    rates = rates_by_epoch("vgg_aib_qt", epochs=2)
+    rates = rates_by_epoch(paper_stages("vgg_aib_qt"), epochs=2)
     assert rates[0][0] == pytest.approx(0.1)
 
 
 def test_cosine_rises_and_falls_to_nearly_nothing():
-    schedule = learning_rate("cosine", "vgg", 0.1, 20, STEPS)
+    schedule = learning_rate("cosine", 0.1, 20 * STEPS)
     rates = np.array([float(schedule(step)) for step in range(200)])
     assert rates.max() == pytest.approx(0.1, rel=1e-3)
     assert rates.argmax() == pytest.approx(10, abs=1)
@@ -61,19 +62,37 @@ def test_cosine_rises_and_falls_to_nearly_nothing():
     assert rates[-1] < 1e-4
 
 
-def test_unknown_schedule_lists_the_known_ones():
-    with pytest.raises(ValueError, match="'paper' or 'paper_cub' or 'cosine' or 'constant'"):
-        learning_rate("linear", "vgg", 0.1, 1, 1)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("linear", 0.1, 1), "'cosine' or 'constant' or 'steps' or 'exponential'"),
+        (("cosine", 0.1, -10), "`steps` must be an integer of at least 1"),
+        (("constant", -0.1, 1), "`base` must be a finite number of at least 0"),
+        (("steps", 0.1, 1), "needs stages"),
+    ],
+)
+def test_bad_schedules_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        learning_rate(*arguments)
 
 
 def beta_in_epochs(epochs, **arguments):
-    encoder = VariationalEncoder(2)
-    callback = BetaWarmup(encoder, 0.01, epochs, **arguments)
+    model = keras.Sequential([keras.Input((3,)), VariationalEncoder(2, beta=0.01)])
+    callback = BetaWarmup(epochs, **arguments)
+    callback.set_model(model)
+    callback.on_train_begin()
     values = []
     for epoch in range(epochs):
         callback.on_epoch_begin(epoch)
-        values.append(float(keras.ops.convert_to_numpy(encoder.beta)))
+        values.append(float(keras.ops.convert_to_numpy(model.layers[0].beta)))
     return values
+
+
+def test_a_model_without_an_encoder_is_refused():
+    callback = BetaWarmup(3)
+    callback.set_model(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
+    with pytest.raises(ValueError, match="needs a model with a VariationalEncoder"):
+        callback.on_train_begin()
 
 
 def test_beta_rises_linearly_between_start_and_end():

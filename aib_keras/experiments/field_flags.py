@@ -1,0 +1,145 @@
+"""Command-line flags made from the fields of a configuration."""
+
+import ast
+import dataclasses
+import re
+import types
+import typing
+
+from absl import app, flags
+
+from aib_keras.utils.files import read_json
+
+# Fields that have a flag of another form.
+_SETTINGS = "settings"
+
+
+def define(defaults, values=flags.FLAGS):
+    """Defines a flag for every field of a configuration, with its help and choices.
+
+    `settings`, a dict, is set by `--set=name=value`, and one of them by `--width`. `--config` reads
+    a file that a training has left; flags on the command line count more than the file.
+
+    Args:
+        defaults: A configuration whose values are the defaults of the flags.
+        values: `absl.flags.FlagValues` to define them in.
+    """
+    to = {"flag_values": values}
+    flags.DEFINE_string("config", None, "A config.json of a training, to start from.", **to)
+    flags.DEFINE_float("width", None, "Multiplies every channel count; 1 is the paper's.", **to)
+    flags.DEFINE_multi_string("set", [], "name=value of a setting of the model; repeatable.", **to)
+    for field in dataclasses.fields(defaults):
+        if field.name != _SETTINGS:
+            _define(field, getattr(defaults, field.name), to)
+
+
+def _define(field, default, to):
+    name, help, choices = field.name, field.metadata["help"], field.metadata["choices"]
+    kind = _kind(field.type)
+    if choices is not None:
+        flags.DEFINE_enum(name, default, choices, help, **to)
+    elif kind is bool:
+        flags.DEFINE_bool(name, default, help, **to)
+    elif kind is int:
+        flags.DEFINE_integer(name, default, help, **to)
+    elif kind is float:
+        flags.DEFINE_float(name, default, help, **to)
+    elif kind is tuple:
+        flags.DEFINE_list(name, _tuple_text(default).split(",") if default else [], help, **to)
+    else:
+        flags.DEFINE_string(name, default, help, **to)
+
+
+def _kind(annotation):
+    """Returns the type of a field, without the None that it may also be."""
+    if isinstance(annotation, types.UnionType):
+        (annotation,) = (kind for kind in typing.get_args(annotation) if kind is not type(None))
+    return typing.get_origin(annotation) or annotation
+
+
+def read(defaults, model_settings=None, values=flags.FLAGS):
+    """Returns the configuration that the parsed flags ask for.
+
+    Args:
+        defaults: As given to `define`.
+        model_settings: Optional dict from a model's name to settings of it that count less than
+            `--set` and `--width`.
+        values: As given to `define`.
+
+    Raises:
+        absl.app.UsageError: for a bad value. It names flags.
+    """
+    try:
+        start = defaults
+        if values.config is not None:
+            start = type(defaults).from_json(read_json(values.config))
+        changes = {
+            field.name: _value(field, values[field.name].value)
+            for field in dataclasses.fields(defaults)
+            if field.name != _SETTINGS and values[field.name].present
+        }
+        settings = dict(start.settings)
+        if values.config is None:
+            settings |= (model_settings or {}).get(values.model, {})
+        if values.width is not None:
+            settings["width"] = values.width
+        settings |= dict(map(_assignment, values.set))
+        return dataclasses.replace(start, **changes, settings=settings)
+    except (ValueError, OSError) as error:
+        raise app.UsageError(as_flags(str(error), defaults)) from None
+
+
+def as_flags(message, defaults):
+    """Returns an error message of the library with its arguments named as flags."""
+    names = {field.name for field in dataclasses.fields(defaults)} | {"workdir"}
+    return re.sub(
+        r"`(\w+)`", lambda found: f"--{found[1]}" if found[1] in names else found[0], message
+    )
+
+
+def arguments(config, base):
+    """Returns the flags, a list of strings, that make `config` of the defaults `base`."""
+    found = []
+    for field in dataclasses.fields(config):
+        name, value = field.name, getattr(config, field.name)
+        if name == _SETTINGS:
+            found += [f"--set={key}={each!r}" for key, each in value.items()]
+        elif value != getattr(base, name) and value is not None and field.metadata["decides"]:
+            if isinstance(value, bool):
+                found.append(f"--{'' if value else 'no'}{name}")
+            elif isinstance(value, tuple):
+                found.append(f"--{name}={_tuple_text(value)}")
+            else:
+                found.append(f"--{name}={value}")
+    return found
+
+
+def _tuple_text(value):
+    """(0.2, 0.8) as "0.2,0.8", and ((0, 0.1), (0.5, 1)) as "0:0.1,0.5:1"."""
+    return ",".join(
+        f"{each[0]:g}:{each[1]:g}" if isinstance(each, tuple) else f"{each:g}" for each in value
+    )
+
+
+def _value(field, value):
+    if _kind(field.type) is not tuple:
+        return value
+    try:
+        return tuple(
+            tuple(map(float, text.split(":"))) if ":" in text else float(text) for text in value
+        )
+    except ValueError:
+        example = "0:0.1,0.5:0.01" if field.name.endswith("steps") else "0.2,0.8"
+        raise ValueError(
+            f"`{field.name}` {','.join(value)}: expected numbers, such as {example}."
+        ) from None
+
+
+def _assignment(text):
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"--set={text}: expected name=value.")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value

@@ -1,0 +1,53 @@
+"""What recipes measure of trained models: which trainings, and results that are kept."""
+
+import pathlib
+
+from absl import app
+
+from aib_keras.experiments.tables import read_trainings
+from aib_keras.utils.files import read_json, write_json
+
+
+def chosen_trainings(runs, models=None):
+    """Reads the finished trainings that a recipe is asked to measure.
+
+    Args:
+        runs: List of folders of work directories, the value of `--runs`.
+        models: Optional list of names of models, the value of `--models`.
+
+    Returns:
+        A list of the contents of their `result.json`, each with its `workdir`.
+
+    Raises:
+        absl.app.UsageError: if there is none, or none of a model that is asked for.
+    """
+    found = read_trainings(runs)
+    absent = set(models or ()) - {result["model"] for result in found}
+    if absent or not found:
+        there = ", ".join(sorted({result["model"] for result in found})) or "none"
+        raise app.UsageError(
+            f"--runs={','.join(map(str, runs))} has no finished training of "
+            f"{', '.join(sorted(absent)) or 'any model'}. Finished there: {there}. Train with "
+            "recipes/table1.py --train or recipes/train_cifar10.py."
+        )
+    return [result for result in found if not models or result["model"] in models]
+
+
+def kept(path, settings):
+    """Returns what was measured before with the same settings, or None.
+
+    Args:
+        path: Path of the JSON file that `keep` wrote.
+        settings: Dict of all that the measurement depends on.
+    """
+    path = pathlib.Path(path)
+    model = path.with_name("model.keras")
+    if not path.exists() or (model.exists() and path.stat().st_mtime < model.stat().st_mtime):
+        return None
+    found = read_json(path)
+    return found["found"] if found["settings"] == settings else None
+
+
+def keep(path, settings, found):
+    """Writes what was measured, for `kept`."""
+    write_json(path, {"settings": settings, "found": found})

@@ -1,0 +1,193 @@
+"""The settings of a training, each written once: name, type, default, check and help."""
+
+import dataclasses
+import functools
+import inspect
+import textwrap
+
+from aib_keras.training.schedule import SCHEDULES
+from aib_keras.utils.checks import (
+    check_boolean,
+    check_choice,
+    check_integer,
+    check_number,
+    check_seed,
+)
+from aib_keras.utils.suggestions import did_you_mean
+
+_LEARNING_RATES = {"sgd": 0.1, "adam": 0.002}
+_BATCH_SIZES = {"sgd": 128, "adam": 64}
+
+
+def setting(default, help, check=None, choices=None, decides=True):
+    """Declares a field of a configuration.
+
+    Args:
+        default: Its default. None means that the field may be None.
+        help: What it is, one or more sentences. It becomes part of the docstring of the class and
+            the help of the command-line flag.
+        check: Optional function of (name, value) that raises a ValueError for a bad value.
+        choices: Optional tuple of the values that it can have.
+        decides: Boolean, whether the field decides what a training computes. A training can be
+            resumed with another value of a field that does not.
+    """
+    if choices is not None:
+        check = functools.partial(check_choice, choices=choices)
+    metadata = {"help": help, "check": check, "choices": choices, "decides": decides}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def documented(cls):
+    """Class decorator that adds the help of the fields to the docstring of a configuration."""
+    lines = []
+    for field in dataclasses.fields(cls):
+        text = f"{field.name}: {field.metadata['help']}"
+        if field.metadata["choices"]:
+            text += f" One of {', '.join(map(repr, field.metadata['choices']))}."
+        lines += textwrap.wrap(text, 92, initial_indent="    ", subsequent_indent="        ")
+    cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__), "", "Attributes:", *lines])
+    return cls
+
+
+def _check_shares(name, value):
+    """Checks two shares of the training, the second not before the first."""
+    valid = isinstance(value, (tuple, list)) and len(value) == 2
+    if not valid or not all(0 <= share <= 1 for share in value) or value[0] > value[1]:
+        raise ValueError(
+            f"`{name}` must be two shares of the training, 0 <= start <= end <= 1, got {value!r}."
+        )
+
+
+def _check_steps(name, value):
+    """Checks pairs of a share of the training and a factor."""
+    valid = isinstance(value, (tuple, list)) and all(
+        isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in value
+    )
+    shares = [pair[0] for pair in value] if valid else []
+    if not valid or shares != sorted(set(shares)) or (shares and shares[0] != 0):
+        raise ValueError(
+            f"`{name}` must be pairs (share of the training, factor of the learning rate) with "
+            f"increasing shares from 0, got {value!r}."
+        )
+    for share, factor in value:
+        check_number(f"{name} share", share, minimum=0, maximum=1)
+        check_number(f"{name} factor", factor, minimum=0)
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class FitConfig:
+    """How `fit` trains a model.
+
+    Raises:
+        ValueError: for a value out of its range, when the object is made.
+    """
+
+    epochs: int = setting(
+        10, "Passes over the training examples.", functools.partial(check_integer, minimum=1)
+    )
+    batch_size: int | None = setting(
+        None,
+        "Images per step, over all devices. None: 128 with SGD and 64 with Adam.",
+        functools.partial(check_integer, minimum=2),
+    )
+    seed: int = setting(0, "Seed of the weights, the order, augmentation and noise.", check_seed)
+    optimizer: str = setting(
+        "adam",
+        "`sgd` is `CoupledSGD`, as the paper's authors train on 32x32 images. `adam` has beta_1 "
+        "0.5, as they train on CUB, and no weight decay.",
+        choices=("sgd", "adam"),
+    )
+    learning_rate: float | None = setting(
+        None,
+        "The highest learning rate. None: 0.1 with SGD and 0.002 with Adam.",
+        functools.partial(check_number, minimum=0),
+    )
+    schedule: str = setting(
+        "cosine", "How the learning rate changes, see `learning_rate`.", choices=SCHEDULES
+    )
+    schedule_steps: tuple = setting(
+        (),
+        "For the schedule `steps`: pairs (share of the training, factor of the learning rate).",
+        _check_steps,
+    )
+    momentum: float = setting(
+        0.9, "Momentum of SGD, in [0, 1).", functools.partial(check_number, minimum=0, maximum=1)
+    )
+    weight_decay: float = setting(
+        5e-4,
+        "Weight decay of SGD, added to the gradient as in PyTorch.",
+        functools.partial(check_number, minimum=0),
+    )
+    anchors_learning_rate: float = setting(
+        1e-4,
+        "Factor of the anchors' learning rate with SGD.",
+        functools.partial(check_number, minimum=0),
+    )
+    beta_warmup: tuple[float, float] = setting(
+        (0.2, 0.8),
+        "Start and end of the rise of beta, as shares of the training. (0, 0): no warm-up.",
+        _check_shares,
+    )
+    from_logits: bool | None = setting(
+        None,
+        "Whether the model returns logits (True) or probabilities (False). None: `fit` finds out.",
+        check_boolean,
+    )
+    jit: bool | None = setting(
+        None,
+        "Whether to compile with XLA. None: on an accelerator, not on a CPU.",
+        check_boolean,
+        decides=False,
+    )
+    steps_per_execution: int = setting(
+        1,
+        "Steps per call of the compiled function.",
+        functools.partial(check_integer, minimum=1),
+        decides=False,
+    )
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value, check = getattr(self, field.name), field.metadata["check"]
+            if check is not None and not (value is None and field.default is None):
+                check(field.name, value)
+
+    def resolved(self):
+        """Returns a copy in which None is replaced by the value that it stands for."""
+        return dataclasses.replace(
+            self,
+            batch_size=self.batch_size or _BATCH_SIZES[self.optimizer],
+            learning_rate=(
+                _LEARNING_RATES[self.optimizer]
+                if self.learning_rate is None
+                else self.learning_rate
+            ),
+        )
+
+    def to_json(self):
+        """Returns a dict that `json` can write."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content):
+        """Makes a configuration from what `to_json` returned, after a round trip through JSON.
+
+        Raises:
+            ValueError: for a name that is not a field, or a bad value.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        for name in content:
+            if name not in known:
+                raise ValueError(
+                    f"A {cls.__name__} has no setting {name!r}.{did_you_mean(name, known)} Remove "
+                    "it, or use the version of aib_keras that wrote it."
+                )
+        return cls(**{name: _as_tuple(value) for name, value in content.items()})
+
+
+def _as_tuple(value):
+    """JSON has no tuples."""
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value

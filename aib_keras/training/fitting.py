@@ -1,0 +1,280 @@
+"""Trains any Keras classifier, with everything that a long training needs."""
+
+import dataclasses
+import sys
+
+import keras
+import numpy as np
+
+from aib_keras.data import AugmentedBatches, ImageData
+from aib_keras.models import ImageClassifier
+from aib_keras.training import device_strategies as devices
+from aib_keras.training.beta_warmup import BetaWarmup, variational_encoders
+from aib_keras.training.callbacks import AttentionImages, MapHistory, MetricsLog, SetEpoch
+from aib_keras.training.checkpoint import Checkpoint, StopOnNaN
+from aib_keras.training.config import FitConfig
+from aib_keras.training.optimizer import CoupledSGD
+from aib_keras.training.schedule import learning_rate
+from aib_keras.training.workdir import claim_workdir
+from aib_keras.utils.files import atomic_path
+
+MODEL_FILE = "model.keras"
+# Images whose maps are saved after each epoch.
+_MAPPED_IMAGES = 8
+# How far from 1 the sum of probabilities may be.
+_SUM_TOLERANCE = 1e-3
+
+
+def fit(
+    model,
+    train_data,
+    validation_data,
+    config=None,
+    workdir="runs/fit",
+    *,
+    augment=None,
+    callbacks=(),
+    verbose="auto",
+):
+    """Trains a classifier, evaluates it after each epoch, and leaves everything in a folder.
+
+    It works for any Keras model from inputs to logits or probabilities with integer labels: a model
+    of the zoo, one made by `aib_keras.models.attach`, or one of your own, with or without the layers
+    of this library. Where the model has a `VariationalEncoder`, its beta is warmed up.
+
+    After a kill at any moment the same call, with a newly built model, goes on after the last
+    complete epoch, and ends with the same weights as without the kill. A call for a finished
+    training loads its weights.
+
+    It leaves in `workdir`: `config.json`; `metrics.jsonl`, one line per epoch; `checkpoint/`, the
+    last state; `model.keras`; TensorBoard logs if TensorFlow and TensorBoard are installed; and for
+    a classifier of this library with a spatial map `maps/`, the maps of eight validation images
+    after each epoch.
+
+        model = aib_keras.zoo.vgg_aib_qt(width=0.25)
+        train, test = (aib_keras.data.load("cifar10", split) for split in ("train", "test"))
+        aib_keras.training.fit(model, train, test, FitConfig(epochs=20), "runs/mine")
+
+    Args:
+        model: `keras.Model`. `fit` builds it on the first batch if need be, and compiles it.
+        train_data: `aib_keras.data.ImageData`; a tuple of arrays (inputs, labels); or batches: a
+            `keras.utils.PyDataset`, `tf.data.Dataset` or torch `DataLoader` of known length. Of
+            these, a training resumes to the same weights only if their order and augmentation
+            depend on the epoch alone, as those of `AugmentedBatches` do.
+        validation_data: The same, or None for no evaluation.
+        config: `FitConfig`. Defaults to `FitConfig()`.
+        workdir: Path of a folder, new or of this very training.
+        augment: Optional function of (images, `np.random.Generator`) for training images in memory,
+            such as `aib_keras.data.CropFlip()`.
+        callbacks: Further `keras.callbacks.Callback`s.
+        verbose: As in `keras.Model.fit`. "auto" shows a progress bar on a terminal, and one line
+            per epoch elsewhere.
+
+    Returns:
+        A list with one dict per epoch, the lines of `metrics.jsonl`: `epoch`, `loss`, `accuracy`,
+        `nll` (nats), the metrics of the layers, the same of the validation data as `val_...`, and
+        `seconds`.
+
+    Raises:
+        TypeError: for data of another type.
+        ValueError: for data that do not fill a batch, a `workdir` of another training, or settings
+            that do not work on these devices.
+        TrainingDivergedError: if the loss becomes NaN or infinite. The last good state is kept.
+    """
+    config = (FitConfig() if config is None else config).resolved()
+    devices.check_batch_size(config.batch_size, devices.count())
+    workdir = claim_workdir(workdir, config)
+    batches = _batches(train_data, config, augment, training=True)
+    evaluation = _batches(validation_data, config)
+    config = _ready(model, batches, config)
+    compile_classifier(model, config, len(batches))
+
+    checkpoint, log = Checkpoint(workdir / "checkpoint"), MetricsLog(workdir / "metrics.jsonl")
+    done = checkpoint.restore(model)
+    log.resume(done)
+    if done == config.epochs:
+        print(f"{workdir} holds a finished training: loaded its weights.")
+    elif done:
+        print(f"Resuming after epoch {done} of {config.epochs}.")
+    if done < config.epochs:
+        model.fit(
+            batches,
+            epochs=config.epochs,
+            initial_epoch=done,
+            validation_data=evaluation,
+            shuffle=False,
+            verbose=_verbosity(verbose),
+            callbacks=[
+                *([SetEpoch(batches)] if isinstance(batches, AugmentedBatches) else []),
+                *_warmup(model, config),
+                StopOnNaN(checkpoint),
+                *_watchers(workdir, model, validation_data),
+                *callbacks,
+                log,
+                checkpoint,
+            ],
+        )
+    devices.synchronize_batch_norm(model, False)
+    _save(model, workdir)
+    return log.lines
+
+
+def compile_classifier(model, config, steps_per_epoch):
+    """Compiles a classifier: optimiser, learning rates, loss, metrics.
+
+    Args:
+        model: `keras.Model`.
+        config: `FitConfig`.
+        steps_per_epoch: Integer.
+
+    Raises:
+        ValueError: for settings that do not work on these devices.
+    """
+    config = config.resolved()
+    optimizer = _optimizer(config, config.epochs * steps_per_epoch)
+    jit = config.jit
+    if devices.is_mirrored():
+        devices.check_mirrored(optimizer, jit)
+        devices.synchronize_batch_norm(model, True)
+        jit = False
+        print(
+            "Under a MirroredStrategy, Keras shows a `loss` that counts the terms of attention and "
+            "encoder once per replica too often. The gradients and the metrics are right."
+        )
+    elif jit is None:
+        jit = devices.has_accelerator()
+    from_logits = config.from_logits is not False
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
+        metrics=[
+            keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+            keras.metrics.SparseCategoricalCrossentropy(from_logits=from_logits, name="nll"),
+        ],
+        jit_compile=jit,
+        steps_per_execution=config.steps_per_execution,
+    )
+
+
+def _optimizer(config, steps):
+    rate = learning_rate(config.schedule, config.learning_rate, steps, config.schedule_steps)
+    if config.optimizer == "adam":
+        # PyTorch's epsilon. The authors have the anchors at the base rate with Adam.
+        return keras.optimizers.Adam(rate, beta_1=0.5, epsilon=1e-8)
+    return CoupledSGD(
+        rate,
+        momentum=config.momentum,
+        coupled_weight_decay=config.weight_decay,
+        learning_rate_multipliers={"anchors": config.anchors_learning_rate},
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Arrays:
+    """Inputs and labels in memory, as `AugmentedBatches` reads them."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self):
+        return len(self.images)
+
+
+def _batches(data, config, augment=None, training=False):
+    """Returns data as something that Keras takes in batches."""
+    if data is None and not training:
+        return None
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        inputs, labels = (np.asarray(part) for part in data)
+        if len(inputs) != len(labels) or labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise ValueError(
+                f"Expected inputs (N, ...) and integer labels (N,), got shapes {inputs.shape} and "
+                f"{labels.shape} with labels of {labels.dtype}."
+            )
+        data = _Arrays(inputs, labels)
+    if isinstance(data, (ImageData, _Arrays)):
+        if training and len(data) < config.batch_size:
+            raise ValueError(
+                f"{len(data)} training examples do not fill one batch of {config.batch_size}. "
+                "Choose a smaller `batch_size`, or take more examples."
+            )
+        return AugmentedBatches(
+            data,
+            config.batch_size,
+            augment=augment,
+            shuffle=training,
+            seed=config.seed,
+            drop_remainder=training,
+        )
+    if augment is not None:
+        raise ValueError("`augment` is for examples in memory. Augment your batches yourself.")
+    try:
+        len(data)
+    except TypeError as error:
+        raise TypeError(
+            "Expected an ImageData, a tuple of arrays (inputs, labels), or batches of a known "
+            f"length, got {type(data).__name__}. Of a tf.data.Dataset, set the length with "
+            "`apply(tf.data.experimental.assert_cardinality(batches))`."
+        ) from error
+    return data
+
+
+def _ready(model, batches, config):
+    """Builds the model if need be, and finds out whether it returns logits."""
+    if isinstance(model, ImageClassifier) and model.built:
+        return config if config.from_logits is not None else _with_logits(config, True)
+    if model.built and config.from_logits is not None:
+        return config
+    inputs, *_ = batches[0] if isinstance(batches, keras.utils.PyDataset) else next(iter(batches))
+    outputs = keras.ops.convert_to_numpy(model(inputs[:8], training=False))
+    if config.from_logits is not None:
+        return config
+    sums = outputs.sum(axis=-1)
+    probabilities = outputs.min() >= 0 and np.abs(sums - 1).max() < _SUM_TOLERANCE
+    return _with_logits(config, not probabilities)
+
+
+def _with_logits(config, from_logits):
+    return dataclasses.replace(config, from_logits=from_logits)
+
+
+def _warmup(model, config):
+    if not variational_encoders(model):
+        return []
+    return [BetaWarmup(config.epochs, *config.beta_warmup)]
+
+
+def _watchers(workdir, model, validation_data):
+    """Returns the callbacks that write maps and TensorBoard logs, as far as there are any."""
+    images = None
+    if isinstance(model, ImageClassifier) and model.map_names:
+        if isinstance(validation_data, ImageData):
+            images = validation_data.images[:_MAPPED_IMAGES]
+    found = [] if images is None else [MapHistory(workdir / "maps", images)]
+    try:
+        import tensorboard  # noqa: F401
+        import tensorflow  # noqa: F401
+    except ImportError:
+        print('No TensorBoard logs: pip install "aib-keras[tensorflow,train]" for them.')
+        return found
+    folder = workdir / "tensorboard"
+    found.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
+    if images is not None:
+        found.append(AttentionImages(folder / "maps", images))
+    return found
+
+
+def _verbosity(verbose):
+    # A bar that rewrites its line fills a log file with control characters.
+    return 2 if verbose == "auto" and not sys.stdout.isatty() else verbose
+
+
+def _save(model, workdir):
+    try:
+        with atomic_path(workdir / MODEL_FILE) as temporary:
+            model.save(temporary)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        # A subclassed model without `get_config`. A whole training must not be lost for that.
+        with atomic_path(workdir / "model.weights.h5") as temporary:
+            model.save_weights(temporary)
+        print(f"Saved model.weights.h5 instead of {MODEL_FILE}: Keras cannot save it ({error}).")
