@@ -45,7 +45,8 @@ def missing_backend(error):
         f"Keras is set to the {error.name} backend, which is not installed: "
         f'pip install "aib-keras[{error.name}]"'
     )
-    installed = [name for name in _BACKENDS if importlib.util.find_spec(name)]
+    others = [name for name in _BACKENDS if name != error.name]
+    installed = [name for name in others if importlib.util.find_spec(name)]
     if installed:
         message += (
             f", or set the environment variable KERAS_BACKEND={installed[0]} and restart Python"
