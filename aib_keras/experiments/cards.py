@@ -20,10 +20,10 @@ _DATASET_NOTES = {
 
 _ZOO_README = """# Trained models
 
-One card per model: its figures, what it is not, how to repeat its training. `recipes/model_cards.py`
-writes them from the `result.json` of trainings. `index.json` lists the weights that
-`aib_keras.zoo.MODEL(weights="DATASET")` loads. A card without an entry there has no published
-weights.
+One card per model: its figures, what it is not, how to repeat its training.
+`recipes/model_cards.py` writes them from the `result.json` of trainings. `index.json` lists the
+weights that `aib_keras.zoo.MODEL(weights="DATASET")` loads. A card without an entry there has no
+published weights.
 
 | model | data set | error, last epoch | parameters | scale |
 |---|---|---|---|---|

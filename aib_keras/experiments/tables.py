@@ -33,7 +33,10 @@ class Cell:
     results: list
 
     def percent(self, name):
-        """Returns mean and standard deviation (None for one seed) of an error in percent, or None."""
+        """Returns mean and standard deviation of an error in percent, or None.
+
+        The standard deviation of a single seed is None.
+        """
         return self._spread(result.get(name) for result in self.results)
 
     def last_epoch(self, name):

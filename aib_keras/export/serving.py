@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-import aib_keras
 from aib_keras.models.image_classifier import ImageClassifier
+from aib_keras.version import __version__
 
 SIGNATURE = "serving_default"
 INPUT_NAME = "images"
@@ -112,7 +112,7 @@ def checked_class_names(class_names, num_classes):
 def description(model):
     """What an exported file says that it is, in a sentence."""
     return (
-        f"{model.name} of aib_keras {aib_keras.__version__}, an image classifier"
+        f"{model.name} of aib_keras {__version__}, an image classifier"
         f"{' that tells where it looks' if model.map_names else ''}."
     )
 

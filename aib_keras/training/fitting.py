@@ -39,8 +39,8 @@ def fit(
     """Trains a classifier, evaluates it after each epoch, and leaves everything in a folder.
 
     It works for any Keras model from inputs to logits or probabilities with integer labels: a model
-    of the zoo, one made by `aib_keras.models.attach`, or one of your own, with or without the layers
-    of this library. Where the model has a `VariationalEncoder`, its beta is warmed up.
+    of the zoo, one made by `aib_keras.models.attach`, or one of your own, with or without the
+    layers of this library. If the model has a `VariationalEncoder`, its beta is warmed up.
 
     After a kill at any moment the same call, with a newly built model, goes on after the last
     complete epoch, and ends with the same weights as without the kill. A call for a finished
@@ -246,10 +246,10 @@ def _warmup(model, config):
 
 def _watchers(workdir, model, validation_data):
     """Returns the callbacks that write maps and TensorBoard logs, as far as there are any."""
+    has_map = isinstance(model, ImageClassifier) and model.map_names
     images = None
-    if isinstance(model, ImageClassifier) and model.map_names:
-        if isinstance(validation_data, ImageData):
-            images = validation_data.images[:_MAPPED_IMAGES]
+    if has_map and isinstance(validation_data, ImageData):
+        images = validation_data.images[:_MAPPED_IMAGES]
     found = [] if images is None else [MapHistory(workdir / "maps", images)]
     try:
         import tensorboard  # noqa: F401

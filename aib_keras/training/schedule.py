@@ -47,9 +47,7 @@ def learning_rate(schedule, base, steps, stages=()):
             base, stage, _EXPONENTIAL_FACTOR, staircase=True
         )
     if not stages:
-        raise ValueError(
-            'The schedule "steps" needs stages: pairs (share of the training, factor).'
-        )
+        raise ValueError('The schedule "steps" needs stages, pairs (share, factor).')
     return _piecewise(stages, base, steps)
 
 

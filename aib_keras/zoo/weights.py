@@ -116,8 +116,11 @@ def _from_index(model_name, dataset):
 
 def read_index():
     """Returns where the zoo is, and its index: model -> entry -> {"file", "sha256"}."""
-    checkout = pathlib.Path(__file__).resolve().parents[2] / "zoo"
-    base = os.environ.get(_ENVIRONMENT, str(checkout))
+    # The wheel has the index beside this module (setup.py); in a checkout it is in zoo/.
+    folder = pathlib.Path(__file__).resolve().parent
+    if not (folder / "index.json").is_file():
+        folder = folder.parents[1] / "zoo"
+    base = os.environ.get(_ENVIRONMENT, str(folder))
     if _is_url(base):
         # An index changes with every release: not cached under one name for ever.
         path = keras.utils.get_file(
