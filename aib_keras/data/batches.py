@@ -5,44 +5,47 @@ import math
 import keras
 import numpy as np
 
+from aib_keras.utils.checks import check_boolean, check_integer, check_size
+
 
 class CropFlip:
-    """The paper's augmentation: crop at a random place, flip.
+    """The paper's augmentation: a crop at a random position and a random flip.
 
-    On 32x32 images the crop is of the size of the image, out of the image padded by reflection; on
-    larger ones it is smaller, without padding. Each image has its own place and its own flip.
+    The paper pads 32x32 images by reflection and crops them to their own size; it crops larger
+    images to a smaller size without padding. Each image has its own position and its own flip.
+
+    Call it with uint8 images `(B, H, W, C)` and a `np.random.Generator`. It returns images
+    `(B, height, width, C)`, and raises a `ValueError` if `padding` is not less than the sides of
+    the images or the padded images are smaller than `size`.
 
     Args:
-        padding: Pixels added on each side by reflection, without repeating the edge.
-        flip: Whether half of the images are mirrored left to right. Turn it off where that
-            changes the meaning, as with digits.
-        size: (height, width) of the crops; None for that of the images.
+        padding: Integer, the pixels added on each side by reflection, without repeating the edge.
+        flip: Boolean, whether half of the images are mirrored left to right. Turn it off where
+            mirroring changes the class, as with digits.
+        size: (height, width) of the crops or an integer for squares; None for the images' own size.
 
-    Call with uint8 images (B, H, W, C) and a `np.random.Generator`; returns images
-    (B, height, width, C). Raises `ValueError` if `padding` is not less than the images' sides, or
-    the padded images are smaller than `size`.
+    Raises:
+        ValueError: If an argument is not as described.
     """
 
     def __init__(self, padding=4, flip=True, size=None):
-        if not isinstance(padding, (int, np.integer)) or padding < 0:
-            raise ValueError(f"padding must be an integer of at least 0; got {padding!r}.")
-        self.padding = padding
-        self.flip = flip
-        self.size = size
+        self.padding = check_integer("padding", padding, minimum=0)
+        self.flip = check_boolean("flip", flip)
+        self.size = None if size is None else check_size("size", size)
 
     def __call__(self, images, rng):
         count, height, width, channels = images.shape
         if self.padding >= min(height, width):
             raise ValueError(
-                f"Reflection cannot pad {height}x{width} images by {self.padding} pixels; "
-                "padding must be less than each side."
+                f"Reflection cannot pad {height}x{width} images by {self.padding} pixels: "
+                "`padding` must be less than each side."
             )
         size = self.size or (height, width)
         room = np.array([height, width]) + self.padding - np.array(size)
         if min(room) < -self.padding:
             raise ValueError(
                 f"Crops of {size[0]}x{size[1]} do not fit into {height}x{width} images padded by "
-                f"{self.padding} pixels; make `size` smaller or the images larger."
+                f"{self.padding} pixels: use a smaller `size` or larger images."
             )
         start = rng.integers(-self.padding, room[:, None, None] + 1, size=(2, count, 1))
         rows = _reflect(np.arange(size[0]) + start[0], height)
@@ -58,34 +61,36 @@ class CropFlip:
 
 
 def _reflect(positions, size):
-    """Positions mirrored at 0 and at size - 1, as np.pad's mode "reflect" does."""
+    """Mirrors positions at 0 and at size - 1, as np.pad does in the mode "reflect"."""
     positions = np.abs(positions)
     return size - 1 - np.abs(size - 1 - positions)
 
 
 class AugmentedBatches(keras.utils.PyDataset):
-    """Batches of uint8 images (B, H, W, 3) and int32 labels (B,).
+    """Batches of uint8 images `(B, H, W, 3)` and int32 labels `(B,)`.
 
-    The order and the augmentation are functions of the seed, the epoch and the batch's number.
-    Nothing here advances `epoch`: a training callback sets it at the beginning of each epoch, and
-    a run that resumes at epoch 30 then sees what it would have seen without the break.
+    The order and the augmentation depend on the seed, the epoch and the index of the batch, and on
+    nothing else. This class does not advance `epoch`: a training callback sets it at the beginning
+    of each epoch. So a run that resumes at epoch 30 sees the batches that it would have seen
+    without the break.
 
-    Keras's `fit` shuffles the order of the batches by itself, from a global random state, unless
-    it is called with `shuffle=False`: do so. Do not give it `steps_per_epoch`, which lets batches
-    be made before the epoch is set. There is no `workers` argument because with several of them
-    `fit` on JAX and torch does not train on the batches of the epoch that the callback sets.
+    Call Keras's `fit` with `shuffle=False`: by default it shuffles the order of the batches from
+    a global random state. Do not pass it `steps_per_epoch`, with which it makes batches before the
+    epoch is set. There is no `workers` argument: with several workers `fit` on JAX and torch does
+    not train on the batches of the epoch that the callback sets.
 
     Args:
         data: An `ImageData`.
-        batch_size: Examples a batch; the last one is smaller unless `drop_remainder`.
+        batch_size: Integer, the examples per batch. The last batch of an epoch may be smaller.
         augment: Optional function of (images, `np.random.Generator`), such as `CropFlip()`.
-        shuffle: Whether each epoch has its own order.
-        seed: Non-negative int.
-        drop_remainder: Whether to leave out the last batch if it is smaller.
+        shuffle: Boolean, whether each epoch has an order of its own.
+        seed: Non-negative integer.
+        drop_remainder: Boolean, whether to leave out the last batch if it is smaller.
 
     Raises:
-        ValueError: If an argument is not as described, or there is less than one batch.
-        IndexError: If a batch is asked for that does not exist.
+        ValueError: If an argument is not as described, or there are fewer examples than one batch
+            needs.
+        IndexError: If there is no batch of the index.
     """
 
     def __init__(
@@ -99,33 +104,32 @@ class AugmentedBatches(keras.utils.PyDataset):
         drop_remainder=False,
     ):
         super().__init__()
-        _check_count("batch_size", batch_size, 1)
-        _check_count("seed", seed, 0)
+        self.data = data
+        self.batch_size = check_integer("batch_size", batch_size, minimum=1)
+        self.augment = augment
+        self.shuffle = check_boolean("shuffle", shuffle)
+        self.seed = check_integer("seed", seed, minimum=0)
+        self.drop_remainder = check_boolean("drop_remainder", drop_remainder)
         if drop_remainder and batch_size > len(data):
             raise ValueError(
-                f"With drop_remainder there is no batch of {batch_size} in {len(data)} examples."
+                f"With `drop_remainder` there is no batch of {batch_size} in {len(data)} examples: "
+                "use a smaller `batch_size`."
             )
-        self.data = data
-        self.batch_size = batch_size
-        self.augment = augment
-        self.shuffle = shuffle
-        self.seed = seed
-        self.drop_remainder = drop_remainder
         self.epoch = 0
 
     @property
     def epoch(self):
-        """The epoch, from 0, whose batches these are."""
+        """The epoch of the batches, counted from 0."""
         return self._epoch_and_order[0]
 
     @epoch.setter
     def epoch(self, value):
-        _check_count("epoch", value, 0)
+        value = check_integer("epoch", value, minimum=0)
         if self.shuffle:
             order = np.random.default_rng([self.seed, value, 0]).permutation(len(self.data))
         else:
             order = np.arange(len(self.data))
-        # Both at once: TensorFlow reads from a thread of its own.
+        # In one assignment, because TensorFlow reads batches from a thread of its own.
         self._epoch_and_order = (value, order)
 
     def __len__(self):
@@ -140,11 +144,6 @@ class AugmentedBatches(keras.utils.PyDataset):
         chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
         images, labels = self.data.images[chosen], self.data.labels[chosen]
         if self.augment is not None:
-            # Zeros at the end of a seed are ignored, so 0 is left to the order alone.
+            # The order has the last number 0. NumPy ignores zeros at the end of a seed.
             images = self.augment(images, np.random.default_rng([self.seed, epoch, index + 1]))
         return images, labels
-
-
-def _check_count(name, value, least):
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}.")

@@ -5,57 +5,55 @@ import functools
 import numpy as np
 
 from aib_keras.data.image_data import ImageData
+from aib_keras.data.pixels import check_memory
+from aib_keras.utils.checks import check_choice, check_integer
+from aib_keras.utils.optional import require
 
 CLASS_NAMES = tuple(str(digit) for digit in range(10))
 
 _SPLITS = ("train", "test")
-_CELLS = 8  # scikit-learn's digits are 8x8.
+_CELLS = 8  # Scikit-learn's digits are 8x8.
 _MIN_PIECES, _MAX_PIECES = 4, 5
 _LAYERS = _MAX_PIECES + 1
 # Lengths are fractions of the image's side, so that a larger image shows the same scene.
 _SCALE = (15 / 32, 22 / 32)
 _PIECE = (5 / 32, 7 / 32)
 _VISIBLE = 0.1
-_CHUNK = 250  # Images rendered at once: it bounds the memory, and no image depends on it.
+_CHUNK = 250  # Images rendered at once. It bounds the memory; no image depends on it.
 
 
 def cluttered_digits(split, size, seed=0, image_size=32):
     """Makes images of one whole handwritten digit among pieces of other digits.
 
-    Each image has a dark background whose colour varies gently, four or five pieces of other
-    digits in bright colours (5 to 7 of 32 pixels a side) and, on top, one whole digit in a bright
-    colour (15 to 22 of 32 pixels a side). The task is to name the whole digit.
+    Each image has a dark background whose colour varies gently, and on it four or five pieces of
+    other digits in bright colours. On top is one whole digit in a bright colour. In an image of
+    32x32 pixels a piece has a side of 5 to 7 pixels and the whole digit one of 15 to 22. The class
+    is that of the whole digit.
 
-    The 1,797 digits are scikit-learn's. Of every class each fifth digit belongs to "test" and
-    the others to "train", whatever the seed: the splits share no digit, neither as the object
-    nor as clutter. Image `i` of a split depends on `seed` and `i` alone, so a larger set begins
+    The 1,797 digits are scikit-learn's. In each class every fifth digit belongs to "test" and
+    the others to "train", whatever the seed. So the splits share no digit, neither as the object
+    nor as clutter. Image `i` of a split depends on `seed` and `i` alone: a larger set begins
     with the images of a smaller one.
 
     Args:
         split: "train" or "test".
-        size: Number of images, at least 1.
-        seed: Non-negative int.
-        image_size: Side of the square images in pixels, at least 16.
+        size: Integer of at least 1, the number of images.
+        seed: Non-negative integer.
+        image_size: Integer of at least 16, the side of the square images in pixels.
 
     Returns:
-        An `ImageData` of uint8 images (size, image_size, image_size, 3) in [0, 255] and labels in
-        [0, 9]. `boxes` are the tight boxes of each digit's visible ink.
+        An `ImageData` of uint8 images `(size, image_size, image_size, 3)` in [0, 255] and labels in
+        [0, 9]. `boxes` are the tight boxes around the visible ink of the whole digits.
 
     Raises:
-        ValueError: If an argument is outside of what is described above.
+        ImportError: If scikit-learn is not installed.
+        ValueError: If an argument is not as described.
     """
-    if split not in _SPLITS:
-        raise ValueError(f'cluttered_digits has the splits "train" and "test"; got {split!r}.')
-    for argument, value, least in (
-        ("size", size, 1),
-        ("seed", seed, 0),
-        ("image_size", image_size, 16),
-    ):
-        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-            raise ValueError(
-                f"cluttered_digits: {argument} must be an integer of at least {least}; "
-                f"got {value!r}."
-            )
+    check_choice("split", split, _SPLITS)
+    size = check_integer("size", size, minimum=1)
+    seed = check_integer("seed", seed, minimum=0)
+    image_size = check_integer("image_size", image_size, minimum=16)
+    check_memory(size, image_size, image_size, "cluttered_digits")
     glyphs, classes = _glyphs(split)
     images = np.empty((size, image_size, image_size, 3), np.uint8)
     labels = np.empty((size,), np.int32)
@@ -71,16 +69,14 @@ def cluttered_digits(split, size, seed=0, image_size=32):
 
 @functools.cache
 def _glyphs(split):
-    """The digits of a split: ink in [0, 1], float32 (P, 8, 8), and their classes (P,)."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
+    """Returns the digits of a split: ink in [0, 1], float32 `(P, 8, 8)`, and classes `(P,)`."""
+    digits = require("sklearn.datasets", "cluttered_digits", "train").load_digits()
     indices = digit_indices(split, digits.target)
     return (digits.images[indices] / 16).astype(np.float32), digits.target[indices]
 
 
 def digit_indices(split, classes):
-    """Positions in scikit-learn's data set of the digits that belong to `split`."""
+    """Returns the positions in scikit-learn's data set of the digits that belong to `split`."""
     # Counting, not a random permutation: the partition must never change with a NumPy version.
     rank = np.empty(len(classes), np.int64)
     for digit in np.unique(classes):
@@ -90,8 +86,8 @@ def digit_indices(split, classes):
 
 
 def _draws(split, seed, indices):
-    """Uniform numbers in [0, 1), float64 (N, _Scene.DRAWS): a stream for each image."""
-    # NumPy guarantees the raw bits of a bit generator for ever, but not `Generator`'s methods.
+    """Returns uniform numbers in [0, 1), float64 `(N, _Scene.DRAWS)`; each image has a stream."""
+    # NumPy never changes the raw bits of a bit generator, but may change `Generator`'s methods.
     raw = [
         np.random.PCG64([seed, _SPLITS.index(split), index]).random_raw(_Scene.DRAWS)
         for index in indices
@@ -100,7 +96,7 @@ def _draws(split, seed, indices):
 
 
 class _Scene:
-    """What is to be seen in N images; layer 0 is the digit, the others are the pieces."""
+    """What N images show. Layer 0 is the whole digit, the other layers are the pieces."""
 
     DRAWS = 1 + 8 * _LAYERS + 3 * _LAYERS + 9
 
@@ -121,20 +117,20 @@ class _Scene:
         self.background = next(columns)
 
     def _axis(self, place, part, piece):
-        """Start of each glyph's frame, and the window (start, stop) through which it is seen."""
+        """Returns where each glyph's frame starts, and the window (start, stop) that shows it."""
         # Interpolation lets ink reach half a cell beyond the frame.
         margin = self.scale / (2 * _CELLS)
         start = _between(place, margin, 1 - self.scale - margin)
         low, high = np.zeros_like(start), np.ones_like(start)
         low[:, 1:] = (place * (1 - piece))[:, 1:]
         high[:, 1:] = (low + piece)[:, 1:]
-        # A window near the middle of the frame: at its edge there is often no ink.
+        # The window is near the middle of the frame, because at its edge there is often no ink.
         centre = _between(part, 0.3, 0.7) * self.scale
         start[:, 1:] = (low + piece / 2 - centre)[:, 1:]
         return start, low, high
 
     def render(self, glyphs, side):
-        """Returns uint8 (N, side, side, 3) and the digits' opacity, float32 (N, side, side)."""
+        """Returns uint8 `(N, side, side, 3)` and the digits' opacity, float32 `(N, side, side)`."""
         rows, columns = (self._resampling(*axis, side) for axis in self.axes)
         ink = rows @ glyphs[self.glyph] @ columns.transpose(0, 1, 3, 2)
         # A ramp sharpens the strokes that interpolation has blurred.
@@ -148,7 +144,7 @@ class _Scene:
         return np.round(canvas * 255).astype(np.uint8), ink[:, 0]
 
     def _halo(self, glyphs, side):
-        """How far pieces are hidden around the digit, (N, side, side) in [0, 1].
+        """Returns how much the pieces are hidden around the digit, `(N, side, side)` in [0, 1].
 
         A piece of a similar colour that touched a stroke would change what a person reads.
         """
@@ -159,12 +155,13 @@ class _Scene:
         return np.clip(rows @ glyphs[self.glyph[:, 0]] @ columns.transpose(0, 2, 1), 0, 1)
 
     def _resampling(self, start, low, high, side, reach=1.0):
-        """Resampling along an axis as matrices, float32 (N, layers, side, 8).
+        """Returns the resampling along an axis as matrices, float32 `(N, layers, side, 8)`.
 
         Args:
-            start, low, high: As `_axis` returns them, (N, layers).
+            start, low, high: `(N, layers)`, as `_axis` returns them.
             side: The image's side in pixels.
-            reach: How many cells off ink fades out; 1 is linear interpolation, more is a blur.
+            reach: Distance in cells at which ink fades out. 1 is linear interpolation, more is a
+                blur.
         """
         scale = self.scale[:, : start.shape[1], None]
         pixel = (np.arange(side) + 0.5) / side
@@ -174,7 +171,7 @@ class _Scene:
         return (weights * seen[..., None]).astype(np.float32)
 
     def _backdrop(self, side):
-        """A colour that changes along a random direction, float32 (N, side, side, 3)."""
+        """Returns colours that change along a random direction, float32 `(N, side, side, 3)`."""
         base = self.background[:, :3] * _between(self.background[:, 3:4], 0.15, 0.5)
         change = _between(self.background[:, 4:7], -0.12, 0.12)
         angle = 2 * np.pi * self.background[:, 7, None, None]
@@ -191,17 +188,17 @@ def _between(uniform, low, high):
 
 
 def _bright(uniform):
-    """Colours of a luminance of 0.62 to 0.95, from uniform numbers (..., 3)."""
+    """Turns uniform numbers `(..., 3)` into colours of a luminance of 0.62 to 0.95."""
     weights = np.array([0.299, 0.587, 0.114])
     luminance = uniform @ weights
     target = _between(uniform[..., :1], 0.62, 0.95)
-    # Mixing with white keeps the hue where scaling would leave the cube.
+    # Scaling could leave the RGB cube; mixing with white stays inside and keeps the hue.
     white = np.clip((target - luminance[..., None]) / (1 - luminance[..., None]), 0, 1)
     return (uniform + white * (1 - uniform)).astype(np.float32)
 
 
 def _tight_boxes(ink):
-    """Boxes (N, 4) around the pixels of (N, H, W) where ink can be seen."""
+    """Returns boxes `(N, 4)` around the pixels of `(N, H, W)` where ink can be seen."""
     visible = ink >= _VISIBLE
     sides = []
     for axis in (2, 1):

@@ -27,22 +27,23 @@ _SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "validation", "va
 def load_folder(root, split, image_size):
     """Reads `root/train/<class>/*` and `root/test/<class>/*`, or `root/<class>/*`.
 
-    "val", "validation" or "valid" stands for "test" where there is no "test". Without such folders
-    a fifth of each class, rounded and at least one, is "test" and the rest "train": the files whose
-    names relative to `root` have the smallest SHA-256. Classes are the folders' names, sorted. The
-    examples come in the order of the same hash, which mixes the classes, so slices and held-out
-    parts are fair. Hidden files and files that are no images are skipped.
+    A folder "val", "validation" or "valid" is read as "test" if there is no "test". Without such
+    folders a fifth of each class, rounded and at least one image, is "test" and the rest is
+    "train". The files of "test" are those whose paths relative to `root` have the smallest SHA-256
+    hashes. The classes are the names of the folders, sorted. The examples are in the order of the
+    same hashes, which mixes the classes, so that slices and held-out parts have examples of each
+    class. Hidden files and files that are not images are skipped.
 
     Args:
         root: Path of the folder.
         split: A `Split` named "train" or "test".
-        image_size: (height, width), or None if all images have the same size.
+        image_size: (height, width) to resize to, or None if all images have the same size.
 
     Returns:
         An `ImageData`.
 
     Raises:
-        ValueError: If a folder or a file is not as described; the message names it.
+        ValueError: If a folder or a file is not as described. The message names it.
     """
     root = pathlib.Path(root)
     split.require(("train", "test"), root)
@@ -60,14 +61,24 @@ def load_folder(root, split, image_size):
 
 def _split_folder(root, names):
     for name in names:
-        # A folder "train" that holds images is a class, of vehicles perhaps.
+        # A folder "train" with images but no folders in it is a class: of vehicles, perhaps.
         if (root / name).is_dir() and _subfolders(root / name):
             return root / name
     return None
 
 
 def _subfolders(folder):
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    """Returns the sorted names of the folders in a folder, without hidden ones."""
+    names = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"{folder} has a folder whose name is not valid UTF-8, {os.fsencode(name)!r}: "
+                "rename it, because the names of folders become the names of classes."
+            ) from None
+    return sorted(names)
 
 
 def _presplit(root, folders, split):
@@ -90,13 +101,16 @@ def _presplit(root, folders, split):
 def _by_hash(root, split):
     classes = _classes(root)
     if set(classes) <= {name for names in _SPLIT_FOLDERS.values() for name in names}:
-        raise ValueError(f"The folders {', '.join(classes)} in {root} have no class folders.")
+        raise ValueError(
+            f"The folders {', '.join(classes)} in {root} have no class folders in them: put the "
+            "images into a folder for each class, such as train/cat/1.jpg."
+        )
     files = []
     for label, paths in enumerate(_find_images(root, classes)):
         if len(paths) < 2:
             raise ValueError(
-                f"{root / classes[label]} has one image; without train/ and test/ folders a class "
-                "needs at least two, one for each split."
+                f"{root / classes[label]} has one image. Without train/ and test/ folders each "
+                "class needs at least two, one for each split."
             )
         paths = sorted(paths, key=lambda path: _hash(root, path))
         num_test = max(1, round(len(paths) / 5))
@@ -106,22 +120,24 @@ def _by_hash(root, split):
 
 
 def _hash(root, path):
-    return hashlib.sha256(path.relative_to(root).as_posix().encode()).digest()
+    # The error handler passes names that are not valid UTF-8 through as they are.
+    name = path.relative_to(root).as_posix().encode(errors="surrogateescape")
+    return hashlib.sha256(name).digest()
 
 
 def _classes(folder):
     classes = _subfolders(folder)
     if len(classes) < 2:
-        found = f"one, {classes[0]!r}" if classes else "none"
+        found = f"one folder, {classes[0]!r}" if classes else "none"
         raise ValueError(
-            f"{folder} must have a folder of images for each of at least two classes; it has "
-            f"{found}."
+            f"{folder} must have a folder of images for each class, and at least two classes; it "
+            f"has {found}."
         )
     return classes
 
 
 def _find_images(folder, classes):
-    """Lists the image files of each class, those in subfolders of it included."""
+    """Lists the image files of each class, including those in its subfolders."""
     found, unknown = [], {}
     for name in classes:
         paths = []
@@ -137,12 +153,14 @@ def _find_images(folder, classes):
                 elif extension not in _OTHERS:
                     unknown.setdefault(extension, path)
         if not paths:
-            raise ValueError(f"The class folder {folder / name} has no images in it.")
+            raise ValueError(
+                f"The class folder {folder / name} has no images in it: add some or remove it."
+            )
         found.append(paths)
     if unknown:
         examples = ", ".join(str(path) for path in unknown.values())
         warnings.warn(
-            f"Files that do not look like images were skipped, for instance {examples}.",
+            f"Files whose names do not end like images were skipped, for instance {examples}.",
             stacklevel=2,
         )
     return found

@@ -1,8 +1,11 @@
-"""The one form in which every source hands over its images."""
+"""The form in which every source returns its images."""
 
 import dataclasses
 
 import numpy as np
+
+from aib_keras.data.transform import EvaluationTransform, middle
+from aib_keras.utils.checks import check_integer
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -13,12 +16,13 @@ class ImageData:
         images: uint8 (N, H, W, 3), values in [0, 255].
         labels: int32 (N,), values in [0, len(class_names)).
         class_names: Names of the classes, at least two.
-        boxes: Optional float32 (N, 4): y0, x0, y1, x1 in pixels; y1 and x1 are just outside.
+        boxes: Optional float32 (N, 4): y0, x0, y1, x1 in pixels. The last row and the last column
+            of a box are y1 - 1 and x1 - 1.
         name: Where the images come from, for messages and reports.
 
     Raises:
         TypeError: If an array is not a NumPy array of the dtype above.
-        ValueError: If a shape or a value is not as above, or there is no image.
+        ValueError: If a shape or a value is not as above, or there are no images.
     """
 
     images: np.ndarray
@@ -91,30 +95,34 @@ class ImageData:
         return self.images.shape[1:]
 
     def take(self, n):
-        """The first `n` examples, which share memory with these.
+        """Returns the first `n` examples, which share memory with these.
 
         Raises:
-            ValueError: If `n` is not in [1, len(self)].
+            ValueError: If `n` is not an integer in [1, len(self)].
         """
-        if not 1 <= n <= len(self):
+        n = check_integer("n", n, minimum=1)
+        if n > len(self):
             raise ValueError(f"{self._where}cannot take {n} of {len(self)} examples.")
         return self.slice(0, n)
 
     def hold_out(self, n):
-        """Splits off the last `n` examples: `(rest, held)`, which share memory with these.
+        """Returns `(rest, held)`: all examples but the last `n`, and the last `n`.
+
+        Both share memory with these.
 
         Raises:
-            ValueError: If `n` is not in [1, len(self) - 1].
+            ValueError: If `n` is not an integer in [1, len(self) - 1].
         """
-        if not 0 < n < len(self):
+        n = check_integer("n", n, minimum=1)
+        if n >= len(self):
             raise ValueError(
-                f"{self._where}cannot hold out {n} of {len(self)} examples: some must be held out "
-                "and some must be left."
+                f"{self._where}cannot hold out {n} of {len(self)} examples: at least one must be "
+                "left."
             )
         return self.slice(0, len(self) - n), self.slice(len(self) - n, len(self))
 
     def slice(self, start, stop):
-        """Examples `start` to `stop`, which share memory with these."""
+        """Returns the examples `start` to `stop - 1`, which share memory with these."""
         return dataclasses.replace(
             self,
             images=self.images[start:stop],
@@ -123,21 +131,21 @@ class ImageData:
         )
 
     def center_crop(self, size):
-        """The middle `size` (height, width) of every image; boxes follow and end at its edge.
+        """Crops the middle of every image. Boxes move along and end at the edge of the crop.
+
+        Args:
+            size: (height, width) in pixels, or an integer for a square.
 
         Raises:
-            ValueError: If the images are smaller than that.
+            ValueError: If `size` is not one or two positive integers, or the images are smaller.
         """
-        margins = [have - want for have, want in zip(self.input_shape, size, strict=False)]
-        if min(margins) < 0:
-            raise ValueError(
-                f"{self._where}cannot crop images of {self.input_shape} to {tuple(size)}: use a "
-                "larger image size."
-            )
-        top, left = (margin // 2 for margin in margins)
+        transform = EvaluationTransform(size)
+        try:
+            images = np.ascontiguousarray(transform.crop(self.images))
+        except ValueError as error:
+            raise ValueError(f"{self._where}{error}") from None
         boxes = self.boxes
         if boxes is not None:
-            moved = boxes - np.array([top, left, top, left], np.float32)
-            boxes = np.clip(moved, 0, np.array([*size, *size], np.float32))
-        images = self.images[:, top : top + size[0], left : left + size[1]]
-        return dataclasses.replace(self, images=np.ascontiguousarray(images), boxes=boxes)
+            moved = boxes - np.float32([*middle(self.input_shape[:2], transform.size)] * 2)
+            boxes = np.clip(moved, 0, np.float32([*transform.size] * 2))
+        return dataclasses.replace(self, images=images, boxes=boxes)

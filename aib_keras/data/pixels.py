@@ -1,32 +1,20 @@
-"""Turning what is in files into uint8 RGB, and resizing it."""
+"""Decoding of image files to uint8 RGB, resizing and cropping."""
 
 import math
 
 import numpy as np
 from PIL import Image, ImageOps
 
+# Of all images of a data set, decoded.
 MAX_BYTES = 8 * 1024**3
 
 
-def parse_size(image_size):
-    """(height, width) from an int, a pair, or None, which stays None.
-
-    Raises:
-        ValueError: If it is anything else, or a side is less than 1.
-    """
-    if image_size is None:
-        return None
-    sides = image_size if isinstance(image_size, (tuple, list)) else (image_size, image_size)
-    if len(sides) != 2 or not all(isinstance(s, (int, np.integer)) and s >= 1 for s in sides):
-        raise ValueError(
-            "image_size must be a positive int or a pair (height, width) of them; "
-            f"got {image_size!r}."
-        )
-    return int(sides[0]), int(sides[1])
-
-
 def check_memory(count, height, width, source):
-    """Refuses data that would fill the memory once it is decoded.
+    """Refuses images that would fill the memory once they are decoded.
+
+    Args:
+        count, height, width: Integers.
+        source: What the images are from, for the message.
 
     Raises:
         ValueError: If `count` RGB images of this size need more than 8 GiB.
@@ -35,7 +23,7 @@ def check_memory(count, height, width, source):
     if needed > MAX_BYTES:
         raise ValueError(
             f"{source}: {count} images of {height}x{width} need {needed / 1024**3:.1f} GiB of "
-            f"memory, more than the {MAX_BYTES / 1024**3:.3g} GiB allowed; use a smaller "
+            f"memory, more than the {MAX_BYTES / 1024**3:.3g} GiB allowed: use a smaller "
             'image_size, or a slice such as "train[:10000]".'
         )
 
@@ -43,23 +31,23 @@ def check_memory(count, height, width, source):
 def decode(path, size=None):
     """Reads an image file.
 
-    The EXIF orientation is applied. Transparency is composited over white. 16-bit images keep
-    their high byte. Of an animation the first frame is read.
+    The EXIF orientation is applied and transparency is composited over white. 16-bit images keep
+    their high byte, animations their first frame.
 
     Args:
         path: The file.
         size: Optional (height, width) to resize to.
 
     Returns:
-        uint8 (H, W, 3).
+        uint8 array `(H, W, 3)`.
 
     Raises:
         ValueError: If the file is not an image that can be read, or is suspiciously large. The
-            message names it.
+            message names the file.
     """
     try:
         image = Image.open(path)
-        # Pillow only warns up to twice its limit, and the warning does not name the file.
+        # Up to twice its limit Pillow only warns, and the warning does not name the file.
         limit = Image.MAX_IMAGE_PIXELS
         if limit is not None and math.prod(image.size) > limit:
             raise Image.DecompressionBombError(f"{image.size[0]}x{image.size[1]} pixels")
@@ -70,7 +58,7 @@ def decode(path, size=None):
             f"{path} is too large to be decoded safely ({error}). If you trust it, raise "
             "PIL.Image.MAX_IMAGE_PIXELS, or make the file smaller."
         ) from error
-    except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to.
+    except Exception as error:  # For broken files Pillow's decoders raise errors of any type.
         raise ValueError(
             f"{path} cannot be read as an image ({error}). It may be truncated, damaged or not an "
             "image: replace it or remove it."
@@ -85,7 +73,7 @@ def _to_rgb(image):
         # Pillow itself would clip at 255.
         image = Image.fromarray((values >> 8).astype(np.uint8))
     elif image.mode == "F":
-        raise ValueError("floating-point images have no fixed range; save it with 8 or 16 bits")
+        raise ValueError("floating-point images have no fixed range: save it with 8 or 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -96,19 +84,20 @@ def _to_rgb(image):
 def _resized(image, size):
     if size is None or image.size == (size[1], size[0]):
         return image
-    # Pillow's filters widen with the reduction, which is the antialiasing.
+    # Pillow's filters are antialiased: they widen as the image shrinks.
     return image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
 
 
 def convert(array, size=None):
-    """One decoded image as RGB.
+    """Converts a decoded image to RGB.
 
     Args:
-        array: uint8 (H, W), (H, W, 1), (H, W, 3), or (H, W, 4), whose last channel is opacity.
+        array: uint8 array `(H, W)`, `(H, W, 1)`, `(H, W, 3)`, or `(H, W, 4)`, whose last channel is
+            opacity.
         size: Optional (height, width) to resize to.
 
     Returns:
-        uint8 (height, width, 3).
+        uint8 array `(height, width, 3)`.
     """
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
@@ -116,10 +105,10 @@ def convert(array, size=None):
 
 
 def crop_to_box(array, box):
-    """The part of an image (H, W, C) in a box y0, x0, y1, x1, given as fractions of its sides.
+    """Crops an image `(H, W, C)` to a box y0, x0, y1, x1, in fractions of its sides.
 
-    Every pixel that the box touches is kept, and at least one. A box that is not finite is the
-    whole image.
+    The crop has every pixel that the box touches, and at least one. A box that is not finite stands
+    for the whole image.
     """
     if not np.isfinite(box).all():
         return array
@@ -131,12 +120,12 @@ def crop_to_box(array, box):
 
 
 def _cells(low, high, side):
-    # float32 fractions of an integer are not quite that integer again.
+    # Multiplied by the side, a float32 fraction is not quite an integer again.
     start = min(max(int(np.floor(low * side + 1e-3)), 0), side - 1)
     return start, min(max(int(np.ceil(high * side - 1e-3)), start + 1), side)
 
 
 def resize_boxes(boxes, old, new):
-    """Boxes in pixels of images of size `old` (H, W), in pixels of size `new`."""
+    """Moves boxes in pixels along when images of size `old` (H, W) are resized to `new`."""
     factor = np.array([new[0] / old[0], new[1] / old[1]] * 2, np.float32)
     return boxes * factor

@@ -1,7 +1,9 @@
-"""Splits and slices of them, such as "train[:45000]"."""
+"""Splits of a data set and slices of them, such as "train[:45000]"."""
 
 import dataclasses
 import re
+
+from aib_keras.utils.suggestions import did_you_mean
 
 _BOUND = r"-?\d+%?"
 _PATTERN = re.compile(rf"(?P<name>\w[\w.-]*)(\[(?P<start>{_BOUND})?:(?P<stop>{_BOUND})?\])?")
@@ -9,9 +11,12 @@ _PATTERN = re.compile(rf"(?P<name>\w[\w.-]*)(\[(?P<start>{_BOUND})?:(?P<stop>{_B
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """A split's name and the slice wanted of it, as TFDS writes it.
+    """The name of a split and a slice of it, in the notation of TensorFlow Datasets.
 
-    `start` and `stop` are as written: a count, negative from the end, or a percentage.
+    Attributes:
+        name: String.
+        start, stop: Strings as written, or None. A number counts examples, from the end if it is
+            negative; a number with "%" is a percentage.
     """
 
     name: str
@@ -39,14 +44,15 @@ class Split:
         return f"{self.name}[{self.start or ''}:{self.stop or ''}]"
 
     def require(self, names, source):
-        """Checks the split's name against those that `source` has."""
+        """Raises a ValueError unless the split's name is one of `names`, which `source` has."""
         if self.name not in names:
             raise ValueError(
                 f"{source} has no split {self.name!r}; it has {', '.join(map(repr, names))}."
+                f"{did_you_mean(self.name, names)}"
             )
 
     def bounds(self, count, source):
-        """The slice as positions `(start, stop)` in a split of `count` examples.
+        """Returns the slice as positions `(start, stop)` in a split of `count` examples.
 
         Raises:
             ValueError: If the slice reaches beyond the split or is empty.

@@ -1,33 +1,35 @@
-"""Images from TensorFlow Datasets. TensorFlow is imported here only, and only when needed."""
+"""Images from TensorFlow Datasets (TFDS), which is imported only when they are loaded."""
 
 import contextlib
-import difflib
 import os
-import pathlib
 
 import keras
 import numpy as np
 
 from aib_keras.data import pixels
 from aib_keras.data.image_data import ImageData
+from aib_keras.utils.optional import require
+from aib_keras.utils.suggestions import did_you_mean
 
 _ALIASES = {"svhn": "svhn_cropped"}
 _BATCH = 256
 
 
 def load_tfds(name, split, image_size, data_dir, crop_to_box=False):
-    """Reads a TFDS data set, downloading it only if it is not in `data_dir`.
+    """Loads a TFDS data set, and downloads it only if it is not in `data_dir`.
 
     Args:
-        name: A TFDS name, with "/config" or ":version" if wanted, or "svhn" for "svhn_cropped".
+        name: A TFDS name, optionally with "/config" or ":version", or "svhn" for "svhn_cropped".
         split: A `Split` of any name that the data set has.
         image_size: (height, width) to resize to; None if the data set's images have one size.
-        data_dir: Where prepared data sets are, or None for TFDS's own default.
-        crop_to_box: Crop each image to its box before it is resized. The result has no boxes.
+        data_dir: Path of the folder of prepared data sets, or None for TFDS's default folder.
+        crop_to_box: Boolean, whether to crop each image to its box before resizing it. The result
+            has no boxes.
 
     Returns:
-        An `ImageData`. Its boxes come from the feature "bbox"; or from "objects", whose boxes are
-        joined into one around all of them, the whole image where there is none.
+        An `ImageData`. Its boxes are those of the feature "bbox". If the data set has a feature
+        "objects" instead, the box is the smallest one around all objects, or the whole image if
+        there are none.
 
     Raises:
         ImportError: If TensorFlow or TensorFlow Datasets is not installed.
@@ -54,7 +56,7 @@ def load_tfds(name, split, image_size, data_dir, crop_to_box=False):
     labels = np.empty((stop - start,), np.int32)
     read_box = _box_reader(tf, tfds, features)
     if crop_to_box and not read_box:
-        raise ValueError(f"{name} has no boxes to crop to: use crop_to_box=False.")
+        raise ValueError(f"{name} has no boxes to crop to: use `crop_to_box=False`.")
     boxes = np.empty((stop - start, 4), np.float32) if read_box else None
 
     def select(example):
@@ -94,18 +96,14 @@ def load_tfds(name, split, image_size, data_dir, crop_to_box=False):
 
 
 def _import_tfds(name):
-    try:
-        import tensorflow as tf
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise ImportError(
-            f"{name!r} is no file or folder here, so it is sought in TensorFlow Datasets: "
-            "pip install tensorflow tensorflow-datasets importlib_resources. Folders of "
-            f'images, .npz files and "cluttered_digits" need neither. ({error})'
-        ) from error
+    feature = f"{name!r} is not a file or a folder here. Looking it up in TensorFlow Datasets"
+    tf, tfds = (
+        require(module, feature, "tensorflow,train")
+        for module in ("tensorflow", "tensorflow_datasets")
+    )
     if keras.backend.backend() != "tensorflow":
-        # TensorFlow takes a GPU's whole memory when it starts, and here JAX or torch needs it. The
-        # error means that somebody has started it already, and chosen.
+        # TensorFlow takes a GPU's whole memory when it starts, but here JAX or torch needs it. The
+        # error means that TensorFlow has started already; then its settings stay as they are.
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
     return tf, tfds
@@ -114,8 +112,7 @@ def _import_tfds(name):
 def _builder(tfds, name, data_dir):
     base = name.split("/")[0].split(":")[0]
     full_name = _ALIASES.get(base, base) + name[len(base) :]
-    data_dir = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
-    # TFDS looks for community data sets on the network and lists hundreds in its error.
+    # TFDS would look for community data sets on the network and list hundreds in its error.
     known = tfds.list_builders(with_community_datasets=False)
     prepared = _prepared(data_dir)
     try:
@@ -123,9 +120,7 @@ def _builder(tfds, name, data_dir):
             raise tfds.core.DatasetNotFoundError(name)
         return tfds.builder(full_name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
-        choices = sorted({*known, *_ALIASES, *prepared} - {base})
-        near = difflib.get_close_matches(base.lower(), choices, n=5, cutoff=0.5)
-        hint = f" Near to it: {', '.join(near)}." if near else ""
+        hint = did_you_mean(base.lower(), sorted({*known, *_ALIASES, *prepared} - {base}), count=5)
         path = f" If it is a path, there is nothing at {os.path.abspath(name)}."
         raise ValueError(
             f"There is no data set {name!r}, neither in TensorFlow Datasets nor prepared in "
@@ -134,18 +129,19 @@ def _builder(tfds, name, data_dir):
 
 
 def _prepared(data_dir):
-    if data_dir is None or not os.path.isdir(data_dir):
+    if data_dir is None or not data_dir.is_dir():
         return []
-    return [path.name for path in pathlib.Path(data_dir).iterdir() if path.is_dir()]
+    return [path.name for path in data_dir.iterdir() if path.is_dir()]
 
 
 def _download(builder, name, data_dir):
     try:
         builder.download_and_prepare()
-    except Exception as error:  # The network, the disk, a missing manual download: TFDS says which.
+    except Exception as error:  # The network, the disk, or a download that TFDS leaves to the user.
         raise RuntimeError(
             f"{name} is not prepared in {data_dir or 'the default folder of TFDS'} and could not "
-            f"be downloaded ({error}). Prepare it where there is a network and give its data_dir."
+            f"be downloaded ({error}). Prepare it on a machine with a network, copy the folder "
+            "and pass it as `data_dir`."
         ) from error
 
 
@@ -153,15 +149,17 @@ def _check_features(tfds, features, name):
     for key, kind in (("image", tfds.features.Image), ("label", tfds.features.ClassLabel)):
         if key not in features or not isinstance(features[key], kind):
             raise ValueError(
-                f"{name} is not a data set of labelled images: it has no feature {key!r} that is "
-                f"{kind.__name__}; its features are {', '.join(features)}."
+                f"{name} is not a data set of labelled images: it has no feature {key!r} of the "
+                f"type {kind.__name__}; its features are {', '.join(features)}."
             )
     if features["image"].np_dtype != np.uint8:
-        raise ValueError(f"The images of {name} are {features['image'].np_dtype}; uint8 is needed.")
+        raise ValueError(
+            f"The images of {name} must be uint8; they are {features['image'].np_dtype}."
+        )
 
 
 def _box_reader(tf, tfds, features):
-    """A function from an example to its box as fractions of the image, or None."""
+    """Returns a function from an example to its box in fractions of the image, or None."""
     if _is_box(tfds, features, "bbox"):
         return lambda example: example["bbox"]
     if "objects" in features and _is_box(tfds, getattr(features["objects"], "feature", {}), "bbox"):
@@ -176,6 +174,6 @@ def _box_reader(tf, tfds, features):
 
 
 def _is_box(tfds, features, key):
-    # BBox() is in fractions, y first; other formats are in pixels or have another order.
+    # The default format has fractions with y first. Others have pixels or another order.
     usual = tfds.features.BBoxFeature().bbox_format
     return key in features and getattr(features[key], "bbox_format", None) == usual

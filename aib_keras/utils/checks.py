@@ -1,11 +1,14 @@
 """Checks of arguments that the whole library shares.
 
-Each returns the value in its canonical Python type, or raises a ValueError (a TypeError for a
-tensor of the wrong dtype) that names the argument, the expected values and the given one.
+Each returns the value in its canonical Python type, or raises a ValueError (a TypeError for a path
+of the wrong type or a tensor of the wrong dtype) that names the argument, the expected values and
+the given one.
 """
 
 import math
 import numbers
+import os
+import pathlib
 
 import keras
 
@@ -54,6 +57,31 @@ def check_choice(name, value, choices):
         expected = " or ".join(repr(choice) for choice in choices)
         raise ValueError(f"`{name}` must be {expected}, got {value!r}.")
     return value
+
+
+def check_size(name, value):
+    """Returns `value` as (height, width) if it is an integer or a pair of them, all at least 1.
+
+    An integer stands for both sides.
+    """
+    sides = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(sides) != 2 or not all(_is_positive_integer(side) for side in sides):
+        raise ValueError(
+            f"`{name}` must be an integer of at least 1 or a pair (height, width) of them, got "
+            f"{value!r}."
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def _is_positive_integer(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
+
+
+def check_path(name, value):
+    """Returns `value` as a `pathlib.Path` if it is a string or a path; `~` is the home folder."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"`{name}` must be a string or a path, got {value!r}.")
+    return pathlib.Path(value).expanduser()
 
 
 def check_floating(layer_name, inputs):

@@ -56,9 +56,27 @@ def test_flips_half():
     assert 0.46 < mirrored.mean() < 0.54
 
 
-def test_crop_flip_refuses():
-    with pytest.raises(ValueError, match="padding"):
-        CropFlip(-1)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"padding": -1}, "`padding` must be an integer of at least 0, got -1"),
+        ({"padding": True}, "`padding` must be"),
+        ({"flip": "no"}, "`flip` must be True or False, got 'no'"),
+        ({"size": (0, 0)}, r"`size` must be .*, got \(0, 0\)"),
+        ({"size": (8, 8, 3)}, "`size` must be"),
+    ],
+)
+def test_crop_flip_checks_its_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        CropFlip(**arguments)
+
+
+def test_crop_flip_takes_integers_of_numpy():
+    augment = CropFlip(np.int64(0), np.bool_(False), size=(np.int64(9), np.int32(8)))
+    assert augment(coordinates(2), np.random.default_rng(0)).shape == (2, 9, 8, 3)
+
+
+def test_crop_flip_refuses_padding_beyond_the_image():
     with pytest.raises(ValueError, match="12x10 images by 10"):
         CropFlip(10)(coordinates(2), np.random.default_rng(0))
 
@@ -86,8 +104,8 @@ def test_crops_that_do_not_fit_are_refused():
 
 
 def test_batches_are_functions_of_seed_epoch_and_index():
-    def epoch(number, seed=0):
-        batches = AugmentedBatches(make(), 8, augment=CropFlip(2), seed=seed)
+    def epoch(number, seed=2**40):
+        batches = AugmentedBatches(make(), np.int64(8), augment=CropFlip(2), seed=seed)
         batches.epoch = number
         return batches
 
@@ -97,7 +115,7 @@ def test_batches_are_functions_of_seed_epoch_and_index():
         for a, b in zip(first[i], again[i], strict=True):
             np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(late[0], first[5][0])
-    for other in (epoch(4), epoch(3, seed=1)):
+    for other in (epoch(4), epoch(3, seed=2**40 + 1)):
         assert (all_of(first)[1] != all_of(other)[1]).any()
 
 
@@ -140,8 +158,10 @@ def test_drop_remainder():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be"),
-        ({"batch_size": 8, "seed": -1}, "seed must be"),
+        ({"batch_size": 0}, "`batch_size` must be"),
+        ({"batch_size": 8, "seed": -1}, "`seed` must be"),
+        ({"batch_size": 8, "shuffle": "no"}, "`shuffle` must be True or False"),
+        ({"batch_size": 8, "drop_remainder": "no"}, "`drop_remainder` must be True or False"),
         ({"batch_size": 51, "drop_remainder": True}, "no batch of 51 in 50"),
     ],
 )

@@ -82,8 +82,9 @@ def test_the_digit_is_whole_contrasting_and_on_top():
 
 def test_load():
     assert len(load("cluttered_digits", "test")) == 1500
-    data = load("cluttered_digits", "train[50%:]", size=20, image_size=(40, 40), seed=3)
-    whole = cluttered_digits("train", 20, seed=3, image_size=40)
+    sides = (np.int64(40), np.int32(40))
+    data = load("cluttered_digits", "train[50%:]", size=np.int64(20), image_size=sides, seed=2**40)
+    whole = cluttered_digits("train", 20, seed=2**40, image_size=40)
     np.testing.assert_array_equal(data.images, whole.images[10:])
 
 
@@ -91,10 +92,11 @@ def test_load():
     ("arguments", "message"),
     [
         ({"split": "valid"}, "'train', 'test'"),
-        ({"size": 0}, "size must be"),
-        ({"size": 2.0}, "size must be"),
-        ({"size": 5, "seed": -1}, "seed must be"),
-        ({"size": 5, "image_size": 8}, "image_size must be"),
+        ({"size": 0}, "`size` must be"),
+        ({"size": 2.0}, "`size` must be"),
+        ({"size": 10**10}, "10000000000 images of 32x32 need"),
+        ({"size": 5, "seed": -1}, "`seed` must be"),
+        ({"size": 5, "image_size": 8}, "`image_size` must be"),
         ({"image_size": (32, 48)}, "square"),
         ({"split": "train[:7000]"}, "6000 examples"),
     ],

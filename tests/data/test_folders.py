@@ -171,6 +171,15 @@ def test_structure_errors(root):
         load(root, "dev")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX only")
+def test_names_that_are_not_utf_8(root):
+    save(root / os.fsdecode(b"ant/\xff.png"), np.full((6, 8, 3), 50, np.uint8))
+    assert 50 in greys(load(root, "train")) + greys(load(root, "test"))
+    save(root / os.fsdecode(b"caf\xe9") / "1.png")
+    with pytest.raises(ValueError, match=r"not valid UTF-8, b'caf\\xe9': rename it"):
+        load(root)
+
+
 def test_too_few_classes(tmp_path):
     with pytest.raises(ValueError, match=f"{tmp_path}.*it has none"):
         load(tmp_path / os.curdir)

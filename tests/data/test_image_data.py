@@ -36,16 +36,21 @@ def test_hold_out_is_the_last():
     np.testing.assert_array_equal(np.concatenate([rest.labels, held.labels]), data.labels)
 
 
-@pytest.mark.parametrize("n", [0, 7])
-def test_take_says_what_there_is(n):
-    with pytest.raises(ValueError, match=f"cannot take {n} of 6"):
-        make().take(n)
+def test_take_says_what_there_is():
+    with pytest.raises(ValueError, match="pets: cannot take 7 of 6"):
+        make().take(7)
 
 
-@pytest.mark.parametrize("n", [0, 6, -1])
-def test_hold_out_leaves_some(n):
-    with pytest.raises(ValueError, match="of 6 examples"):
-        make().hold_out(n)
+def test_hold_out_leaves_some():
+    with pytest.raises(ValueError, match="pets: cannot hold out 6 of 6 examples"):
+        make().hold_out(6)
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.0, "2", True])
+def test_take_and_hold_out_need_positive_integers(n):
+    for method in (make().take, make().hold_out):
+        with pytest.raises(ValueError, match="`n` must be an integer of at least 1"):
+            method(n)
 
 
 def test_center_crop_takes_the_middle_and_the_boxes_with_it():
@@ -56,8 +61,15 @@ def test_center_crop_takes_the_middle_and_the_boxes_with_it():
     np.testing.assert_array_equal(cropped.images, images[:, 1:5, 1:6])
     np.testing.assert_array_equal(cropped.boxes, [[0, 0, 4, 5], [1, 2, 3, 5]])
     assert cropped.labels is data.labels
+    np.testing.assert_array_equal(data.center_crop(np.int64(4)).images, images[:, 1:5, 2:6])
     with pytest.raises(ValueError, match=r"cannot crop.*\(7, 5\)"):
         data.center_crop((7, 5))
+
+
+@pytest.mark.parametrize("size", [(0, 0), (4, -1), (4,), (4, 4, 3), 2.5, "4", None])
+def test_center_crop_needs_a_size(size):
+    with pytest.raises(ValueError, match="`size` must be an integer of at least 1 or a pair"):
+        make().center_crop(size)
 
 
 @pytest.mark.parametrize(

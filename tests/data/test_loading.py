@@ -54,9 +54,9 @@ def test_impossible_slices(text, message):
         Split.parse(text).bounds(50, "x")
 
 
-@pytest.mark.parametrize("size", [0, (32,), (32, -1), "32", 3.5])
+@pytest.mark.parametrize("size", [0, (32,), (32, -1), "32", 3.5, True])
 def test_image_size_is_checked(size):
-    with pytest.raises(ValueError, match="image_size must be"):
+    with pytest.raises(ValueError, match="`image_size` must be"):
         load("cluttered_digits", image_size=size)
 
 
@@ -76,12 +76,27 @@ def test_names_that_are_nothing(tmp_path):
     (tmp_path / "a.zip").write_text("x")
     with pytest.raises(ValueError, match="neither a folder nor"):
         load(tmp_path / "a.zip")
-    with pytest.raises(TypeError, match="name must be"):
-        load(3)
+
+
+@pytest.mark.parametrize("name", [3, None, b"images", [5], [b"a.npz"]])
+def test_names_of_the_wrong_type(name):
+    with pytest.raises(TypeError, match="`name` must be a string"):
+        load(name)
+
+
+@pytest.mark.parametrize("name", ["cluttered_digits", "cifar10", "."])
+def test_a_data_dir_of_the_wrong_type(name):
+    with pytest.raises(TypeError, match="`data_dir` must be a string or a path, got 5"):
+        load(name, data_dir=5)
+
+
+def test_crop_to_box_is_a_boolean():
+    with pytest.raises(ValueError, match="`crop_to_box` must be True or False, got 'no'"):
+        load("cifar10", crop_to_box="no")
 
 
 def test_unknown_tfds_names(tmp_path):
-    with pytest.raises(ValueError, match="Near to it: .*cifar10") as caught:
+    with pytest.raises(ValueError, match=r"Did you mean 'cifar10.*' or") as caught:
         load("cifar_10", data_dir=tmp_path)
     message = str(caught.value)
     assert "If it is a path" in message
@@ -93,7 +108,8 @@ def test_unknown_tfds_names(tmp_path):
 
 def test_missing_tfds_says_what_to_install():
     missing = unittest.mock.patch.dict(sys.modules, {"tensorflow_datasets": None})
-    with missing, pytest.raises(ImportError, match="pip install tensorflow tensorflow-datasets"):
+    advice = r'needs tensorflow_datasets: pip install "aib-keras\[tensorflow,train\]"'
+    with missing, pytest.raises(ImportError, match=advice):
         load("cifar10")
 
 
@@ -159,8 +175,9 @@ def test_crop_to_box(box, expected):
 
 def test_only_tfds_sets_with_boxes_are_cropped_to_them(prepared, tmp_path):
     for name in ("cluttered_digits", tmp_path):
-        with pytest.raises(ValueError, match="crop_to_box is for data sets of TFDS.*nocrop_to_box"):
+        with pytest.raises(ValueError, match="`crop_to_box` is for TFDS") as caught:
             load(name, crop_to_box=True)
+        assert "--" not in str(caught.value)
     with pytest.raises(ValueError, match="boxless has no boxes to crop to"):
         load("boxless", data_dir=prepared, crop_to_box=True)
     assert load("boxed", data_dir=prepared, crop_to_box=True).images.shape == (6, 10, 20, 3)
@@ -249,8 +266,13 @@ def test_without_tensorflow(tmp_path):
         Image.fromarray(image).save(folder / f"{i}.png")
     program = """
 import sys
-sys.modules["tensorflow"] = None
+sys.modules["tensorflow"] = sys.modules["sklearn"] = None
 from aib_keras.data import AugmentedBatches, CropFlip, load
+try:
+    load("cluttered_digits", size=3)
+except ImportError as error:
+    print(error)
+del sys.modules["sklearn"]
 for name, arguments in (("d.npz", {}), ("images", {}), ("cluttered_digits", {"size": 3})):
     data = load(name, **arguments)
     print(len(data), AugmentedBatches(data, 2, augment=CropFlip(2))[0][0].shape)
@@ -269,5 +291,6 @@ except ImportError as error:
     )
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[:3] == ["4 (2, 8, 8, 3)", "2 (2, 8, 8, 3)", "3 (2, 32, 32, 3)"]
-    assert "pip install tensorflow" in lines[3]
+    assert lines[0] == 'cluttered_digits needs sklearn: pip install "aib-keras[train]".'
+    assert lines[1:4] == ["4 (2, 8, 8, 3)", "2 (2, 8, 8, 3)", "3 (2, 32, 32, 3)"]
+    assert 'needs tensorflow: pip install "aib-keras[tensorflow,train]"' in lines[4]

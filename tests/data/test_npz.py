@@ -1,7 +1,11 @@
+import io
+import tracemalloc
+import zipfile
+
 import numpy as np
 import pytest
 
-from aib_keras.data import load
+from aib_keras.data import load, pixels
 
 
 def arrays(**changes):
@@ -82,10 +86,13 @@ def test_parts(save, tmp_path):
         ({"y_train": np.eye(6, dtype=int)}, "one-hot.*argmax"),
         ({"y_train": np.zeros(6)}, "must be integers.*float64"),
         ({"y_train": np.arange(6) - 1}, "negative label -1"),
-        ({"y_train": np.arange(5)}, "6 images and y_train 5 labels"),
+        ({"y_train": np.arange(5)}, "6 images and y_train has 5 labels"),
         ({"y_train": np.arange(6), "class_names": np.array(["a", "b"])}, "2 class_names.*up to 5"),
         ({"class_names": np.array(["a", "b"], dtype=object)}, "dtype=str"),
-        ({"x_train": np.full((6, 4, 5, 3), 0.5)}, r"float64 in \[0.5, 0.5\]; uint8"),
+        ({"class_names": np.array("abcd")}, "class_names must be one list of at most"),
+        ({"y_train": np.array([0, 1, 2, 0, 1, 10**8])}, "largest label is 100000000"),
+        ({"y_test": np.array([0, 1, 2**63], np.uint64)}, "largest label is 9223372036854775808"),
+        ({"x_train": np.full((6, 4, 5, 3), 0.5)}, r"must be uint8 in \[0, 255\]; got float64"),
         ({"x_train": np.zeros((6, 4, 5, 3), int)}, "must be uint8.*int64"),
         ({"x_train": np.zeros((6, 3, 4, 5), np.uint8)}, "channels last"),
         ({"box_train": np.zeros((5, 4))}, "box_train must be numbers"),
@@ -111,6 +118,60 @@ def test_corrupt_files(save, tmp_path):
     with open(path, "wb") as file:
         np.save(file, np.zeros(3))
     with pytest.raises(ValueError, match="single array"):
+        load(path)
+
+
+def bomb(path, member, shape, dtype, kept=None):
+    """Adds an array of zeros to an .npz file, or a header for it with other data."""
+    header = io.BytesIO()
+    description = {"shape": shape, "fortran_order": False, "descr": np.dtype(dtype).str}
+    np.lib.format.write_array_header_1_0(header, description)
+    length = int(np.prod(shape)) * np.dtype(dtype).itemsize if kept is None else kept
+    with (
+        zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(f"{member}.npy", "w", force_zip64=True) as file,
+    ):
+        file.write(header.getvalue())
+        for start in range(0, length, 2**20):
+            file.write(bytes(min(2**20, length - start)))
+
+
+@pytest.mark.parametrize(
+    ("member", "shape", "dtype", "message"),
+    [
+        ("x_train", (2**22, 4, 4, 1), np.float32, "x_train must be uint8"),
+        ("x_train", (2**28,), np.uint8, r"must have the shape \(N, H, W\)"),
+        ("x_train", (2**24, 4, 4), np.uint8, "16777216 images and y_train has 6 labels"),
+        ("y_train", (2**25,), np.int64, "6 images and y_train has 33554432 labels"),
+        ("box_train", (2**24, 4), np.float32, r"box_train must be numbers \(6, 4\)"),
+        ("class_names", (2**26,), "U1", "class_names must be one list of at most 100,000"),
+    ],
+)
+def test_bombs_are_refused_before_they_are_read(save, member, shape, dtype, message):
+    path = save(**{member: None})
+    bomb(path, member, shape, dtype)
+    assert path.stat().st_size < 2**20
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=message):
+            load(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Each array has 256 MiB.
+    assert peak < 2**24
+
+
+def test_more_than_the_memory_that_is_allowed_is_refused(save, monkeypatch):
+    monkeypatch.setattr(pixels, "MAX_BYTES", 400)
+    with pytest.raises(ValueError, match=r"data\.npz needs .* GiB of memory.*x_train is uint8"):
+        load(save())
+
+
+def test_a_header_that_announces_more_than_there_is(save):
+    path = save(x_train=None)
+    bomb(path, "x_train", (2**40, 4, 5, 3), np.uint8, kept=360)
+    with pytest.raises(ValueError, match=r"x_train cannot be read.*announces uint8 \(1099"):
         load(path)
 
 
