@@ -1,13 +1,17 @@
 """Checks of arguments that the whole library shares.
 
-Each returns the value in its canonical Python type, or raises a ValueError (a TypeError for a
-tensor of the wrong dtype) that names the argument, the expected values and the given one.
+Each returns the value in its canonical Python type, or raises a ValueError (a TypeError for a path
+of the wrong type or a tensor of the wrong dtype) that names the argument, the expected values and
+the given one.
 """
 
 import math
 import numbers
+import os
+import pathlib
 
 import keras
+import numpy as np
 
 
 def check_integer(name, value, minimum, maximum=None):
@@ -41,6 +45,14 @@ def check_non_negative(name, value):
     return check_number(name, value, minimum=0)
 
 
+def check_positive(name, value):
+    """Returns `value` as a float if it is a finite number above 0."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:
+        raise ValueError(f"`{name}` must be a finite positive number, got {value!r}.")
+    return float(value)
+
+
 def check_boolean(name, value):
     """Returns `value` as a bool if it is one; strings such as "no" are not."""
     if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
@@ -54,6 +66,31 @@ def check_choice(name, value, choices):
         expected = " or ".join(repr(choice) for choice in choices)
         raise ValueError(f"`{name}` must be {expected}, got {value!r}.")
     return value
+
+
+def check_size(name, value):
+    """Returns `value` as (height, width) if it is an integer or a pair of them, all at least 1.
+
+    An integer stands for both sides.
+    """
+    sides = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(sides) != 2 or not all(_is_positive_integer(side) for side in sides):
+        raise ValueError(
+            f"`{name}` must be an integer of at least 1 or a pair (height, width) of them, got "
+            f"{value!r}."
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def _is_positive_integer(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
+
+
+def check_path(name, value):
+    """Returns `value` as a `pathlib.Path` if it is a string or a path; `~` is the home folder."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"`{name}` must be a string or a path, got {value!r}.")
+    return pathlib.Path(value).expanduser()
 
 
 def check_floating(layer_name, inputs):
@@ -73,3 +110,16 @@ def check_known_shape(layer_name, shape, rank, layout):
             f"{layer_name} needs inputs of shape {layout} with a known last axis, got "
             f"{tuple(shape)}."
         )
+
+
+def check_image_batch(name, images):
+    """Returns `images` as an array if its shape is (N, H, W, 3), with H and W of at least 1."""
+    # Converting copies, which large arrays should be spared.
+    images = images if isinstance(images, np.ndarray) else keras.ops.convert_to_numpy(images)
+    if images.ndim != 4 or images.shape[-1] != 3 or min(images.shape[1:3]) < 1:
+        raise ValueError(
+            f"`{name}` must have shape (N, H, W, 3), got {images.shape}. Add the batch axis to a "
+            "single image with images[None]; repeat the channel of grey images with "
+            "np.repeat(images, 3, axis=-1); drop the opacity of RGBA images with images[..., :3]."
+        )
+    return images
