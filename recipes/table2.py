@@ -69,7 +69,7 @@ THRESHOLD = flags.DEFINE_float(
     "threshold", 0.9, "Cosine similarity in table2.md, in steps of 0.01."
 )
 EXAMPLES = flags.DEFINE_integer("examples", None, "Score the first so many images only.", 1)
-SEED = flags.DEFINE_integer("seed", 0, "Of places, colours and the bootstrap.", 0)
+SEED = flags.DEFINE_integer("seed", 0, "Of places and colours.", 0)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images in a forward pass.", 1)
 
 
@@ -149,7 +149,6 @@ def scored(result):
                 original={key: original[key] for key in ("logits", MAP.value)},
                 map_name=MAP.value,
                 batch_size=BATCH_SIZE.value,
-                seed=SEED.value,
                 # A bar that rewrites its line fills a log file with control characters.
                 verbose=int(sys.stdout.isatty()),
             )

@@ -1,20 +1,21 @@
-"""Gradients on any backend."""
+"""Gradients with respect to a tensor, on any backend."""
 
 import keras
 
 
 def gradient(function, inputs):
-    """The gradient of a scalar function at a tensor.
+    """Computes the gradient of a scalar function at a tensor.
 
-    Works within compiled functions and within `keras.Model.predict`. What the function reads beside
-    its argument is constant to it.
+    It works in compiled functions and in `keras.Model.predict`. Everything that the function reads
+    apart from its argument counts as constant.
 
     Args:
-        function: From a float tensor to a scalar tensor.
+        function: Function from a float tensor to a scalar tensor.
         inputs: Float tensor.
 
     Returns:
-        A tensor of the shape and dtype of `inputs`; zeros if the function does not depend on it.
+        A tensor of the shape and dtype of `inputs`. It is zero if the function does not depend on
+        its argument.
     """
     return _BACKENDS[keras.backend.backend()](function, inputs)
 
@@ -37,7 +38,7 @@ def _jax(function, inputs):
 def _torch(function, inputs):
     import torch
 
-    # Keras predicts with gradients turned off.
+    # Keras turns gradients off in `predict`.
     with torch.enable_grad():
         inputs = inputs.detach().requires_grad_()
         value = function(inputs)

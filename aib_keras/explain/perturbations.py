@@ -1,43 +1,41 @@
-"""The perturbations of images under which a map should stay what it is (Table 2 of the paper).
+"""Perturbations of images under which a map should not change (Table 2 of the paper).
 
-Each is a small object, called as `perturbation(images, first=0)`: uint8 images `(N, H, W, 3)` in,
-modified ones of the same shape and type out. `first` is the index of `images[0]` in its data set:
-what happens to an image depends on its index and the seed alone, not on how a data set is cut into
-batches. Any function with this signature can take their place.
+A perturbation is an object that is called as `perturbation(images, first=0)`. It takes uint8 images
+`(N, H, W, 3)` and returns perturbed images of the same shape and dtype. `first` is the index of
+`images[0]` in the data set. The result for an image depends only on its index and on the seed, not
+on how the data set is divided into batches. Any function with this signature can be used instead.
 """
 
 import dataclasses
-import math
-import numbers
 
 import numpy as np
 
 from aib_keras.data import pixels
-from aib_keras.utils.checks import check_integer
+from aib_keras.utils.checks import check_image_batch, check_integer, check_positive, check_seed
 
-# Random numbers kept for an image: row, column, patch, three colours; two are unused.
+# Random numbers per image: row, column, patch, and three for the colour. Two are unused.
 _DRAWS = 8
 _PHILOX_BLOCK = 4
-# Spectra computed at once: it bounds the memory, and no image depends on it.
+# The number of spectra in memory at once. The results do not depend on it.
 _SPECTRA = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class ColorWindow:
-    """A square window at a random place in each image, filled with one random colour.
+    """Covers a square window at a random place of each image with a random colour.
 
-    The window lies inside the image; all places are equally likely, and so are all colours. For one
-    seed the windows of all sizes, and those of `ImageWindow`, are at the same relative places.
+    The window lies inside the image. All places are equally likely, and so are all colours. For the
+    same seed, windows of all sizes, and those of `ImageWindow`, are at the same relative places.
 
     Source: Lai et al., IJCAI 2021, Table 2 ("p x p").
 
     Args:
-        size: Integer p, side of the window in pixels.
-        seed: Non-negative integer.
+        size: Integer of at least 1, the side p of the window in pixels.
+        seed: Integer in [0, 2**32 - 1].
 
     Raises:
-        TypeError: if called with images that are not uint8.
-        ValueError: if an argument is not as described, or the window is larger than the images.
+        TypeError: If the images are not uint8.
+        ValueError: If an argument is not as described, or the window is larger than the images.
     """
 
     size: int
@@ -45,7 +43,7 @@ class ColorWindow:
 
     def __post_init__(self):
         check_integer("size", self.size, minimum=1)
-        check_integer("seed", self.seed, minimum=0)
+        check_seed("seed", self.seed)
 
     @property
     def name(self):
@@ -60,21 +58,22 @@ class ColorWindow:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageWindow:
-    """A square window at a random place in each image, filled with an image of another data set.
+    """Covers a square window at a random place of each image with an image of another data set.
 
-    Which one is random. Places are those of `ColorWindow`.
+    The image in the window is chosen at random. The places are those of `ColorWindow`.
 
     Source: Lai et al., IJCAI 2021, Table 2 ("svhn").
 
     Args:
-        size: Integer p, side of the window in pixels.
-        patches: uint8 array `(M, h, w, 3)`, images of the other data set. They are resized to p x p
-            as `aib_keras.data.load` resizes images (bilinear, antialiased).
-        seed: Non-negative integer.
+        size: Integer of at least 1, the side p of the window in pixels.
+        patches: uint8 array `(M, h, w, 3)` with M of at least 1, the images of the other data set.
+            They are resized to p x p as `aib_keras.data.load` resizes images (bilinear,
+            antialiased).
+        seed: Integer in [0, 2**32 - 1].
 
     Raises:
-        TypeError: if the patches, or the images that it is called with, are not uint8.
-        ValueError: if an argument is not as described, or the window is larger than the images.
+        TypeError: If the patches or the images are not uint8.
+        ValueError: If an argument is not as described, or the window is larger than the images.
     """
 
     size: int
@@ -83,10 +82,10 @@ class ImageWindow:
 
     def __post_init__(self):
         check_integer("size", self.size, minimum=1)
-        check_integer("seed", self.seed, minimum=0)
+        check_seed("seed", self.seed)
         patches = _check_images(self.patches, "patches")
         if not len(patches):
-            raise ValueError("There are no patches: at least one image is needed for the windows.")
+            raise ValueError("There are no patches: pass at least one image for the windows.")
         square = (self.size, self.size)
         resized = np.stack([pixels.convert(patch, square) for patch in patches])
         object.__setattr__(self, "patches", resized)
@@ -107,11 +106,7 @@ class _FrequencyFilter:
     radius: float
 
     def __post_init__(self):
-        valid = isinstance(self.radius, numbers.Real) and not isinstance(self.radius, bool)
-        if not valid or not 0 < self.radius < math.inf:
-            raise ValueError(
-                f"`radius` must be a positive number of cycles per image, got {self.radius!r}."
-            )
+        check_positive("radius", self.radius)
 
     def __call__(self, images, first=0):
         del first
@@ -121,24 +116,23 @@ class _FrequencyFilter:
 
 @dataclasses.dataclass(frozen=True)
 class HighPass(_FrequencyFilter):
-    """What is left of an image without its low frequencies: edges and texture on black.
+    """Removes the low frequencies of images, which leaves edges and texture on black.
 
-    Of each channel's two-dimensional discrete Fourier transform the components at a distance of
-    more than `radius` from the centre are kept. The centre is where `np.fft.fftshift` puts the
-    frequency zero, (H // 2, W // 2), for even and odd sizes; the distance is Euclidean, in steps of
-    the spectrum, which are cycles per height and per width of the image, so that a radius means the
-    same at any image size. The result is rounded and clipped to [0, 255]. The mean is removed with
-    the rest, so about half of the values are negative and become 0.
+    In the two-dimensional discrete Fourier transform of each channel, only components whose
+    distance from frequency zero is larger than `radius` are kept. The distance is Euclidean, in
+    cycles per height and per width of the image, so a radius means the same at any image size. The
+    result is rounded and clipped to [0, 255]. The mean is removed, too, so about half of the values
+    are negative and become 0.
 
     Source: Lai et al., IJCAI 2021, Table 2 ("HF r > 4"), after Wang et al., High-Frequency
-    Component Helps Explain the Generalization of CNNs, CVPR 2020.
+    Component Helps Explain the Generalization of Convolutional Neural Networks, CVPR 2020.
 
     Args:
-        radius: Positive number.
+        radius: Positive number, in cycles per image.
 
     Raises:
-        TypeError: if called with images that are not uint8.
-        ValueError: if the radius, or the images' shape, is not as described.
+        TypeError: If the images are not uint8.
+        ValueError: If the radius, or the images' shape, is not as described.
     """
 
     radius: float = 4
@@ -153,19 +147,19 @@ class HighPass(_FrequencyFilter):
 
 @dataclasses.dataclass(frozen=True)
 class LowPass(_FrequencyFilter):
-    """What is left of an image without its high frequencies: it blurred, with ringing at edges.
+    """Removes the high frequencies of images, which blurs them, with ringing at edges.
 
-    Components at a distance of less than `radius` from the centre are kept; see `HighPass` for what
-    that means.
+    Only components whose distance from frequency zero is smaller than `radius` are kept. The
+    distance is that of `HighPass`.
 
     Source: Lai et al., IJCAI 2021, Table 2 ("LF r < 12").
 
     Args:
-        radius: Positive number.
+        radius: Positive number, in cycles per image.
 
     Raises:
-        TypeError: if called with images that are not uint8.
-        ValueError: if the radius, or the images' shape, is not as described.
+        TypeError: If the images are not uint8.
+        ValueError: If the radius, or the images' shape, is not as described.
     """
 
     radius: float = 12
@@ -179,41 +173,47 @@ class LowPass(_FrequencyFilter):
 
 
 def _draws(seed, first, count):
-    """Uniform numbers in [0, 1), float64 (count, 8): a row for each image from index `first` on."""
+    """Returns uniform random numbers in [0, 1) for the images from index `first` on.
+
+    They are a float64 array `(count, 8)`.
+    """
     first = check_integer("first", first, minimum=0)
-    # NumPy keeps the raw bits of a bit generator for ever, and Philox starts at any image at once.
+    # NumPy guarantees the raw bits of a bit generator, and Philox can start at any image.
     generator = np.random.Philox(key=seed, counter=first * (_DRAWS // _PHILOX_BLOCK))
     return (generator.random_raw((count, _DRAWS)) >> np.uint64(11)) * 2.0**-53
 
 
 def _with_windows(images, contents, size, draws):
-    """Copies of images with `contents`, which broadcast to (N, size, size, 3), in their windows."""
+    """Returns copies of images with `contents` in their windows.
+
+    `contents` broadcasts to `(N, size, size, 3)`.
+    """
     room = np.array(images.shape[1:3]) - size
     if min(room) < 0:
         raise ValueError(
             f"A window of {size}x{size} pixels does not fit into images of {images.shape[1]}x"
-            f"{images.shape[2]}: make it smaller."
+            f"{images.shape[2]}. Pass a smaller `size`."
         )
     top, left = np.floor(draws[:, :2] * (room + 1)).astype(np.int64).T[:, :, None]
     rows, columns = top + np.arange(size), left + np.arange(size)
-    modified = images.copy()
-    modified[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None]] = contents
-    return modified
+    perturbed = images.copy()
+    perturbed[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None]] = contents
+    return perturbed
 
 
 def _squared_distance(height, width):
-    """Squared distances from the frequency zero, integers, in the layout of `np.fft.rfft2`."""
+    """Returns integer squared distances from frequency zero, in the layout of `np.fft.rfft2`."""
     rows = np.fft.ifftshift(np.arange(height) - height // 2)
     columns = np.arange(width // 2 + 1)
     return rows[:, None] ** 2 + columns**2
 
 
 def _filtered(images, keep):
-    # A radius treats a frequency and its conjugate alike, so half of the spectrum is enough.
+    # The filter treats a frequency and its conjugate alike, so half of the spectrum is enough.
     filtered = np.empty_like(images)
     for start in range(0, len(images), _SPECTRA):
         part = slice(start, start + _SPECTRA)
-        # Single precision is enough for eight bits, and twice as fast.
+        # Single precision is enough for eight bits, and twice as fast as double precision.
         values = images[part].astype(np.float32)
         spectra = np.fft.rfft2(values, axes=(1, 2)) * keep[..., None]
         values = np.fft.irfft2(spectra, s=images.shape[1:3], axes=(1, 2))
@@ -225,12 +225,7 @@ def _check_images(images, argument="images"):
     images = np.asarray(images)
     if images.dtype != np.uint8:
         raise TypeError(
-            f"{argument} must be uint8 in [0, 255], got {images.dtype}. Modify images before they "
-            "are normalised."
+            f"`{argument}` must be uint8 in [0, 255], got {images.dtype}. Perturb images before "
+            "they are normalised."
         )
-    if images.ndim != 4 or images.shape[-1] != 3:
-        raise ValueError(
-            f"{argument} must have shape (N, H, W, 3), got {images.shape}. Add the batch axis to a "
-            "single image with images[None]."
-        )
-    return images
+    return check_image_batch(argument, images)

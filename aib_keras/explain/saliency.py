@@ -1,7 +1,6 @@
-"""Maps of where a classifier looks that need no attention in it, to compare attention with."""
+"""Saliency maps of any image classifier, as baselines for attention maps."""
 
 import contextlib
-import difflib
 
 import keras
 import numpy as np
@@ -10,107 +9,129 @@ from keras import ops
 from aib_keras.explain.gradients import gradient
 from aib_keras.models import ImageClassifier
 from aib_keras.models.through_predict import ThroughPredict
-
-# Where the zoo's networks without a `feature_extractor` have the features that IB attention would
-# be put on: the output of a layer, or what a layer reads. The first that a network has counts.
-_PLACES = (
-    ("block5_conv3", "output"),  # vgg16
-    ("layer3_block6_relu", "output"),  # wrn50_2
-    ("group_block1_bn1", "input"),  # wrn_abn, before its modulation
-    ("group3_block1_bn1", "input"),  # wrn
-    ("block1_pool", "output"),  # vgg, vgg_dvib, vgg_pan, vgg_att2, vgg_att3
-)
+from aib_keras.utils.checks import check_integer, check_positive, check_size
+from aib_keras.utils.suggestions import did_you_mean
 
 
 def grad_cam(model, images, layer=None, batch_size=64):
-    """Grad-CAM maps of the predicted class, without sampling.
+    """Computes Grad-CAM maps of the predicted class, without sampling.
 
-    A channel's weight is the mean over its positions of the gradient of the predicted class's
-    logit, and the map is ReLU(the weighted sum of the channels). By default the features are those
-    at the place of the IB attention, before any modulation, so that the maps have its resolution:
-    the output of `feature_extractor` where the model has one, and in the zoo's other models the
-    same depth (VGG: after the first pooling; WRN: after group 2; VGG-16: the last convolution;
-    Wide-ResNet-50-2: after layer 3). What reaches the logits past these features, as the first map
-    of `vgg_att3` does, counts as constant.
+    The map is ReLU(a weighted sum of the features' channels). The weight of a channel is the mean
+    over its positions of the gradient of the predicted class's logit.
 
-    Source: Selvaraju et al., Grad-CAM, ICCV 2017, Eq. 1 and 2. They take the last convolution,
-    which `layer` can name. Written here because the libraries that have it (tf-keras-vis 0.8.7,
-    xplique 2.0.2) need a functional model and TensorFlow.
+    By default the features are the output of `model.features_layer`. The models of the zoo set it
+    to the layer at the place of IB attention, before any modulation, so that these maps have the
+    resolution of the attention maps. Paths from the images to the logits that bypass this layer
+    count as constant.
+
+    Source: Selvaraju et al., Grad-CAM, ICCV 2017, Eq. 1 and 2. They use the last convolution; pass
+    it as `layer` to do the same. This library has its own implementation because others
+    (tf-keras-vis 0.8.7, xplique 2.0.2) need TensorFlow and a functional model.
 
     Args:
         model: `ImageClassifier`, such as any model of the zoo.
-        images: Array `(N, H, W, 3)`, as `model(images)` takes it.
-        layer: Optional layer, or its name, whose output, a map, is taken as the features.
-        batch_size: Integer, images in a forward pass.
+        images: Array `(N, H, W, 3)`, in the range that the model takes.
+        layer: Optional layer of the model, or its name. Its output `(B, h, w, C)` is used as the
+            features.
+        batch_size: Integer, the number of images per forward pass.
 
     Returns:
-        float32 `(N, h, w, 1)`, at least 0, in logits per position.
+        A float32 array `(N, h, w, 1)` of values of at least 0, in logits per position.
 
     Raises:
-        TypeError: if the model is no `ImageClassifier`.
-        ValueError: if the layer is not there or its output is no map `(B, h, w, C)`, or if none is
-            named and the model has no feature extractor and is not of the zoo.
+        TypeError: If `model` is not an `ImageClassifier`.
+        ValueError: If `images` are not as described, the model has no such layer, the layer's
+            output is not `(B, h, w, C)`, or no layer is passed and the model has no
+            `features_layer`.
     """
-    _check(model)
-    tapped = _place(model) if layer is None else _named(model, layer)
+    _check_model(model)
+    tapped = _features_layer(model) if layer is None else _find_layer(model, layer)
     return _predict(_GradCAM(model, tapped), model, images, batch_size)
 
 
 def gradient_map(model, images, map_shape=None, batch_size=64):
-    """How much each pixel changes the predicted class's logit, without sampling.
+    """Computes how strongly each pixel changes the predicted class's logit, without sampling.
 
-    The absolute gradient of the logit, the largest of a pixel's channels.
+    The value of a pixel is the largest absolute gradient of its channels.
 
     Source: Simonyan et al., Deep Inside Convolutional Networks, 2014, section 3.1.
 
     Args:
         model: `ImageClassifier`, such as any model of the zoo.
-        images: Array `(N, H, W, 3)`, as `model(images)` takes it.
-        map_shape: Optional (height, width) of a coarser map, whose cells are means over their
-            pixels.
-        batch_size: Integer, images in a forward pass.
+        images: Array `(N, H, W, 3)`, in the range that the model takes.
+        map_shape: Optional (height, width) of a coarser map, at most (H, W). Each of its cells is
+            the mean over its pixels. Defaults to (H, W).
+        batch_size: Integer, the number of images per forward pass.
 
     Returns:
-        float32 `(N, H, W, 1)`, or of `map_shape`; at least 0, in logits per unit of the images.
+        A float32 array `(N, H, W, 1)`, or of `map_shape`, of values of at least 0, in logits per
+        unit of the images.
 
     Raises:
-        TypeError: if the model is no `ImageClassifier`.
+        TypeError: If `model` is not an `ImageClassifier`.
+        ValueError: If `images` are not as described, or `map_shape` is finer than the images.
     """
-    _check(model)
+    _check_model(model)
+    if map_shape is not None:
+        map_shape = check_size("map_shape", map_shape)
+        sides = np.shape(images)[1:3]
+        if any(cells > pixels for cells, pixels in zip(map_shape, sides, strict=False)):
+            raise ValueError(
+                f"`map_shape` must be at most the images' {sides}, got {map_shape}: the gradient "
+                "has one value per pixel."
+            )
     return _predict(_GradientMap(model, map_shape), model, images, batch_size)
 
 
 def uniform_map(shape):
-    """A map that is the same everywhere, float32: looking nowhere in particular.
+    """Returns maps that have the same value everywhere: a baseline without any preference.
 
     Args:
-        shape: Shape `(N, h, w, 1)` of the maps that it is compared with.
+        shape: Shape `(N, h, w, 1)` of the maps.
+
+    Returns:
+        A float32 array of ones.
+
+    Raises:
+        ValueError: If `shape` is not as described.
     """
-    return np.ones(shape, np.float32)
+    return np.ones(_check_map_shape(shape), np.float32)
 
 
 def gaussian_map(shape, sigma=0.25):
-    """A normal density around the image's centre, up to a factor: looking where objects mostly are.
+    """Returns maps that are high in the centre: a baseline that knows where objects mostly are.
+
+    The values are those of a normal density, divided by the highest one.
 
     Args:
-        shape: Shape `(N, h, w, 1)` of the maps that it is compared with.
-        sigma: Standard deviation, as a share of the map's height and of its width.
+        shape: Shape `(N, h, w, 1)` of the maps.
+        sigma: Positive number, the standard deviation as a share of the map's height and width.
 
     Returns:
-        float32 of that shape, in (0, 1].
+        A float32 array of values in [0, 1].
+
+    Raises:
+        ValueError: If an argument is not as described.
     """
-    height, width = shape[1:3]
-    y = ((np.arange(height) + 0.5) / height - 0.5) / sigma
-    x = ((np.arange(width) + 0.5) / width - 0.5) / sigma
-    one = np.exp(-0.5 * (y[:, None] ** 2 + x**2)).astype(np.float32)
-    return np.tile(one[None, :, :, None], (shape[0], 1, 1, 1))
+    count, height, width, _ = _check_map_shape(shape)
+    sigma = check_positive("sigma", sigma)
+    y = (np.arange(height) + 0.5) / height - 0.5
+    x = (np.arange(width) + 0.5) / width - 0.5
+    squared = y[:, None] ** 2 + x**2
+    # Relative to the central cells: for a small sigma, all values would otherwise round to 0.
+    with np.errstate(over="ignore"):
+        one = np.exp(-0.5 * (squared - squared.min()) / sigma / sigma).astype(np.float32)
+    return np.tile(one[None, :, :, None], (count, 1, 1, 1))
 
 
 class _Saliency(ThroughPredict):
-    """Gives maps of what moves the score of the predicted class."""
+    """Base of models that return maps of what changes the predicted class's logit."""
 
     def score(self, images):
-        """Sum of the predicted classes' logits: its gradient by one image is that image's."""
+        """Returns the sum of the predicted classes' logits.
+
+        Its gradient with respect to one image is that of the image's own logit.
+        """
         return ops.sum(ops.max(self.classifier(images, training=False), axis=-1))
 
 
@@ -120,7 +141,7 @@ class _GradientMap(_Saliency):
         self.pooling = None
         if map_shape is not None:
             self.pooling = keras.layers.AdaptiveAveragePooling2D(
-                tuple(map_shape), data_format="channels_last"
+                map_shape, data_format="channels_last"
             )
 
     def call(self, images):
@@ -140,8 +161,9 @@ class _GradCAM(_Saliency):
         if len(seen) != 1 or len(seen[0].shape) != 4:
             shapes = [tuple(each.shape) for each in seen]
             raise ValueError(
-                f"Grad-CAM needs a layer that runs once and gives a map (B, h, w, C); in "
-                f"{self.classifier.name} {self.tapped.name!r} gave {shapes}. Name another `layer`."
+                "Grad-CAM needs a layer that the model calls once and whose output is "
+                f"(B, h, w, C); in {self.classifier.name}, the outputs of {self.tapped.name!r} "
+                f"have shapes {shapes}. Pass another `layer`."
             )
         features = seen[0]
 
@@ -156,10 +178,10 @@ class _GradCAM(_Saliency):
 
 @contextlib.contextmanager
 def _output_of(layer, replaced_by=None):
-    """Inside, lists what the layer gives, or has it give something else.
+    """Collects the outputs of a layer in a list, or replaces them, while the context is active.
 
-    So the features can be cut out of any model, subclassed ones too, on every backend: JAX has no
-    gradient by a value inside a function.
+    This gives access to the features inside any model, including subclassed ones, on every
+    backend. Gradients with respect to an intermediate value would not do: JAX has none.
     """
     original, seen = layer.call, []
 
@@ -173,50 +195,52 @@ def _output_of(layer, replaced_by=None):
     try:
         yield seen
     finally:
-        # The method of the class is there again.
+        # Uncovers the method of the class.
         del layer.call
 
 
-def _check(model):
-    if not isinstance(model, ImageClassifier):
-        raise TypeError(
-            f"Expected an aib_keras.models.ImageClassifier, got {type(model).__name__}. A model "
-            "from images to logits becomes one as aib_keras.models.PlainClassifier(model)."
-        )
-
-
 def _predict(runner, model, images, batch_size):
-    return runner.predict(model._as_batch(images), batch_size=batch_size, verbose=0)
+    batch_size = check_integer("batch_size", batch_size, minimum=1)
+    images = model._as_batch(images)
+    return runner.predict(images, batch_size=batch_size, verbose=0)
 
 
-def _place(model):
-    """The layer whose output has the features at the place of IB attention."""
-    if hasattr(model, "feature_extractor"):
-        return model.feature_extractor
-    layers = {layer.name: layer for layer in model._flatten_layers()}
-    for name, end in _PLACES:
-        if name in layers:
-            return layers[name] if end == "output" else layers[name].input._keras_history.operation
-    raise ValueError(
-        f"{model.name} is not a model of the zoo, so the place of its features is not known: name "
-        "the layer whose output they are, as `layer`; its last convolution is usual."
-    )
+def _features_layer(model):
+    if model.features_layer is None:
+        raise ValueError(
+            f"{model.name} has no `features_layer`, so the layer to take the features from is not "
+            "known. Pass a layer or its name as `layer`; the last convolution is usual."
+        )
+    return model.features_layer
 
 
-def _named(model, layer):
-    """The layer, which may be given by its name."""
+def _find_layer(model, layer):
+    """Returns `layer`, or the layer of the model that has this name."""
     if isinstance(layer, keras.layers.Layer):
         return layer
     layers = model._flatten_layers(include_self=False)
     found = [each for each in layers if each.name == layer]
     if len(found) > 1:
         raise ValueError(
-            f"{model.name} has {len(found)} layers called {layer!r}: pass the layer itself, found "
-            "with `get_layer` of the part of the model that it is in."
+            f"{model.name} has {len(found)} layers named {layer!r}. Pass the layer itself; "
+            "`get_layer` of the part of the model that contains it returns it."
         )
     if not found:
-        names = [each.name for each in layers]
-        near = difflib.get_close_matches(str(layer), names, n=3, cutoff=0.4)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        hint = did_you_mean(layer, [each.name for each in layers])
         raise ValueError(f"{model.name} has no layer {layer!r}.{hint}")
     return found[0]
+
+
+def _check_model(model):
+    if not isinstance(model, ImageClassifier):
+        raise TypeError(
+            f"`model` must be an aib_keras.models.ImageClassifier, got {type(model).__name__}. "
+            "Wrap a model from images to logits in aib_keras.models.PlainClassifier(model)."
+        )
+
+
+def _check_map_shape(shape):
+    sides = tuple(shape) if np.ndim(shape) == 1 else ()
+    if len(sides) != 4 or sides[3] != 1:
+        raise ValueError(f"`shape` must be (N, h, w, 1), got {shape!r}.")
+    return tuple(check_integer("shape", side, minimum=1) for side in sides)

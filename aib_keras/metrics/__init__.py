@@ -10,10 +10,11 @@ from aib_keras.metrics.calibration import (
     reliability,
     risk_coverage,
 )
-from aib_keras.metrics.consistency import Consistency, consistency, map_similarity
+from aib_keras.metrics.consistency import Consistency, consistency
 from aib_keras.metrics.faithfulness import deletion, insertion
 from aib_keras.metrics.information import Information, information, nats_to_bits
 from aib_keras.metrics.localization import energy_pointing_game, pointing_game
+from aib_keras.utils.maps import map_similarity
 
 __all__ = [
     "Consistency",

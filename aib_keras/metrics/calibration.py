@@ -1,30 +1,38 @@
-"""How far to trust a classifier's probabilities: calibration, refusal, images from elsewhere.
+"""Scores of how far to trust a classifier's probabilities.
 
-A prediction is the class of highest probability, and its confidence is that probability.
-`probabilities` are float arrays `(N, C)` with rows that sum to 1, from one deterministic pass or
-from `predict_mc`; `labels` are integer arrays `(N,)`. Every function raises a ValueError for others
-and counts every image the same.
+They measure calibration, the error when uncertain images are rejected, and the detection of images
+from another data set. The predicted class is the one of highest probability, and that probability
+is the confidence. Every image has the same weight.
+
+All functions take `probabilities` as a float array `(N, C)` whose rows sum to 1, from a single
+deterministic pass or from `predict_mc`, and `labels` as an integer array `(N,)` of values in
+[0, C). They raise a ValueError for anything else.
 """
 
 import dataclasses
 
 import numpy as np
 
+from aib_keras.metrics.checks import check_finite, check_labels
 from aib_keras.utils.checks import check_integer
+from aib_keras.utils.optional import require
 
-# How far from 1 the sum of a row may be, which half precision needs.
+# How far the sum of a row may be from 1. Half precision needs this much.
 _SUM_TOLERANCE = 1e-2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Reliability:
-    """The numbers of a reliability diagram, M bins of confidence.
+    """The values of a reliability diagram with M bins of confidence.
 
     Attributes:
-        edges: Float `(M + 1,)`, the ends of the bins, from 0 to 1; a bin has its upper end.
-        count: Integer `(M,)`, images in each bin.
-        confidence: Float `(M,)` in [0, 1], mean confidence of these; NaN for an empty bin.
-        accuracy: Float `(M,)` in [0, 1], the share of them predicted right; NaN for an empty bin.
+        edges: Float array `(M + 1,)`, the edges of the bins, from 0 to 1. A bin includes its upper
+            edge.
+        count: Integer array `(M,)`, the number of images in each bin.
+        confidence: Float array `(M,)` in [0, 1], the mean confidence of these images. NaN for an
+            empty bin.
+        accuracy: Float array `(M,)` in [0, 1], the share of these images that are predicted right.
+            NaN for an empty bin.
     """
 
     edges: np.ndarray
@@ -34,30 +42,41 @@ class Reliability:
 
     @property
     def expected_calibration_error(self):
-        """Mean over images of |accuracy - confidence| of their bin, in [0, 1]; 0 is best."""
+        """The mean over images of |accuracy - confidence| of their bin, in [0, 1]."""
         gaps = np.abs(self.accuracy - self.confidence)
         return float(np.nansum(self.count * gaps) / self.count.sum())
 
 
 def negative_log_likelihood(probabilities, labels):
-    """Mean of -ln p(label), in nats: 0 at best, ln C for a model that knows nothing.
+    """Computes the mean of -ln p(label), in nats. Lower is better.
 
-    A probability of 0 counts as 2.2e-16, so that one image costs 36 nats at most.
+    A perfect model scores 0, and one that predicts all C classes with equal probability scores
+    ln C. A probability of 0 counts as 2.2e-16, so a single image adds at most 36 nats to the sum.
+
+    Args:
+        probabilities: Float array `(N, C)`.
+        labels: Integer array `(N,)`.
+
+    Returns:
+        A float of at least 0.
     """
-    from sklearn.metrics import log_loss
-
     probabilities, labels = _checked(probabilities, labels)
-    return float(log_loss(labels, probabilities, labels=np.arange(probabilities.shape[1])))
+    of_label = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(of_label, np.finfo("float64").eps)).mean())
 
 
 def reliability(probabilities, labels, bins=15):
-    """Accuracy against confidence in bins of equal width: a `Reliability`.
+    """Computes accuracy and mean confidence in bins of confidence of equal width.
 
-    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, and its 15 bins.
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, who use 15 bins.
 
     Args:
-        probabilities, labels: As above.
-        bins: Integer, at least 1.
+        probabilities: Float array `(N, C)`.
+        labels: Integer array `(N,)`.
+        bins: Integer of at least 1.
+
+    Returns:
+        A `Reliability`.
     """
     bins = check_integer("bins", bins, minimum=1)
     probabilities, labels = _checked(probabilities, labels)
@@ -74,27 +93,42 @@ def reliability(probabilities, labels, bins=15):
 
 
 def expected_calibration_error(probabilities, labels, bins=15):
-    """Mean distance of confidence from accuracy in bins of equal width, in [0, 1]; 0 is best.
+    """Computes the mean distance between confidence and accuracy. Lower is better.
 
-    It depends on the number of bins, is biased upwards where images are few, and says nothing of
-    how good the predictions are: a model that always gives the classes' frequencies has 0.
+    The distance is taken in bins of confidence of equal width. The result depends on the number of
+    bins and is biased upwards for few images. It says nothing about the quality of the predictions:
+    a model that always predicts the frequencies of the classes scores 0.
 
-    Source: Guo et al., ICML 2017.
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
+
+    Args:
+        probabilities: Float array `(N, C)`.
+        labels: Integer array `(N,)`.
+        bins: Integer of at least 1.
+
+    Returns:
+        A float in [0, 1].
     """
     return reliability(probabilities, labels, bins).expected_calibration_error
 
 
 def risk_coverage(probabilities, labels):
-    """Error against coverage, when the images of lowest confidence are refused.
+    """Computes the error on the most confident images, for every number of them.
 
-    Images of the same confidence cannot be told apart: each counts with their mean error, so that
-    the curve does not depend on the order of the images.
+    Coverage is the share of images that are accepted, the most confident first. Images of equal
+    confidence cannot be told apart, so each of them counts with their mean error. The curve does
+    not depend on the order of the images.
 
-    Source: El-Yaniv and Wiener, On the Foundations of Noise-free Selective Classification, 2010.
+    Source: El-Yaniv and Wiener, On the Foundations of Noise-free Selective Classification,
+    JMLR 2010.
+
+    Args:
+        probabilities: Float array `(N, C)`.
+        labels: Integer array `(N,)`.
 
     Returns:
-        (coverage, error): float arrays `(N,)` in (0, 1] and [0, 1]; the last is the error without
-        refusal at coverage 1.
+        A tuple `(coverage, error)` of float arrays `(N,)`, in (0, 1] and [0, 1]. The last error is
+        that on all images, at coverage 1.
     """
     probabilities, labels = _checked(probabilities, labels)
     _, level, count = np.unique(-probabilities.max(axis=1), return_inverse=True, return_counts=True)
@@ -104,83 +138,99 @@ def risk_coverage(probabilities, labels):
 
 
 def area_under_risk_coverage(probabilities, labels):
-    """Mean error over all coverages, in [0, 1]; low is good.
+    """Computes the mean error over all coverages. Lower is better.
 
-    A model that refuses at random has its error. Two models of different error differ in it even
-    if they know equally well when they are wrong.
+    A model whose confidence is random scores its error. Two models of different error have
+    different areas, even if they know equally well when they are wrong.
 
-    Source: Geifman et al., Bias-reduced Uncertainty Estimation, ICLR 2019.
+    Source: Geifman et al., Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers,
+    ICLR 2019.
+
+    Args:
+        probabilities: Float array `(N, C)`.
+        labels: Integer array `(N,)`.
+
+    Returns:
+        A float in [0, 1].
     """
     return float(risk_coverage(probabilities, labels)[1].mean())
 
 
 def ood_scores(probabilities, kl_nats=None):
-    """Scores of single images that should be higher for images of another kind.
+    """Computes scores that should be higher for out-of-distribution images.
 
     Args:
-        probabilities: Float array `(N, C)`, rows that sum to 1.
-        kl_nats: Optional float array `(N,)`, what z carries about each image. Alemi et al. (2018)
-            take a high rate for a foreign image.
+        probabilities: Float array `(N, C)`.
+        kl_nats: Optional float array `(N,)`, the `kl_nats` of `model.explain`. Alemi et al.,
+            Uncertainty in the Variational Information Bottleneck, 2018, take a high value as a sign
+            of an out-of-distribution image.
 
     Returns:
-        A dict of float arrays `(N,)`: `maximum`, 1 - the highest probability, in [0, 1);
-        `entropy` of the prediction in nats, in [0, ln C]; with `kl_nats` also `kl`, in nats.
+        A dict of float arrays `(N,)`:
+
+        - `maximum`: 1 minus the highest probability, in [0, 1).
+        - `entropy`: The entropy of the prediction in nats, in [0, ln C].
+        - `kl`: `kl_nats`, if it was passed.
     """
-    probabilities, _ = _checked(probabilities)
+    probabilities = _checked_probabilities(probabilities)
     logarithm = np.log(np.where(probabilities > 0, probabilities, 1.0))
     scores = {
         "maximum": 1 - probabilities.max(axis=1),
         "entropy": -(probabilities * logarithm).sum(axis=1),
     }
     if kl_nats is not None:
-        kl_nats = np.asarray(kl_nats, "float64")
-        if kl_nats.shape != (len(probabilities),):
+        if np.shape(kl_nats) != (len(probabilities),):
             raise ValueError(
-                f"Got kl_nats of shape {kl_nats.shape} for {len(probabilities)} images: expected "
-                "one number an image."
+                f"Got kl_nats of shape {np.shape(kl_nats)} for {len(probabilities)} images: pass "
+                "one number per image."
             )
-        scores["kl"] = kl_nats
+        scores["kl"] = check_finite("kl_nats", kl_nats)
     return scores
 
 
 def ood_auroc(inside, outside):
-    """How well a score tells images of another data set from those of the model's own.
+    """Computes how well a score separates another data set from the model's own.
 
-    The probability that an image from outside has a higher score than one from inside, equal
-    scores counting half. 1 separates, 0.5 is chance, and below 0.5 the score is the wrong way
-    round. It says which of two data sets an image is of, which may be easier than what a user
-    meets.
+    The result is the probability that a random image from outside has a higher score than a random
+    image from inside, where equal scores count half. It is 1 for perfect separation and 0.5 for
+    chance; below 0.5 the score points the wrong way. It compares two particular data sets, which
+    may be easier than the images that a user meets.
 
     Source: Hendrycks and Gimpel, A Baseline for Detecting Misclassified and Out-of-Distribution
-    Examples, ICLR 2017.
+    Examples in Neural Networks, ICLR 2017.
 
     Args:
-        inside: Float array `(N,)`, one of the scores of `ood_scores` on the model's own test
-            images.
-        outside: Float array `(M,)`, that score on images of another data set.
+        inside: Float array `(N,)`, a score of `ood_scores` for test images of the model's own data
+            set.
+        outside: Float array `(M,)`, the same score for images of another data set.
 
     Returns:
         A float in [0, 1].
 
     Raises:
-        ValueError: for scores that are not finite or not in one axis, or where there is none.
+        ImportError: If scikit-learn is not installed.
+        ValueError: If the scores are not finite, not one-dimensional, or empty.
     """
-    from sklearn.metrics import roc_auc_score
-
-    scores = [np.asarray(values, "float64") for values in (inside, outside)]
-    for name, values in zip(("inside", "outside"), scores, strict=True):
-        if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+    sklearn_metrics = require("sklearn.metrics", "`ood_auroc`", "train")
+    for name, values in {"inside": inside, "outside": outside}.items():
+        if np.ndim(values) != 1 or not len(values):
             raise ValueError(
-                f"`{name}` must be finite scores, one for each image, shape (N,) with N of at "
-                f"least 1; got shape {values.shape}"
-                + (", not all finite." if not np.isfinite(values).all() else ".")
+                f"`{name}` must have shape (N,), with one score for each of at least one image, "
+                f"got {np.shape(values)}."
             )
+    scores = check_finite("inside", inside), check_finite("outside", outside)
     is_outside = np.repeat([0, 1], [len(values) for values in scores])
-    return float(roc_auc_score(is_outside, np.concatenate(scores)))
+    return float(sklearn_metrics.roc_auc_score(is_outside, np.concatenate(scores)))
 
 
-def _checked(probabilities, labels=None):
-    """Probabilities as float64 whose rows sum to 1 exactly, and integer labels."""
+def _checked(probabilities, labels):
+    """Returns the checked probabilities and labels."""
+    probabilities = _checked_probabilities(probabilities)
+    return probabilities, check_labels(labels, *probabilities.shape)
+
+
+def _checked_probabilities(probabilities):
+    """Returns probabilities as float64 whose rows sum to 1 exactly."""
     probabilities = np.asarray(probabilities, "float64")
     if probabilities.ndim != 2 or probabilities.shape[0] < 1 or probabilities.shape[1] < 2:
         raise ValueError(
@@ -188,24 +238,11 @@ def _checked(probabilities, labels=None):
             f"{probabilities.shape}."
         )
     sums = probabilities.sum(axis=1, keepdims=True)
-    # Written so that NaN fails, too.
+    # NaN fails these comparisons, too.
     if not (probabilities.min() >= 0 and np.abs(sums - 1).max() <= _SUM_TOLERANCE):
         raise ValueError(
             "`probabilities` must not be negative and each row must sum to 1; got values in "
             f"[{probabilities.min():.3g}, {probabilities.max():.3g}] and sums in "
-            f"[{sums.min():.3g}, {sums.max():.3g}]. Of logits take the softmax first."
+            f"[{sums.min():.3g}, {sums.max():.3g}]. Apply the softmax to logits first."
         )
-    if labels is None:
-        return probabilities / sums, None
-    labels = np.asarray(labels)
-    if labels.shape != probabilities.shape[:1] or labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"`labels` must be integers, one for each of the {len(probabilities)} rows of "
-            f"`probabilities`; got {labels.dtype} of shape {labels.shape}."
-        )
-    if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-        raise ValueError(
-            f"`labels` must be in [0, {probabilities.shape[1]}), a column of `probabilities` each; "
-            f"they are in [{labels.min()}, {labels.max()}]."
-        )
-    return probabilities / sums, labels
+    return probabilities / sums

@@ -1,100 +1,128 @@
-"""Whether a model needs what its map shows: insertion and deletion."""
+"""Scores of whether a prediction needs what the map shows: insertion and deletion."""
 
 import keras
 import numpy as np
-from scipy import integrate, ndimage, special
+from keras import ops
 
-from aib_keras.utils.checks import check_integer
+from aib_keras.metrics.checks import check_finite, check_maps
+from aib_keras.utils.checks import (
+    check_image_batch,
+    check_integer,
+    check_positive,
+    check_seed,
+)
+from aib_keras.utils.optional import require
 
 
-def deletion(model, images, maps, **settings):
-    """How fast a prediction goes away when images lose what their maps value, the highest first.
+def deletion(model, images, maps, steps=16, batch_size=128, seed=0, verbose=1):
+    """Measures how fast a prediction disappears when the highest cells of a map are deleted first.
 
-    The map's cells are replaced, as blocks of pixels, by the mean colour of the image itself.
-    Measured is the probability of the class that the model predicts for the whole image, against
-    the share of the cells replaced. A low area under this curve speaks for a map.
+    Each cell of the map is a block of pixels. Deleting it replaces these pixels by the mean colour
+    of their image. The curve shows the probability of the class that the model predicts for the
+    whole image, against the share of cells deleted. The smaller the area under it, the better the
+    map.
 
-    Cells of equal value are in random order, so that a uniform map gives what a random order does.
-    Compare maps of the same resolution only: the finer the blocks, the less the changed images are
-    like images, and probabilities fall for that alone.
+    Cells of equal value are deleted in random order, so a uniform map scores what a random order
+    scores. Only compare maps of the same resolution: smaller blocks make images look less natural,
+    which lowers the probabilities by itself.
 
-    Source: Petsiuk et al., RISE, BMVC 2018, section 3.3, who replace pixels by a constant.
+    Source: Petsiuk et al., RISE, BMVC 2018, section 3.3. They replace pixels by a constant.
 
     Args:
         model: Keras model from images to logits, such as any model of the zoo.
-        images: Array `(N, H, W, 3)`, as `model(images)` takes it.
-        maps: Array `(N, h, w)` or `(N, h, w, 1)` of finite numbers, any scale; h and w at most H
-            and W.
-        steps: Integer from 1 to h * w, points of the curve after the first; 16 by default.
-        batch_size: Integer, images in a forward pass; 128 by default.
-        seed: Integer, of the order of cells of equal value; 0 by default.
-        verbose: 0, or 1 for a progress bar, the default.
+        images: Array `(N, H, W, 3)`, in the range that the model takes.
+        maps: Array `(N, h, w)` or `(N, h, w, 1)` of finite numbers, with h <= H and w <= W. Only
+            the order of a map's values matters.
+        steps: Integer in [1, h * w]. The curve has `steps + 1` points.
+        batch_size: Integer, the number of images per forward pass.
+        seed: Integer in [0, 2**32 - 1], for the order of cells of equal value.
+        verbose: 0 or 1. With 1, prints a progress bar.
 
     Returns:
-        A dict: `auc`, the area under the mean curve, a float in [0, 1], and by image
-        `auc_per_image` `(N,)`; `shares` and `curve`, `(steps + 1,)`: the shares of the cells
-        changed, from 0 to 1, and the mean probabilities at them.
+        A dict with:
+
+        - `auc`: Float in [0, 1], the area under the mean curve.
+        - `auc_per_image`: Float array `(N,)`, the area under the curve of each image.
+        - `shares`: Float array `(steps + 1,)`, the shares of cells deleted, from 0 to 1.
+        - `curve`: Float array `(steps + 1,)`, the mean probability at each share.
 
     Raises:
-        ValueError: if images and maps do not fit each other, or the maps are not finite.
+        ValueError: If an argument is not as described, or there is not one map for each image.
     """
-    return _measure(model, images, maps, _delete, **settings)
+    return _measure(model, images, maps, _delete, steps, batch_size, seed, verbose)
 
 
-def insertion(model, images, maps, blur=0.125, **settings):
-    """How fast a prediction comes back when blurred images regain what their maps value.
+def insertion(model, images, maps, blur=0.125, steps=16, batch_size=128, seed=0, verbose=1):
+    """Measures how fast a prediction returns when the highest cells of a map are restored first.
 
-    As `deletion`, but from a blurred image to the whole one: a high area under the curve speaks for
-    a map.
+    This is the reverse of `deletion`: it starts from a blurred image and ends with the whole one.
+    The larger the area under the curve, the better the map.
+
+    Source: Petsiuk et al., RISE, BMVC 2018, section 3.3.
 
     Args:
-        model, images, maps: As in `deletion`.
-        blur: Standard deviation of the Gaussian blur, as a share of the images' height and width.
-            The default leaves of an object its colour and about where it is.
-        **settings: `steps`, `batch_size`, `seed` and `verbose`, as in `deletion`.
+        model: Keras model from images to logits, such as any model of the zoo.
+        images: Array `(N, H, W, 3)`, in the range that the model takes.
+        maps: Array `(N, h, w)` or `(N, h, w, 1)`, as in `deletion`.
+        blur: Positive number, the standard deviation of the Gaussian blur as a share of the
+            images' height and width. With the default, an object keeps its colour and roughly its
+            place.
+        steps: Integer in [1, h * w]. The curve has `steps + 1` points.
+        batch_size: Integer, the number of images per forward pass.
+        seed: Integer in [0, 2**32 - 1], for the order of cells of equal value.
+        verbose: 0 or 1. With 1, prints a progress bar.
 
-    Returns and raises what `deletion` does.
+    Returns:
+        A dict as that of `deletion`; `shares` are the shares of cells restored.
+
+    Raises:
+        ImportError: If SciPy is not installed.
+        ValueError: If an argument is not as described, or there is not one map for each image.
     """
+    ndimage = require("scipy.ndimage", "`insertion`", "train")
+    blur = check_positive("blur", blur)
 
     def insert(batch):
         sigma = (0, blur * batch.shape[1], blur * batch.shape[2], 0)
         return ndimage.gaussian_filter(batch, sigma, mode="nearest"), batch
 
-    return _measure(model, images, maps, insert, **settings)
+    return _measure(model, images, maps, insert, steps, batch_size, seed, verbose)
 
 
 def _delete(batch):
     return batch, np.broadcast_to(batch.mean(axis=(1, 2), keepdims=True), batch.shape)
 
 
-def _measure(model, images, maps, ends, steps=16, batch_size=128, seed=0, verbose=1):
-    """The curve from the first to the second of the images that `ends` makes of a batch."""
-    maps = _checked_maps(images, maps)
+def _measure(model, images, maps, ends, steps, batch_size, seed, verbose):
+    """Measures the curve from the first to the second of the images that `ends(batch)` returns."""
+    images = check_image_batch("images", images)
+    maps = check_maps(maps, len(images), "images")
+    _check_resolution(maps, images)
     cells = maps[0].size
     steps = check_integer("steps", steps, minimum=1)
     batch_size = check_integer("batch_size", batch_size, minimum=1)
     if steps > cells:
         raise ValueError(f"`steps` must be at most the {cells} cells of a map, got {steps}.")
     changed = np.linspace(0, cells, steps + 1).round().astype(int)
-    ranks = _ranks(maps, seed)
+    ranks = _ranks(maps, check_seed("seed", seed))
 
     probabilities = np.empty((len(images), steps + 1))
     starts = range(0, len(images), batch_size)
     bar = keras.utils.Progbar(len(starts) * (steps + 1), verbose=verbose, unit_name="batch")
     for start in starts:
         part = slice(start, start + batch_size)
-        batch = np.asarray(images[part], np.float32)
+        batch = check_finite("images", images[part], first=start).astype(np.float32)
         predicted = model.predict_on_batch(batch).argmax(axis=-1)
         before, after = ends(batch)
         rank_of_pixel = _to_pixels(ranks[part], batch.shape[1:3])[..., None]
         for step, count in enumerate(changed):
             logits = model.predict_on_batch(np.where(rank_of_pixel < count, after, before))
-            found = special.softmax(logits, axis=-1)
+            found = ops.convert_to_numpy(ops.softmax(logits, axis=-1))
             probabilities[part, step] = found[np.arange(len(batch)), predicted]
             bar.add(1)
 
     shares = changed / cells
-    per_image = integrate.trapezoid(probabilities, shares, axis=1)
+    per_image = np.trapezoid(probabilities, shares, axis=1)
     return {
         "auc": float(per_image.mean()),
         "auc_per_image": per_image,
@@ -103,35 +131,33 @@ def _measure(model, images, maps, ends, steps=16, batch_size=128, seed=0, verbos
     }
 
 
-def _checked_maps(images, maps):
-    maps = np.asarray(maps)
-    if maps.ndim not in (3, 4) or maps.shape[3:] not in ((), (1,)):
-        raise ValueError(f"Expected maps (N, h, w) or (N, h, w, 1), got shape {maps.shape}.")
-    if len(maps) != len(images) or not len(maps):
-        raise ValueError(
-            f"Got {len(maps)} maps and {len(images)} images: one map an image is needed."
-        )
-    height, width = np.shape(images)[1:3]
+def _check_resolution(maps, images):
+    height, width = images.shape[1:3]
     if maps.shape[1] > height or maps.shape[2] > width:
         raise ValueError(
             f"The maps have {maps.shape[1]}x{maps.shape[2]} cells, more than the images have "
-            f"pixels, {height}x{width}: pass maps of the images' size or coarser."
+            f"pixels, {height}x{width}. Pass maps of the images' resolution or coarser ones."
         )
-    if not np.isfinite(maps).all():
-        raise ValueError("The maps have values that are not finite, which have no order.")
-    return maps.reshape(maps.shape[:3])
 
 
 def _ranks(maps, seed):
-    """The place of each cell of a map, 0 for the highest: integers `(N, h, w)`."""
+    """Returns the rank of each cell within its map, 0 for the highest, as integers `(N, h, w)`."""
     flat = maps.reshape(len(maps), -1)
     chance = np.random.default_rng(seed).random(flat.shape)
-    order = np.lexsort((chance, -flat.astype(np.float64)))
+    order = np.lexsort((chance, -flat))
     return order.argsort(axis=1).reshape(maps.shape)
 
 
 def _to_pixels(cells, shape):
-    """The value of the cell that the centre of each pixel lies in: `(N, h, w)` to `(N, H, W)`."""
+    """Returns, for each pixel, the value of the cell that its centre lies in.
+
+    Args:
+        cells: Array `(N, h, w)`.
+        shape: (H, W) in pixels.
+
+    Returns:
+        An array `(N, H, W)`.
+    """
     rows, columns = (
         ((np.arange(pixels) + 0.5) * count / pixels).astype(int)
         for pixels, count in zip(shape, cells.shape[1:], strict=True)

@@ -1,29 +1,42 @@
-"""How many bits of each image the latent carries, by class, for right and wrong predictions."""
+"""Score of how many bits of each image the latent carries."""
 
 import dataclasses
 import math
 
 import numpy as np
 
+from aib_keras.metrics.checks import check_finite, check_labels
 from aib_keras.utils.checks import check_integer
 
 
 def nats_to_bits(nats):
-    """Nats in bits: divided by ln 2."""
+    """Converts nats to bits, by dividing them by ln 2.
+
+    Args:
+        nats: Number or array.
+
+    Returns:
+        A float64 array of the same shape.
+    """
     return np.asarray(nats, "float64") / math.log(2)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Information:
-    """The information in z about N images of C classes. Groups: 0 is predicted right, 1 wrong.
+    """The information in the latent z about N images of C classes.
+
+    Arrays with an axis of length 2 tell two groups of images apart: index 0 holds those that are
+    predicted right, index 1 those that are predicted wrong.
 
     Attributes:
-        bits: Float `(N,)`, KL of p(z|x) to the prior. An upper bound on what z tells of x on the
-            mean over the images, not for each of them.
-        mean: Float `(2,)`, mean bits of the groups; NaN for a group without images.
-        class_mean: Float `(C, 2)`, the same for each true class.
-        edges: Float `(bins + 1,)`, the ends of the histograms' bins, in bits.
-        count: Integer `(C, 2, bins)`, the histograms: images of each class and group.
+        bits: Float array `(N,)`, the KL divergence of p(z|x) from the prior. Its mean over the
+            images is an upper bound on the information that z carries about the image. The value of
+            a single image is not.
+        mean: Float array `(2,)`, the mean bits of each group. NaN for a group without images.
+        class_mean: Float array `(C, 2)`, the same for the images of each true class.
+        edges: Float array `(bins + 1,)`, the edges of the histograms' bins, in bits.
+        count: Integer array `(C, 2, bins)`, the histograms: the number of images of each class and
+            group in each bin.
     """
 
     bits: np.ndarray
@@ -34,48 +47,45 @@ class Information:
 
 
 def information(explanation, labels, bins=30):
-    """The information in z, image by image and by class, for right and for wrong predictions.
+    """Computes the information in the latent, by class, for right and for wrong predictions.
 
-    Source: the KL of Eq. 10 of Lai et al., IJCAI 2021; Alemi et al., ICLR 2017.
+    Source: the KL divergence of Lai et al., IJCAI 2021, Eq. 10; Alemi et al., Deep Variational
+    Information Bottleneck, ICLR 2017.
 
     Args:
-        explanation: A dict with `logits` `(N, C)` and `kl_nats` `(N,)`: what `model.information`
-            returned, or `model.explain` of a model with attention.
+        explanation: Dict with `logits` `(N, C)` and `kl_nats` `(N,)`, the result of
+            `model.explain(images)` for a model with a variational encoder.
         labels: Integer array `(N,)`, the true classes in [0, C).
-        bins: Integer, bins of the histograms, at least 1.
+        bins: Integer of at least 1, the number of bins of the histograms.
 
     Returns:
         An `Information`.
 
     Raises:
-        ValueError: if something is missing, of the wrong shape or out of its range.
+        ValueError: If `explanation` lacks a key, or an argument is not as described.
     """
     bins = check_integer("bins", bins, minimum=1)
     missing = {"logits", "kl_nats"} - set(explanation)
     if missing:
         raise ValueError(
             f"`explanation` lacks {' and '.join(sorted(missing))}; it has "
-            f"{', '.join(sorted(explanation))}. Only models with a variational encoder, such as "
-            "zoo.vgg_dvib and zoo.vgg_aib_qt, know their information: use their `information`."
+            f"{', '.join(sorted(explanation))}. Pass what `explain` returns for a model with a "
+            "variational encoder, such as zoo.vgg_dvib or zoo.vgg_aib_qt."
         )
-    logits, labels = np.asarray(explanation["logits"]), np.asarray(labels)
+    logits = np.asarray(explanation["logits"])
     bits = nats_to_bits(explanation["kl_nats"])
-    classes = logits.shape[-1]
-    if not len(logits) or not bits.shape == labels.shape == logits.shape[:1]:
+    if logits.ndim != 2 or not len(logits) or bits.shape != logits.shape[:1]:
         raise ValueError(
-            f"Expected a row of logits, a kl_nats and a label for each image; got shapes "
-            f"{logits.shape}, {bits.shape} and {labels.shape}."
+            "`explanation` must have logits of shape (N, C) and kl_nats of shape (N,) for the same "
+            f"images, at least one; got shapes {logits.shape} and {bits.shape}."
         )
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(
-            f"`labels` must be integers in [0, {classes}); got {labels.dtype} in "
-            f"[{labels.min()}, {labels.max()}]."
-        )
-    if not np.isfinite(bits).all():
-        raise ValueError("`kl_nats` must be finite numbers; the model has diverged.")
+    for name in ("logits", "kl_nats"):
+        check_finite(name, explanation[name])
+    classes = logits.shape[1]
+    labels = check_labels(labels, len(logits), classes)
     wrong = (logits.argmax(axis=-1) != labels).astype(int)
     edges = np.histogram_bin_edges(bits, bins)
-    # The bin of an image: the last one has its upper end, as numpy's histograms have it.
+    # As in NumPy's histograms, the last bin includes its upper edge.
     place = np.clip(np.digitize(bits, edges) - 1, 0, bins - 1)
     count = np.zeros((classes, 2, bins), int)
     np.add.at(count, (labels, wrong, place), 1)

@@ -1,13 +1,10 @@
-"""Figures of attention maps, trainings and scores."""
+"""Figures of attention maps, of trainings and of scores."""
 
+from aib_keras.plots.ablation import ablation_figure
 from aib_keras.plots.attention import attention_figure, save_attention_figure
-from aib_keras.plots.calibration import (
-    ablation_figure,
-    information_figure,
-    reliability_figure,
-    risk_coverage_figure,
-)
+from aib_keras.plots.calibration import reliability_figure, risk_coverage_figure
 from aib_keras.plots.comparison import perturbation_figure, quantization_figure
+from aib_keras.plots.information import information_figure
 from aib_keras.plots.training import anchors_figure, save_film
 
 __all__ = [

@@ -1,57 +1,58 @@
-"""Pictures of where a model looks."""
+"""Figures of where a model looks."""
 
-import keras
-import numpy as np
+from aib_keras.plots.maps import draw_images, draw_maps, map_grid, prediction_title
+from aib_keras.utils.checks import check_image_batch
 
-_TITLES = {"attention": "attention", "attention_quantized": "quantised"}
-_TITLE_LENGTH = 16
+_ROWS = {"attention": "attention", "attention_quantized": "quantised"}
 
 
 def attention_figure(images, explanation, labels=None, class_names=None, boxes=None):
-    """A matplotlib figure: a column an image; rows for the image, its map, its quantised map.
+    """Draws images above their attention maps, one image per column.
 
-    Maps of one row share one scale, shown beside it.
+    There is one row for the images, one for the attention maps, and one for the quantised maps if
+    the model has them. The maps of a row share one colour scale.
 
     Args:
-        images: uint8 array `(N, H, W, 3)`.
-        explanation: What `model.explain(images)` returned.
-        labels: Optional integer array `(N,)`; with `class_names` the titles name the true class
-            and, where it is another, the predicted one.
+        images: uint8 array `(N, H, W, 3)` with N of at least 1.
+        explanation: Dict, the result of `model.explain(images)`.
+        labels: Optional integer array `(N,)`. With `class_names`, the title of each image is its
+            true class, followed by the predicted class if that is another one.
         class_names: Optional sequence of strings.
-        boxes: Optional float array `(N, 4)`: y0, x0, y1, x1 in pixels, drawn on the images.
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
+        boxes: Optional float array `(N, 4)` of y0, x0, y1, x1 in pixels, drawn on the images.
 
-    rows = [name for name in _TITLES if name in explanation]
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If `images` are not as described, or another argument is of other images.
+    """
+    images = check_image_batch("images", images)
     count = len(images)
-    figure = Figure(figsize=(1.3 * count + 1.2, 1.35 * (1 + len(rows)) + 0.3), layout="constrained")
-    axes = figure.subplots(1 + len(rows), count, squeeze=False)
-    height, width = images.shape[1:3]
-    for column in range(count):
-        axes[0, column].imshow(images[column])
-        if boxes is not None:
-            y0, x0, y1, x1 = boxes[column]
-            axes[0, column].add_patch(
-                Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor="white")
-            )
-        if labels is not None and class_names is not None:
-            title = _title(labels[column], explanation["logits"][column], class_names)
-            axes[0, column].set_title(title, fontsize=7)
-    for row, name in enumerate(rows, start=1):
-        maps = explanation[name][..., 0]
-        scale = {"vmin": float(maps.min()), "vmax": float(maps.max()), "cmap": "viridis"}
-        for column in range(count):
-            drawn = axes[row, column].imshow(maps[column], extent=(0, width, height, 0), **scale)
-        axes[row, 0].set_ylabel(_TITLES[name], fontsize=8)
-        figure.colorbar(drawn, ax=list(axes[row]), shrink=0.9).ax.tick_params(labelsize=7)
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
+    maps = {name: explanation[name] for name in _ROWS if name in explanation}
+    _check_counts(count, {**maps, "labels": labels, "boxes": boxes})
+    figure, axes = map_grid(
+        1.3 * count + 1.2, 1.35 * (1 + len(maps)) + 0.3, rows=1 + len(maps), columns=count
+    )
+    draw_images(axes[0], images, boxes)
+    if labels is not None and class_names is not None:
+        for axis, logits, label in zip(axes[0], explanation["logits"], labels, strict=True):
+            axis.set_title(prediction_title(class_names, logits, label), fontsize=7)
+    for row, (name, values) in zip(axes[1:], maps.items(), strict=True):
+        draw_maps(row, values, images.shape[1:3])
+        row[0].set_ylabel(_ROWS[name], fontsize=8)
     return figure
 
 
 def save_attention_figure(path, model, data, count=8):
-    """Saves the `attention_figure` of the first `count` examples of an `ImageData`."""
+    """Saves the `attention_figure` of the first examples of a data set.
+
+    Args:
+        path: Path of the image file. Its ending selects the format.
+        model: Model of the zoo.
+        data: `ImageData`.
+        count: Integer, the number of examples.
+    """
     images = data.images[:count]
     figure = attention_figure(
         images,
@@ -63,23 +64,11 @@ def save_attention_figure(path, model, data, count=8):
     figure.savefig(path, dpi=120)
 
 
-def class_title(class_names, label):
-    """The name of a class, short enough for a title above a picture."""
-    name = class_names[label]
-    return name if len(name) <= _TITLE_LENGTH else f"{name[: _TITLE_LENGTH - 1]}…"
-
-
-def prediction_title(logits, class_names):
-    """The name of the class that the logits `(classes,)` of one image predict."""
-    return class_title(class_names, _predicted(logits))
-
-
-def _predicted(logits):
-    return int(np.argmax(keras.ops.convert_to_numpy(logits)))
-
-
-def _title(label, logits, class_names):
-    true = class_title(class_names, label)
-    if _predicted(logits) == label:
-        return true
-    return f"{true}\n(as {prediction_title(logits, class_names)})"
+def _check_counts(count, arguments):
+    if not count:
+        raise ValueError("There are no images to draw.")
+    for name, values in arguments.items():
+        if values is not None and len(values) != count:
+            raise ValueError(
+                f"Got {count} images, but {len(values)} rows in {name!r}: pass one for each image."
+            )

@@ -1,106 +1,96 @@
-"""Pictures that set maps side by side: of originals and modified images, of several models."""
+"""Figures that compare maps: before and after a perturbation, and of two models."""
 
 import numpy as np
 
-from aib_keras.plots.attention import class_title, prediction_title
+from aib_keras.plots.maps import (
+    class_title,
+    draw_images,
+    draw_maps,
+    map_grid,
+    prediction_title,
+)
+from aib_keras.utils.checks import check_image_batch
+from aib_keras.utils.maps import map_similarity
 
 
-def perturbation_figure(images, modified, explanations):
-    """A matplotlib figure as Fig. 3 of the paper: does a model still look at the same place?
+def perturbation_figure(images, perturbed, explanations):
+    """Draws the maps of several models for images and perturbed images, as Fig. 3 of the paper.
 
-    Two rows an image, the original and the modified one, and a column a model with its maps. Under
-    a modified map is its cosine with the original's. Every model has a scale of its own, because
-    their maps have other ranges; yellow is high.
+    Each image has two rows, the original and the perturbed one. The first column holds the images,
+    and there is one column of maps per model. Below each map of a perturbed image is its cosine
+    similarity with the original's map. Each model has its own colour scale, because the ranges of
+    their maps differ.
+
+    Source: Lai et al., IJCAI 2021, Fig. 3.
 
     Args:
         images: uint8 array `(N, H, W, 3)`.
-        modified: uint8 array of that shape.
-        explanations: Dict from a model's name to a pair: what `explain` returned for the originals
-            and for the modified images.
+        perturbed: uint8 array of the same shape.
+        explanations: Dict from the name of a model to a pair: the results of `model.explain` for
+            `images` and for `perturbed`.
 
-    Source: Lai et al., IJCAI 2021, Fig. 3.
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If the images are not as described.
     """
-    from matplotlib.figure import Figure
-
+    images = check_image_batch("images", images)
+    perturbed = check_image_batch("perturbed", perturbed)
     count, columns = len(images), 1 + len(explanations)
-    figure = Figure(figsize=(1.35 * columns, 1.45 * 2 * count + 0.3), layout="constrained")
-    axes = figure.subplots(2 * count, columns, squeeze=False)
-    for index in range(count):
-        axes[2 * index, 0].imshow(images[index])
-        axes[2 * index + 1, 0].imshow(modified[index])
-        axes[2 * index, 0].set_ylabel("original", fontsize=7)
-        axes[2 * index + 1, 0].set_ylabel("modified", fontsize=7)
-    for column, (name, pair) in enumerate(explanations.items(), start=1):
-        before, after = (each["attention"][..., 0] for each in pair)
-        scale = _scale(np.stack([before, after]))
-        axes[0, column].set_title(name, fontsize=8)
-        for index in range(count):
-            _draw(axes[2 * index, column], before[index], images.shape[1:3], scale)
-            drawn = _draw(axes[2 * index + 1, column], after[index], images.shape[1:3], scale)
-            axes[2 * index + 1, column].set_xlabel(
-                f"cosine {_cosine(before[index], after[index]):.2f}", fontsize=7
-            )
-        _colorbar(figure, drawn, axes[:, column], "horizontal")
-    return _without_ticks(figure, axes)
+    figure, axes = map_grid(1.35 * columns, 1.45 * 2 * count + 0.3, rows=2 * count, columns=columns)
+    draw_images(axes[:, 0], _interleave(images, perturbed))
+    for row, axis in enumerate(axes[:, 0]):
+        axis.set_ylabel(("original", "perturbed")[row % 2], fontsize=7)
+    for column, (name, pair) in zip(axes.T[1:], explanations.items(), strict=True):
+        before, after = (each["attention"] for each in pair)
+        draw_maps(column, _interleave(before, after), images.shape[1:3], orientation="horizontal")
+        column[0].set_title(name, fontsize=8)
+        for axis, cosine in zip(column[1::2], map_similarity(before, after), strict=True):
+            axis.set_xlabel(f"cosine {cosine:.2f}", fontsize=7)
+    return figure
 
 
 def quantization_figure(images, labels, class_names, continuous, quantized):
-    """A matplotlib figure as Fig. 5 of the paper: the continuous map beside the quantised one.
+    """Draws the maps of a model without quantisation above those of a quantised one, as Fig. 5.
 
-    Rows: the image with its class, the map of the model without quantisation, the quantised map of
-    the other; over each map the class that its model predicts.
+    The rows are the images with their true class, the continuous maps and the quantised maps. Above
+    each map is the class that its model predicts.
+
+    Source: Lai et al., IJCAI 2021, Fig. 5.
 
     Args:
         images: uint8 array `(N, H, W, 3)`.
         labels: Integer array `(N,)`.
         class_names: Sequence of strings.
-        continuous: What `explain` of the model without quantisation returned.
-        quantized: What `explain` of the quantised model returned.
+        continuous: Dict, the result of `model.explain(images)` for the model without quantisation.
+        quantized: Dict, that of the quantised model.
 
-    Source: Lai et al., IJCAI 2021, Fig. 5.
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If the images are not as described.
     """
-    from matplotlib.figure import Figure
-
-    count = len(images)
-    figure = Figure(figsize=(1.4 * count + 1.2, 5.0), layout="constrained")
-    axes = figure.subplots(3, count, squeeze=False)
-    for column in range(count):
-        axes[0, column].imshow(images[column])
-        axes[0, column].set_title(class_title(class_names, labels[column]), fontsize=8)
+    images = check_image_batch("images", images)
+    figure, axes = map_grid(1.4 * len(images) + 1.2, 5.0, rows=3, columns=len(images))
+    draw_images(axes[0], images)
+    for axis, label in zip(axes[0], labels, strict=True):
+        axis.set_title(class_title(class_names, label), fontsize=8)
     rows = (
-        (1, "continuous", continuous, continuous["attention"]),
-        (2, "quantised", quantized, quantized["attention_quantized"]),
+        ("continuous", continuous, continuous["attention"]),
+        ("quantised", quantized, quantized["attention_quantized"]),
     )
-    for row, name, explanation, maps in rows:
-        scale = _scale(maps)
-        for column in range(count):
-            drawn = _draw(axes[row, column], maps[column, ..., 0], images.shape[1:3], scale)
-            title = prediction_title(explanation["logits"][column], class_names)
-            axes[row, column].set_title(title, fontsize=8)
-        axes[row, 0].set_ylabel(name, fontsize=8)
-        _colorbar(figure, drawn, axes[row], "vertical")
-    return _without_ticks(figure, axes)
-
-
-def _scale(maps):
-    return {"vmin": float(maps.min()), "vmax": float(maps.max()), "cmap": "viridis"}
-
-
-def _draw(axis, values, image_shape, scale):
-    return axis.imshow(values, extent=(0, image_shape[1], image_shape[0], 0), **scale)
-
-
-def _colorbar(figure, drawn, axes, orientation):
-    bar = figure.colorbar(drawn, ax=list(axes), shrink=0.9, orientation=orientation)
-    bar.ax.tick_params(labelsize=6)
-
-
-def _without_ticks(figure, axes):
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
+    for row, (name, explanation, maps) in zip(axes[1:], rows, strict=True):
+        draw_maps(row, maps, images.shape[1:3])
+        row[0].set_ylabel(name, fontsize=8)
+        for axis, logits in zip(row, explanation["logits"], strict=True):
+            axis.set_title(prediction_title(class_names, logits), fontsize=8)
     return figure
 
 
-def _cosine(first, second):
-    lengths = np.linalg.norm(first) * np.linalg.norm(second)
-    return float(np.sum(first * second) / max(lengths, 1e-30))
+def _interleave(first, second):
+    """Returns first[0], second[0], first[1], second[1], ... of two arrays of the same shape."""
+    return np.stack([first, second], axis=1).reshape(-1, *np.shape(first)[1:])

@@ -1,68 +1,69 @@
-"""Pictures of how maps and anchors change in a training."""
+"""Figures of how maps and anchors change during training."""
 
 import numpy as np
+
+from aib_keras.plots.maps import draw_images, draw_maps, map_grid
+from aib_keras.plots.style import SERIES, new_figure
+from aib_keras.utils.checks import check_image_batch
+from aib_keras.utils.optional import require
+from aib_keras.utils.suggestions import did_you_mean
 
 _FRAMES_PER_SECOND = 4
 
 
 def anchors_figure(history):
-    """A matplotlib figure: the value of every anchor over the epochs.
+    """Draws the value of each anchor over the epochs.
 
     Args:
-        history: List of dicts, an epoch each, with `anchors` `(Q,)`, as
-            `aib_keras.training.callbacks.read_map_history` gives.
+        history: List of dicts, one per epoch, with the key `anchors` `(Q,)`, as
+            `aib_keras.training.callbacks.read_map_history` returns it.
+
+    Returns:
+        A matplotlib figure.
 
     Raises:
-        ValueError: if there is no epoch, or the model has no anchors.
+        ImportError: If matplotlib is not installed.
+        ValueError: If `history` is empty or has no anchors.
     """
-    from matplotlib.figure import Figure
-
-    _check(history, "anchors")
+    _check_history(history, "anchors")
     anchors = np.stack([epoch["anchors"] for epoch in history])
     epochs = np.arange(1, len(anchors) + 1)
-    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    figure = new_figure(5, 3.2)
     axes = figure.subplots()
-    axes.plot(epochs, np.sort(anchors, axis=1), color="#0072B2", linewidth=0.9, marker=".")
+    axes.plot(epochs, np.sort(anchors, axis=1), color=SERIES[0][0], linewidth=0.9, marker=".")
     axes.set(xlabel="epoch", ylabel="value of an anchor", title=f"{anchors.shape[1]} anchors")
     axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 
 def save_film(path, images, history, name="attention"):
-    """Saves an animated GIF: the maps of a few images after each epoch of a training.
+    """Saves an animated GIF of the maps of a few images, with one frame per epoch of a training.
 
-    All frames share one scale, which is shown.
+    All frames share one colour scale.
 
     Args:
-        path: Of the file, `*.gif`.
+        path: Path of the file, which should end in `.gif`.
         images: uint8 array `(N, H, W, 3)`.
-        history: List of dicts, an epoch each, with the maps `(N, h, w, 1)` under `name`.
-        name: Which map: `"attention"` or `"attention_quantized"`.
+        history: List of dicts, one per epoch, with maps `(M, h, w, 1)` under the key `name`, where
+            M >= N.
+        name: `"attention"` or `"attention_quantized"`, the maps to draw.
 
     Raises:
-        ValueError: if there is no epoch, or no such map.
+        ImportError: If matplotlib is not installed.
+        ValueError: If `history` is empty or has no such maps, or `images` are not as described.
     """
-    from matplotlib.animation import PillowWriter
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    _check(history, name)
+    animation = require("matplotlib.animation", "Plotting", "train")
+    agg = require("matplotlib.backends.backend_agg", "Plotting", "train")
+    images = check_image_batch("images", images)
+    _check_history(history, name)
     maps = np.stack([epoch[name][: len(images), ..., 0] for epoch in history])
-    height, width = images.shape[1:3]
-    figure = Figure(figsize=(1.2 * len(images) + 1, 3.1), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, len(images), squeeze=False)
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-    for axis, image in zip(axes[0], images, strict=True):
-        axis.imshow(image)
-    scale = {"vmin": maps.min(), "vmax": maps.max(), "cmap": "viridis"}
-    drawn = [
-        axis.imshow(first, extent=(0, width, height, 0), **scale)
-        for axis, first in zip(axes[1], maps[0], strict=True)
-    ]
-    figure.colorbar(drawn[0], ax=list(axes[1]), shrink=0.9, label=name.replace("_", ", "))
-    writer = PillowWriter(fps=_FRAMES_PER_SECOND)
+    figure, axes = map_grid(1.2 * len(images) + 1, 3.1, rows=2, columns=len(images))
+    # The writer needs a figure that can be drawn already.
+    agg.FigureCanvasAgg(figure)
+    draw_images(axes[0], images)
+    label = name.replace("_", ", ")
+    drawn = draw_maps(axes[1], maps[0], images.shape[1:3], all_maps=maps, label=label)
+    writer = animation.PillowWriter(fps=_FRAMES_PER_SECOND)
     with writer.saving(figure, str(path), dpi=80):
         for epoch, epoch_maps in enumerate(maps, start=1):
             figure.suptitle(f"epoch {epoch} of {len(maps)}", fontsize=10)
@@ -71,11 +72,11 @@ def save_film(path, images, history, name="attention"):
             writer.grab_frame()
 
 
-def _check(history, name):
+def _check_history(history, name):
     if not history:
-        raise ValueError("There is no epoch to show: `history` is empty.")
+        raise ValueError("There is no epoch to draw: `history` is empty.")
     if name not in history[0]:
         raise ValueError(
-            f"There is no {name!r} in this training's history, which has "
-            f"{', '.join(sorted(history[0]))}."
+            f"There is no {name!r} in `history`, which has {', '.join(sorted(history[0]))}."
+            f"{did_you_mean(name, history[0])}"
         )

@@ -11,6 +11,7 @@ import os
 import pathlib
 
 import keras
+import numpy as np
 
 
 def check_integer(name, value, minimum, maximum=None):
@@ -42,6 +43,14 @@ def check_number(name, value, minimum=-math.inf, maximum=math.inf):
 def check_non_negative(name, value):
     """Returns `value` as a float if it is a finite number of at least 0."""
     return check_number(name, value, minimum=0)
+
+
+def check_positive(name, value):
+    """Returns `value` as a float if it is a finite number above 0."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:
+        raise ValueError(f"`{name}` must be a finite positive number, got {value!r}.")
+    return float(value)
 
 
 def check_boolean(name, value):
@@ -101,3 +110,16 @@ def check_known_shape(layer_name, shape, rank, layout):
             f"{layer_name} needs inputs of shape {layout} with a known last axis, got "
             f"{tuple(shape)}."
         )
+
+
+def check_image_batch(name, images):
+    """Returns `images` as an array if its shape is (N, H, W, 3), with H and W of at least 1."""
+    # Converting copies, which large arrays should be spared.
+    images = images if isinstance(images, np.ndarray) else keras.ops.convert_to_numpy(images)
+    if images.ndim != 4 or images.shape[-1] != 3 or min(images.shape[1:3]) < 1:
+        raise ValueError(
+            f"`{name}` must have shape (N, H, W, 3), got {images.shape}. Add the batch axis to a "
+            "single image with images[None]; repeat the channel of grey images with "
+            "np.repeat(images, 3, axis=-1); drop the opacity of RGBA images with images[..., :3]."
+        )
+    return images

@@ -15,8 +15,8 @@ def by_name(perturbation):
     return perturbation.name
 
 
-def changed(images, modified):
-    return (images != modified).any(axis=-1)
+def changed(images, perturbed):
+    return (images != perturbed).any(axis=-1)
 
 
 def boxes(mask):
@@ -49,14 +49,14 @@ def test_the_same_from_a_seed_however_a_data_set_is_cut_into_batches(perturbatio
 
 
 def test_a_colour_window_is_one_colour_on_p_by_p_pixels_inside():
-    modified = ColorWindow(5)(BLACK)
-    mask = changed(BLACK, modified)
+    perturbed = ColorWindow(5)(BLACK)
+    mask = changed(BLACK, perturbed)
     y0, x0, y1, x1 = boxes(mask).T
     assert (mask.sum(axis=(1, 2)) == 25).all()
     assert (y1 - y0 == 5).all()
     assert (x1 - x0 == 5).all()
     colors = [
-        np.unique(image[inside], axis=0) for image, inside in zip(modified, mask, strict=True)
+        np.unique(image[inside], axis=0) for image, inside in zip(perturbed, mask, strict=True)
     ]
     assert {len(each) for each in colors} == {1}
     assert len(np.unique(np.concatenate(colors), axis=0)) == len(BLACK)
@@ -64,13 +64,13 @@ def test_a_colour_window_is_one_colour_on_p_by_p_pixels_inside():
 
 def test_windows_are_everywhere_and_colours_of_every_kind():
     black = np.zeros((4000, 6, 5, 3), np.uint8)
-    modified = ColorWindow(4)(black)
-    y0, x0 = boxes(changed(black, modified)).T[:2]
+    perturbed = ColorWindow(4)(black)
+    y0, x0 = boxes(changed(black, perturbed)).T[:2]
     places = np.unique(3 * x0 + y0, return_counts=True)[1]
     # 3 * 2 equally likely places: 667 each, give or take 4 standard deviations.
     assert len(places) == 6
     assert np.abs(places - 4000 / 6).max() < 4 * np.sqrt(4000 * 5 / 36)
-    colors = modified.max(axis=(1, 2))
+    colors = perturbed.max(axis=(1, 2))
     np.testing.assert_allclose(colors.mean(axis=0), 127.5, atol=5)
     assert (colors.min(), colors.max()) == (0, 255)
     assert np.abs(np.corrcoef(np.column_stack([colors, y0, x0]).T) - np.eye(5)).max() < 0.07
@@ -83,10 +83,10 @@ def test_another_seed_is_another_place_and_the_same_seed_one_place_for_all_conte
 
 
 def test_an_image_window_holds_a_patch_resized_as_pillow_does():
-    modified = ImageWindow(8, PATCHES)(BLACK)
+    perturbed = ImageWindow(8, PATCHES)(BLACK)
     wanted = [np.asarray(Image.fromarray(p).resize((8, 8), Image.BILINEAR)) for p in PATCHES]
     used = []
-    for image, (y0, x0, y1, x1) in zip(modified, boxes(changed(BLACK, modified)), strict=True):
+    for image, (y0, x0, y1, x1) in zip(perturbed, boxes(changed(BLACK, perturbed)), strict=True):
         matches = [np.array_equal(image[y0:y1, x0:x1], patch) for patch in wanted]
         assert sum(matches) == 1
         used.append(matches.index(True))
@@ -94,8 +94,8 @@ def test_an_image_window_holds_a_patch_resized_as_pillow_does():
 
 
 def test_patches_of_the_windows_size_are_taken_as_they_are():
-    modified = ImageWindow(32, PATCHES)(np.zeros((1, 32, 32, 3), np.uint8))
-    assert any(np.array_equal(modified[0], patch) for patch in PATCHES)
+    perturbed = ImageWindow(32, PATCHES)(np.zeros((1, 32, 32, 3), np.uint8))
+    assert any(np.array_equal(perturbed[0], patch) for patch in PATCHES)
 
 
 def test_a_window_may_fill_the_image():
@@ -133,8 +133,8 @@ def test_filters_agree_with_the_shifted_spectrum_written_out(size):
     y, x = np.mgrid[: size[0], : size[1]]
     distance = np.sqrt((y - size[0] // 2) ** 2 + (x - size[1] // 2) ** 2)
     for perturbation, keep in ((HighPass(4), distance > 4), (LowPass(12), distance < 12)):
-        modified = perturbation(images)
-        for image, found in zip(images, modified, strict=True):
+        perturbed = perturbation(images)
+        for image, found in zip(images, perturbed, strict=True):
             for channel in range(3):
                 spectrum = np.fft.fftshift(np.fft.fft2(image[..., channel])) * keep
                 values = np.fft.ifft2(np.fft.ifftshift(spectrum))
@@ -147,15 +147,15 @@ def test_filters_agree_with_the_shifted_spectrum_written_out(size):
 def test_ringing_beyond_the_range_is_clipped():
     images = np.zeros((1, 32, 32, 3), np.uint8)
     images[:, :, 16:] = 255
-    modified = LowPass()(images)
-    assert modified[0, 0, :16].min() == 0
-    assert modified[0, 0, 16:].max() == 255
-    np.testing.assert_allclose(modified[0, 0, [4, 28], 0], [0, 255], atol=25)
+    perturbed = LowPass()(images)
+    assert perturbed[0, 0, :16].min() == 0
+    assert perturbed[0, 0, 16:].max() == 255
+    np.testing.assert_allclose(perturbed[0, 0, [4, 28], 0], [0, 255], atol=25)
 
 
 @pytest.mark.parametrize("perturbation", ALL, ids=by_name)
 def test_other_images_than_uint8_batches_are_refused(perturbation):
-    with pytest.raises(TypeError, match="must be uint8 in .0, 255., got float32"):
+    with pytest.raises(TypeError, match="`images` must be uint8 in .0, 255., got float32"):
         perturbation(BLACK.astype(np.float32))
     with pytest.raises(ValueError, match=r"images\[None\]"):
         perturbation(BLACK[0])
@@ -165,13 +165,16 @@ def test_other_images_than_uint8_batches_are_refused(perturbation):
     ("make", "message"),
     [
         (lambda: ColorWindow(0), "`size` must be an integer of at least 1"),
-        (lambda: ColorWindow(4, seed=-1), "`seed` must be an integer of at least 0"),
+        (lambda: ColorWindow(4, seed=-1), r"`seed` must be an integer in \[0, 4294967295\]"),
+        (lambda: ImageWindow(4, PATCHES, seed=2**32), "`seed` must be an integer in"),
         (lambda: ColorWindow(21)(BLACK), "21x21 pixels does not fit into images of 20x24"),
         (lambda: ColorWindow(4)(BLACK, first=-1), "`first` must be an integer of at least 0"),
         (lambda: ImageWindow(4, PATCHES[:0]), "no patches"),
-        (lambda: ImageWindow(4, PATCHES[0]), r"patches must have shape \(N, H, W, 3\)"),
-        (lambda: HighPass(0), "`radius` must be a positive number"),
-        (lambda: LowPass(float("nan")), "`radius` must be a positive number"),
+        (lambda: ImageWindow(4, PATCHES[0]), r"`patches` must have shape \(N, H, W, 3\)"),
+        (lambda: HighPass(0), "`radius` must be a finite positive number"),
+        (lambda: LowPass(float("nan")), "`radius` must be a finite positive number"),
+        (lambda: LowPass()(BLACK[..., :1]), r"got \(40, 20, 24, 1\).*np.repeat"),
+        (lambda: HighPass()(BLACK[:, :0]), r"got \(40, 0, 24, 3\)"),
     ],
 )
 def test_wrong_arguments_are_named(make, message):

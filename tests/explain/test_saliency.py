@@ -1,4 +1,6 @@
-"""Maps by gradients, on models whose maps are known."""
+"""Saliency maps of models for which they are known."""
+
+import re
 
 import keras
 import numpy as np
@@ -11,7 +13,7 @@ from aib_keras.explain.gradients import gradient
 from aib_keras.models import PlainClassifier
 
 RNG = np.random.default_rng(0)
-# Side of the features at 32 pixels, for the models of 224 pixels at 64.
+# The side of the features for images of 32 pixels, and of 64 for the models of 224 pixels.
 SIDES = {"vgg_gap": 8, **dict.fromkeys(("vgg16", "vgg16_aib", "vgg16_aib_qt"), 4)}
 SIDES |= dict.fromkeys(("wrn50_2", "wrn50_2_aib", "wrn50_2_aib_qt"), 4)
 QUICK = ("vgg_dvib", "vgg_aib_qt")
@@ -48,7 +50,7 @@ def test_the_gradient_of_a_linear_model_is_its_weights():
 
 
 def test_grad_cam_before_global_pooling_is_the_class_activation_map(vgg_gap):
-    """Selvaraju et al., section 3: up to the ReLU and the number of positions."""
+    """Selvaraju et al., section 3, except for the ReLU and the number of positions."""
     batch = images()
     expected = np.maximum(vgg_gap.explain(batch)["attention"], 0) / 64
     assert expected.any()
@@ -61,21 +63,54 @@ def test_the_features_can_be_those_of_any_layer(vgg_gap):
     found = grad_cam(vgg_gap, batch, layer="block1_pool")
     assert found.shape == (3, 16, 16, 1)
     np.testing.assert_allclose(grad_cam(vgg_gap, batch, layer=place), found, rtol=1e-4)
-    # Nothing of the model has changed.
+    # The model itself has not changed.
     assert "call" not in vars(place)
     logits = ops.convert_to_numpy(vgg_gap(batch))
     np.testing.assert_allclose(vgg_gap.explain(batch)["logits"], logits, rtol=1e-4, atol=1e-4)
 
 
-def test_layers_that_cannot_be_are_named(vgg_gap):
+def test_the_features_are_those_of_the_models_features_layer():
+    inputs = keras.Input((8, 8, 3))
+    first = layers.Conv2D(4, 3, padding="same", activation="relu", name="first")
+    second = layers.Conv2D(4, 3, strides=2, activation="relu", name="second")
+    pooled = layers.GlobalAveragePooling2D()(second(first(inputs)))
+    backbone = keras.Model(inputs, layers.Dense(2)(pooled))
+
+    class WithFeatures(PlainClassifier):
+        features_layer = first
+
+    class WithoutFeatures(PlainClassifier):
+        features_layer = None
+
+    batch = images(8)
+    expected = grad_cam(WithoutFeatures(backbone), batch, layer="first")
+    np.testing.assert_allclose(grad_cam(WithFeatures(backbone), batch), expected, rtol=1e-5)
+    assert expected.any()
+    assert grad_cam(WithFeatures(backbone), batch, layer="second").shape == (3, 3, 3, 1)
+    with pytest.raises(ValueError, match="no `features_layer`.*as `layer`"):
+        grad_cam(WithoutFeatures(backbone), batch)
+
+
+def test_wrong_layers_and_models_are_errors(vgg_gap):
     with pytest.raises(ValueError, match="no layer 'block1_pol'. Did you mean 'block1_pool'"):
         grad_cam(vgg_gap, images(), layer="block1_pol")
-    with pytest.raises(ValueError, match=r"a map \(B, h, w, C\).*'logits' gave"):
+    with pytest.raises(ValueError, match=r"\(B, h, w, C\).*'logits' have shapes"):
         grad_cam(vgg_gap, images(), layer="logits")
-    with pytest.raises(ValueError, match="name the layer"):
-        grad_cam(linear()[0], images(4))
     with pytest.raises(TypeError, match="PlainClassifier"):
         gradient_map(keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten()]), images(4))
+
+
+@pytest.mark.parametrize("map_shape", [(5, 4), (4, 5), (0, 2), (2,), 2.5])
+def test_a_gradient_map_that_is_finer_than_the_image_is_an_error(map_shape):
+    with pytest.raises(ValueError, match="`map_shape` must be"):
+        gradient_map(linear()[0], images(4), map_shape=map_shape)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4, 1), (3, 4, 4, 4), (3, 3, 4, 4), (4, 4, 3)])
+@pytest.mark.parametrize("saliency", [gradient_map, grad_cam])
+def test_images_of_another_layout_are_errors(saliency, shape, vgg_gap):
+    with pytest.raises(ValueError, match=rf"got (shape )?{re.escape(str(shape))}"):
+        saliency(vgg_gap, np.zeros(shape, "uint8"))
 
 
 @pytest.mark.parametrize(
@@ -92,8 +127,9 @@ def test_every_model_of_the_zoo(name, settled):
     settled(model, batch.astype("float32"))
     cams = grad_cam(model, batch)
     assert cams.shape == (3, SIDES.get(name, 16), SIDES.get(name, 16), 1)
-    if model.map_names:
-        assert cams.shape == tuple(model.explanation(batch)["attention"].shape)
+    explanation = model.explain(batch)
+    if "attention" in explanation:
+        assert cams.shape == explanation["attention"].shape
     gradients = gradient_map(model, batch)
     assert gradients.shape == (3, side, side, 1)
     for maps in (cams, gradients):
@@ -111,11 +147,32 @@ def test_the_gradient_of_what_does_not_matter_is_zero():
     np.testing.assert_array_equal(ops.convert_to_numpy(found), 0.0)
 
 
-def test_maps_that_know_nothing():
+@pytest.mark.parametrize("sigma", [0, -1, float("nan"), float("inf"), "wide"])
+def test_a_gaussian_needs_a_width(sigma):
+    with pytest.raises(ValueError, match="`sigma` must be a finite positive number"):
+        gaussian_map((1, 4, 4, 1), sigma)
+
+
+@pytest.mark.parametrize("baseline", [gaussian_map, uniform_map])
+@pytest.mark.parametrize("shape", [(4, 4), (1, 4, 4), (1, 0, 4, 1), (1, -4, 4, 1), (1, 4, 4, 3), 4])
+def test_baselines_need_the_shape_of_maps(baseline, shape):
+    with pytest.raises(ValueError, match="`shape` must be"):
+        baseline(shape)
+
+
+@pytest.mark.parametrize("sigma", [1e-300, 1e-3])
+def test_a_narrow_gaussian_still_points_at_the_centre(sigma):
+    expected = np.zeros((1, 5, 5, 1))
+    expected[0, 2, 2] = 1
+    np.testing.assert_array_equal(gaussian_map((1, 5, 5, 1), sigma), expected)
+    assert gaussian_map((1, 4, 4, 1), sigma).sum() == 4
+
+
+def test_baselines_without_an_image():
     shape = (2, 4, 8, 1)
     assert uniform_map(shape).shape == gaussian_map(shape).shape == shape
     assert np.ptp(uniform_map(shape)) == 0
     gaussian = gaussian_map(shape, sigma=0.25)
     np.testing.assert_array_equal(gaussian, gaussian[:, ::-1, ::-1])
-    # Centres of the cells: an eighth and three eighths of the height from the middle.
+    # The centres of these cells are an eighth and three eighths of the height from the middle.
     np.testing.assert_allclose(gaussian[0, 2, 4] / gaussian[0, 3, 4], np.exp(0.5 * (1.5**2 - 0.25)))
