@@ -137,7 +137,8 @@ def reductions(result):
 
 
 def command(config):
-    """Returns the command line that trains with a resolved configuration."""
+    """Returns the command line that trains with a configuration."""
+    config = config.resolved()
     named = {name: getattr(config, name) for name in ("model", "dataset", "epochs")}
     # A command without an optimiser may stand for another one.
     if TrainingConfig(**named).resolved().optimizer != config.optimizer:

@@ -1,4 +1,4 @@
-"""Several trainings, each a recipe in a process of its own, some at the same time."""
+"""Several trainings, each a recipe in its own process, some of them at the same time."""
 
 import concurrent.futures
 import dataclasses
@@ -14,17 +14,17 @@ RECIPES = {
     "caltech_birds2011": "train_cub.py",
     "svhn_cropped": "train_svhn.py",
 }
-# Trains on any data set that it is told.
+# This recipe trains on any data set.
 _ANY = "train_cifar10.py"
 
 
 class TrainingFailedError(RuntimeError):
-    """A training ended with an error; the message has its last line and where its output is."""
+    """A training failed. The message has its last line and the path of its output."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """One training: the command line that runs it and the folder that it leaves."""
+    """One training: its command line and its work directory."""
 
     command: tuple
     workdir: pathlib.Path
@@ -35,16 +35,16 @@ class Training:
 
 
 def training(recipes, workdir, dataset, model, seed, data_dir=None, flags=()):
-    """The `Training` of a model with the recipe of a data set.
+    """Returns the `Training` of a model with the recipe of a data set.
 
     Args:
         recipes: Folder of the recipes.
         workdir: Folder for what the training leaves.
-        dataset: What `data.load` takes; of one that `RECIPES` lacks, recipes/train_cifar10.py
-            trains with its `--dataset`.
+        dataset: What `data.load` takes. On data sets that `RECIPES` lacks,
+            recipes/train_cifar10.py trains with `--dataset`.
         model, seed: As the recipes take them.
         data_dir: Where TFDS keeps its data, or None for its default.
-        flags: Further flags of the recipe. The last of two with one name counts.
+        flags: Further flags of the recipe. Of two flags with one name, the last counts.
     """
     command = (
         sys.executable,
@@ -60,12 +60,12 @@ def training(recipes, workdir, dataset, model, seed, data_dir=None, flags=()):
 
 
 def train(trainings, jobs=1):
-    """Runs the trainings that are not finished, `jobs` at a time, and prints each that ends.
+    """Runs the trainings that are not finished, `jobs` at a time, and prints each one at its end.
 
-    Their output goes to `logs/` beside their folders. The cores are shared out among them.
+    Their output goes to `logs/` beside their folders. They share the cores evenly.
 
     Raises:
-        TrainingFailedError: if one fails. Those that run then are waited for, no other starts.
+        TrainingFailedError: if one fails. Those that already run are finished, no other starts.
     """
     missing = [each for each in trainings if not each.finished]
     environment = dict(os.environ)
@@ -79,7 +79,7 @@ def train(trainings, jobs=1):
 
 
 def _run(one, environment):
-    """Runs one training; returns its folder."""
+    """Runs one training and returns its folder."""
     path = one.workdir.parent / "logs" / f"{one.workdir.name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a") as log:
@@ -87,6 +87,6 @@ def _run(one, environment):
     if done.returncode:
         last_line = path.read_text().rstrip().splitlines()[-1:]
         raise TrainingFailedError(
-            f"{one.workdir.name} failed: {''.join(last_line)} More of it is in {path}."
+            f"{one.workdir.name} failed: {''.join(last_line)} Its output is in {path}."
         )
     return one.workdir

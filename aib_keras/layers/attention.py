@@ -11,43 +11,43 @@ from aib_keras.utils.checks import check_choice, check_floating, check_known_sha
 class IBAttention(keras.layers.Layer):
     """Samples a spatial attention map from features and modulates the features with it.
 
-    With f the features,
+    For features f it computes
 
         mean = sigmoid(head(f));  std = softplus(conv3x3(mean) - 5)
         a = mean + eps * std,  eps ~ N(0, 1) for each position
 
-    and a is quantised if there is a `quantizer`. Nothing keeps a sample inside [0, 1]. The output
-    is `f + f * a` (`modulation="residual"`, the authors' code) or `f * a` (`"mask"`). Without
-    sampling a is the mean, and the layer is deterministic.
+    and quantises a if there is a `quantizer`. A sample may lie outside [0, 1]. The output is
+    `f + f * a` (`modulation="residual"`, the authors' code) or `f * a` (`"mask"`). Without
+    sampling, a is the mean, and the layer is deterministic.
 
-    `std`, the sampling and the quantiser are computed in float32 under any precision policy; the
+    `std`, the sampling and the quantiser are computed in float32 under any precision policy. The
     output has the layer's compute dtype.
 
-    Source: Lai et al., IJCAI 2021, Section 3 and Fig. 2; the residual modulation, the form of
-    `std` and the shift of 5 are those of the authors' code.
+    Source: Lai et al., IJCAI 2021, Section 3 and Fig. 2. The residual modulation, the form of
+    `std` and the shift of 5 come from the authors' code.
 
     Args:
         head: Optional layer from features to the `(B, H, W, 1)` values under the sigmoid.
             Defaults to one 3x3 convolution.
         quantizer: Optional layer that quantises the map, such as `AnchorQuantizer(20)`.
         modulation: `"residual"` or `"mask"`.
-        seed: Optional integer for the noise.
+        seed: Optional integer, for repeatable noise.
         kernel_initializer: Initialiser of the convolutions that the layer makes itself.
 
     Call arguments:
         features: Float tensor `(B, H, W, C)`.
         training: Boolean.
-        sample: Boolean: draw the map (True) or take its mean (False). None draws while training.
+        sample: Boolean. True draws the map, False takes its mean, None draws while training.
         return_attention: Boolean, whether to return the maps too.
 
-    Returns:
-        The modulated features `(B, H, W, C)`; with `return_attention=True` a tuple of these and a
+    Call returns:
+        The modulated features `(B, H, W, C)`. With `return_attention=True`, a tuple of these and a
         dict of float32 tensors `(B, H, W, 1)`: `attention_mean` in (0, 1), `attention_std` > 0,
         `attention` (the map before quantisation: sampled, or the mean) and, with a quantiser,
         `attention_quantized`.
 
     Raises:
-        ValueError: if the features are not of rank 4, or `head` does not give one channel of the
+        ValueError: if the features are not of rank 4, or `head` does not return one channel of the
             same height and width.
         TypeError: if the features are not floats.
     """
@@ -76,7 +76,7 @@ class IBAttention(keras.layers.Layer):
             3,
             padding="same",
             data_format="channels_last",
-            # A clone: an initialiser without a seed would give both convolutions the same values.
+            # A clone, because one initialiser without a seed draws the same values each time.
             kernel_initializer=self.kernel_initializer.clone(),
             dtype=dtype,
             name=name,
@@ -91,7 +91,7 @@ class IBAttention(keras.layers.Layer):
         if head_shape != map_shape:
             raise ValueError(
                 f"The head of {self.name} must turn features {tuple(features_shape)} into one "
-                f"value a position, {map_shape}; it gives {head_shape}."
+                f"value per position, {map_shape}, and it returns {head_shape}."
             )
         self.std_conv.build(map_shape)
         self.sampler.build(map_shape)
@@ -99,13 +99,13 @@ class IBAttention(keras.layers.Layer):
             self.quantizer.build(map_shape)
 
     def distribution(self, features, training=None):
-        """Mean in (0, 1) and standard deviation > 0 of the map, each float32 `(B, H, W, 1)`."""
+        """Returns mean in (0, 1) and standard deviation > 0 of the map, float32 `(B, H, W, 1)`."""
         logits = self.head(features, training=training)
         mean = ops.sigmoid(ops.cast(logits, "float32"))
         return mean, ops.softplus(self.std_conv(mean) - 5.0)
 
     def modulate(self, features, attention):
-        """Features `(B, H, W, C)` modulated by a map, and the quantised map (None without)."""
+        """Returns features `(B, H, W, C)` modulated by a map, and the quantised map or None."""
         quantized = None if self.quantizer is None else self.quantizer(attention)
         used = attention if quantized is None else quantized
         features = ops.cast(features, self.compute_dtype)

@@ -11,21 +11,21 @@ from aib_keras.utils.checks import check_floating, check_integer, check_non_nega
 class AnchorQuantizer(keras.layers.Layer):
     """Replaces every value by the nearest of a few learned scalars.
 
-    The anchors start as `linspace(0, 1, num_anchors)`. The forward pass gives the nearest anchor,
-    the lower one on a tie, whatever order training has brought them into; the backward pass hands
-    the gradient to the input unchanged (straight-through). The layer adds
+    The anchors start as `linspace(0, 1, num_anchors)`. The forward pass returns the nearest anchor,
+    the lower one on a tie, in whatever order training has put them. The backward pass passes the
+    gradient to the input unchanged (straight-through). The layer adds
 
         quantization_weight * mean((sg[a] - a_q)^2) + commitment_weight * mean((a - sg[a_q])^2)
 
-    to the model's losses, sg being the stopped gradient and the means being over all positions:
-    the first term moves the anchors, the second the input. It computes in float32 under any
-    precision policy, because nearest anchors are wrong in half precision.
+    to the losses of the model, where sg stops the gradient and the means are over all positions.
+    The first term moves the anchors, the second the input. The layer computes in float32 under any
+    precision policy, because half precision picks wrong anchors.
 
     Metrics (means over an epoch): `quantization_mse`, `commitment_mse`, and `anchors_in_use`, the
-    share of anchors, in [0, 1], that at least one position of a batch was given. On the JAX backend
-    `fit` shows them in an `aib_keras.models.TrackedModel`, and NaN in other models.
+    share of anchors, in [0, 1], that at least one position of a batch uses. On the JAX backend,
+    `fit` shows them for an `aib_keras.models.TrackedModel`, and NaN for other models.
 
-    Source: Lai et al., IJCAI 2021, Eq. 9 and 10; the norms are means as in the authors' code.
+    Source: Lai et al., IJCAI 2021, Eq. 9 and 10. The norms are means, as in the authors' code.
 
     Args:
         num_anchors: Integer, at least 2.

@@ -1,4 +1,4 @@
-"""The noise that attention and latent are sampled with, and how it survives a restart."""
+"""Noise that resumes where it stopped, for sampling and dropout."""
 
 import keras
 from keras import ops
@@ -10,9 +10,9 @@ _REPLICA_STRIDE = 1_000_003
 class ReplicaSeedGenerator(keras.random.SeedGenerator):
     """A `SeedGenerator` that draws a different seed on each replica of a `tf.distribute` strategy.
 
-    Keras's own generator gives every replica of a `MirroredStrategy` the same seed, so that the
-    images of one replica get the noise of another's. Without a strategy, on one replica and on
-    other backends it is Keras's generator to the bit.
+    Keras's own generator draws the same seed on every replica of a `MirroredStrategy`, so that all
+    replicas have the same noise. Without a strategy, on one replica and on other backends, this
+    generator draws exactly what Keras's does.
     """
 
     def next(self, ordered=True):
@@ -25,7 +25,7 @@ class ReplicaSeedGenerator(keras.random.SeedGenerator):
 
 
 def _replica_id():
-    """Index of the current replica, or None if there is only one."""
+    """Returns the index of the current replica, or None if there is only one."""
     if keras.backend.backend() != "tensorflow":
         return None
     import tensorflow as tf
@@ -37,11 +37,11 @@ def _replica_id():
 
 
 class SavedSeed:
-    """Mixin for a layer with a `seed_generator`: its state is saved with the layer's weights.
+    """Mixin for a layer with a `seed_generator`, whose state it saves with the layer's weights.
 
-    Keras keeps the state of a `SeedGenerator` in neither `.keras` nor `.weights.h5`, so that a
-    resumed training draws other noise than an uninterrupted one would have. A file without the
-    state (written by another tool) loads too, and leaves the generator as it is.
+    Keras saves the state of a `SeedGenerator` in neither `.keras` nor `.weights.h5`, so that a
+    resumed training draws other noise than an uninterrupted one. A file without the state loads
+    too, and leaves the generator as it is.
     """
 
     _SEED_KEY = "seed_generator_state"
@@ -51,7 +51,7 @@ class SavedSeed:
         store[self._SEED_KEY] = ops.convert_to_numpy(self.seed_generator.state)
 
     def load_own_variables(self, store):
-        # The store of a `.weights.h5` file is no mapping: it has keys and values, but no items.
+        # The store of a `.weights.h5` file is not a mapping: it has keys and values, but no items.
         stored = {key: store[key] for key in list(store.keys())}
         state = stored.pop(self._SEED_KEY, None)
         super().load_own_variables(stored)
@@ -63,7 +63,7 @@ class SavedSeed:
 class GaussianSampler(SavedSeed, keras.layers.Layer):
     """Draws from a diagonal normal distribution by the reparametrisation `mean + eps * std`.
 
-    Samples in float32 whatever the precision policy; gradients reach `mean` and `std`.
+    It samples in float32 under any precision policy. Gradients reach `mean` and `std`.
 
     Args:
         seed: Optional integer, for repeatable noise.
@@ -72,9 +72,9 @@ class GaussianSampler(SavedSeed, keras.layers.Layer):
         mean: Float tensor of any shape.
         std: Float tensor of the shape of `mean`, non-negative.
         training: Boolean, whether the model trains.
-        sample: Boolean: draw (True) or return `mean` (False). None draws while training.
+        sample: Boolean. True draws, False returns `mean`, None draws while training.
 
-    Returns:
+    Call returns:
         A float32 tensor of the shape of `mean`.
     """
 
@@ -86,7 +86,8 @@ class GaussianSampler(SavedSeed, keras.layers.Layer):
     def build(self, mean_shape, std_shape=None):
         if std_shape is not None and tuple(mean_shape) != tuple(std_shape):
             raise ValueError(
-                f"{self.name}: `mean` and `std` need one shape, got {mean_shape} and {std_shape}."
+                f"{self.name} needs `mean` and `std` of the same shape, got {mean_shape} and "
+                f"{std_shape}."
             )
 
     def call(self, mean, std, training=None, sample=None):
@@ -107,10 +108,10 @@ class GaussianSampler(SavedSeed, keras.layers.Layer):
 class Dropout(SavedSeed, keras.layers.Layer):
     """Dropout whose noise resumes where it stopped and differs between replicas.
 
-    Otherwise as `keras.layers.Dropout`, which closes itself to another seed generator.
+    Otherwise it works as `keras.layers.Dropout`, which accepts no other seed generator.
 
     Args:
-        rate: Float in [0, 1), the share of values set to 0; the others are scaled up by
+        rate: Float in [0, 1), the share of values that are set to 0. The others are scaled up by
             1 / (1 - rate).
         seed: Optional integer, for repeatable noise.
     """
@@ -136,5 +137,5 @@ class Dropout(SavedSeed, keras.layers.Layer):
 
 
 def should_sample(training, sample):
-    """Whether to draw: what `sample` says, and while training if it says nothing."""
+    """Returns whether to draw: `sample`, or `training` if `sample` is None."""
     return bool(training) if sample is None else bool(sample)

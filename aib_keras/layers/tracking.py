@@ -5,13 +5,13 @@ from keras import ops
 
 
 class StepMean(keras.metrics.Mean):
-    """Mean over images of a scalar that a layer computes for each batch; NaN if there was none.
+    """Mean over images of a scalar that a layer computes per batch. NaN without any batch.
 
     On TensorFlow and torch the value counts at once. Keras's JAX trainer keeps the state of metrics
-    out of the forward pass: there the value waits until `collect_step_means` is called in the same
-    trace, from the model's `compute_loss`. `aib_keras.models.TrackedModel` does that.
+    out of the forward pass. There, the value waits until the model's `compute_loss` calls
+    `collect_step_means` in the same trace, as `aib_keras.models.TrackedModel` does.
 
-    Batches count by their size, as in the mean of the loss that Keras reports.
+    Batches count by their size, as in the mean loss that Keras reports.
     """
 
     def __init__(self, name):
@@ -26,19 +26,19 @@ class StepMean(keras.metrics.Mean):
             self.update_state(value, sample_weight=batch_size)
 
     def collect(self):
-        """Counts what waits, if anything does."""
+        """Counts the waiting value, if there is one."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             value, batch_size = waiting
             self.update_state(ops.stop_gradient(value), sample_weight=batch_size)
 
     def result(self):
-        # Without an observation Keras's mean is 0, which would read as a measurement.
+        # Without an observation Keras's mean is 0, which would look like a measurement.
         return ops.where(self.count > 0, super().result(), float("nan"))
 
 
 def collect_step_means(model):
-    """Counts the values that wait in the layers of a model. For its `compute_loss`."""
+    """Counts the waiting values in the layers of a model. Call it in `compute_loss`."""
     for metric in model.metrics:
         if isinstance(metric, StepMean):
             metric.collect()

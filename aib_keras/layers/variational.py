@@ -1,4 +1,4 @@
-"""The variational encoder p(z|x, a) and the rate it pays for."""
+"""The variational encoder p(z|x, a) and the price of its information."""
 
 import keras
 from keras import ops
@@ -15,7 +15,7 @@ from aib_keras.utils.checks import (
 
 
 def _kl(mean, std, log_std):
-    """KL[N(mean, std^2) || N(0, I)] in nats, summed over the last axis."""
+    """Returns KL[N(mean, std^2) || N(0, I)] in nats, summed over the last axis."""
     return ops.sum(0.5 * (ops.square(mean) + ops.square(std) - 1.0) - log_std, axis=-1)
 
 
@@ -28,40 +28,43 @@ def _log_softplus(x):
 
 @keras.saving.register_keras_serializable(package="aib_keras")
 class VariationalEncoder(keras.layers.Layer):
-    """Encodes features as a normal distribution and charges for what it tells of them.
+    """Encodes features as a normal distribution and charges for the information in it.
 
-    A linear layer gives 2K numbers: the first K are the mean, and `std = softplus(last K - 5)`.
+    A linear layer returns 2K numbers: the first K are the mean, and `std = softplus(last K - 5)`.
     The output is `z = mean + eps * std`, eps ~ N(0, I), or the mean without sampling. The layer
-    adds `beta * mean over the batch of KL[N(mean, std^2) || N(0, I)]` to the model's losses, in
-    nats, summed over the K dimensions, and reports that KL as the metric `kl_nats`. On the JAX
-    backend `fit` shows it in an `aib_keras.models.TrackedModel`, and NaN in other models.
+    adds `beta * KL[N(mean, std^2) || N(0, I)]` to the losses of the model, in nats, summed over
+    the K dimensions and averaged over the batch. It reports that KL divergence as the metric
+    `kl_nats`. On the JAX backend, `fit` shows it for an `aib_keras.models.TrackedModel`, and NaN
+    for other models.
 
-    `beta` is a variable of the layer, saved with it, so that a callback can warm it up: at its
-    start the KL is about 4.5 nats a dimension, and with the full weight from the first step it is
-    thrown away, and z with it, before anything is learned.
+    `beta` is a variable that is saved with the layer, so that a callback can warm it up
+    (`aib_keras.training.BetaWarmup`). At its start the KL divergence is about 4.5 nats per
+    dimension. With the full weight from the first step, the model discards it, and z with it,
+    before it has learned anything.
 
-    The distribution, the sampling and the KL are computed in float32 under any precision policy.
+    The distribution, the sampling and the KL divergence are computed in float32 under any
+    precision policy.
 
     Source: Lai et al., IJCAI 2021, Eq. 10; Alemi et al., ICLR 2017.
 
     Args:
         latent_dim: Integer K, at least 1.
-        beta: Non-negative float, the weight of the KL.
-        kl_scale: `"std"`: the loss has the KL of the distribution that z is drawn from (the
-            paper). `"exp_std"`: the loss has exp(std) in place of std, as the authors' code does;
-            `kl_nats` stays the KL of what is drawn, so that the two can be compared.
-        trunk: Optional layer or model applied first, giving `(B, D)`.
-        seed: Optional integer for the noise.
+        beta: Non-negative float, the weight of the KL divergence.
+        kl_scale: `"std"`: the loss has the KL divergence of the distribution that z is drawn from
+            (the paper). `"exp_std"`: the loss has exp(std) in place of std, as in the authors'
+            code. `kl_nats` is that of the drawn distribution in both cases, so that they compare.
+        trunk: Optional layer or model that is applied first and returns `(B, D)`.
+        seed: Optional integer, for repeatable noise.
         kernel_initializer: Initialiser of the linear layer.
 
     Call arguments:
-        inputs: Float tensor, `(B, D)`; with a trunk whatever that takes.
+        inputs: Float tensor `(B, D)`, or what the trunk takes.
         training: Boolean.
-        sample: Boolean: draw z (True) or take its mean (False). None draws while training.
+        sample: Boolean. True draws z, False takes its mean, None draws while training.
         return_distribution: Boolean, whether to return the distribution too.
 
-    Returns:
-        z, float32 `(B, K)`; with `return_distribution=True` a tuple of z and a dict of float32
+    Call returns:
+        z, float32 `(B, K)`. With `return_distribution=True`, a tuple of z and a dict of float32
         tensors: `latent_mean` and `latent_std`, `(B, K)`, and `kl_nats`, `(B,)`.
 
     Raises:
@@ -113,12 +116,11 @@ class VariationalEncoder(keras.layers.Layer):
         self.sampler.build((input_shape[0], self.latent_dim))
 
     def distribution(self, inputs, training=None):
-        """Mean, standard deviation > 0 and its logarithm, each float32 `(B, K)`."""
+        """Returns mean, standard deviation > 0 and its logarithm, each float32 `(B, K)`."""
         if self.trunk is not None:
             inputs = self.trunk(inputs, training=training)
         outputs = self.linear(ops.cast(inputs, "float32"))
-        # Not `ops.split`, which LiteRT's converter at times leaves in floats if only the mean is
-        # used.
+        # Not `ops.split`: LiteRT's converter may leave it in floats if only the mean is used.
         mean, raw_std = outputs[:, : self.latent_dim], outputs[:, self.latent_dim :] - 5.0
         return mean, ops.softplus(raw_std), _log_softplus(raw_std)
 

@@ -65,7 +65,7 @@ def attach(
     """
     quantized = check_boolean("quantized", quantized)
     num_classes = check_integer("num_classes", num_classes, minimum=2)
-    num_anchors = check_integer("num_anchors", num_anchors, minimum=1) if quantized else None
+    num_anchors = check_integer("num_anchors", num_anchors, minimum=2) if quantized else None
     inputs, outputs = _ends(backbone)
     features = _features(backbone, layer_name, inputs, outputs)
 

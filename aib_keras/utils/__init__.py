@@ -1,1 +1,1 @@
-"""Helpers without a home of their own: argument checks, files, optional imports."""
+"""Helpers: argument checks, atomic files, optional imports, suggestions."""

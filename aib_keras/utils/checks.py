@@ -24,7 +24,7 @@ def check_integer(name, value, minimum, maximum=None):
 
 
 def check_seed(name, value):
-    """Returns `value` as an int if every random generator takes it as a seed: [0, 2**32 - 1]."""
+    """Returns `value` as an int if it is a seed for every random generator: in [0, 2**32 - 1]."""
     return check_integer(name, value, minimum=0, maximum=2**32 - 1)
 
 
@@ -54,7 +54,7 @@ def check_positive(name, value):
 
 
 def check_boolean(name, value):
-    """Returns `value` as a bool if it is one; strings such as "no" are not."""
+    """Returns `value` as a bool if it is one. Strings such as "no" are not."""
     if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
         raise ValueError(f"`{name}` must be True or False, got {value!r}.")
     return bool(value)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all, whatever stops the process."""
+"""Files that are written completely or not at all, even if the process is killed."""
 
 import contextlib
 import json
@@ -8,10 +8,10 @@ import pathlib
 
 @contextlib.contextmanager
 def atomic_path(path):
-    """Gives a temporary path to write to, and moves it to `path` when the block succeeds.
+    """Yields a temporary path to write to, and moves it to `path` if the block succeeds.
 
-    The temporary file is in the same folder and ends like `path`, because writers look at the
-    ending. If the block fails, it is removed and what was at `path` before stays.
+    The temporary file is in the same folder and has the ending of `path`, because writers look at
+    it. If the block fails, the temporary file is removed and what was at `path` stays.
     """
     path = pathlib.Path(path)
     temporary = path.with_name(f".partial-{path.name}")
@@ -31,14 +31,14 @@ def write_json(path, content):
 
 
 def read_json(path):
-    """The content of a JSON file."""
+    """Returns the content of a JSON file."""
     return json.loads(pathlib.Path(path).read_text())
 
 
 def read_json_lines(path):
-    """The objects of a file of JSON lines; none if there is no such file.
+    """Returns the objects in a file of JSON lines, or an empty list if there is no such file.
 
-    A last line that a kill cut off is left out.
+    A last line that a kill has cut off is left out.
     """
     path = pathlib.Path(path)
     if not path.exists():

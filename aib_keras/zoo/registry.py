@@ -112,7 +112,7 @@ def zoo_model(
                 )
             check_number("width", chosen["width"], minimum=1e-3, maximum=100)
             if "num_anchors" in chosen:
-                check_integer("num_anchors", chosen["num_anchors"], minimum=1)
+                check_integer("num_anchors", chosen["num_anchors"], minimum=2)
             preprocessing = _normalization(chosen.pop("mean"), chosen.pop("std"))
             model = builder(
                 num_classes=num_classes,

@@ -1,4 +1,4 @@
-"""Reads tensors in PyTorch's names and layouts into layers of ours."""
+"""Reads tensors with PyTorch's names and layouts into Keras layers."""
 
 import collections.abc
 import math
@@ -8,11 +8,13 @@ import typing
 import keras
 import numpy as np
 
+from aib_keras.utils.optional import require
+
 _WRAPPERS = (("model_states", "net"), ("state_dict",))
 
 
 class AfterFlatten(typing.NamedTuple):
-    """A linear layer that reads a flattened map, which PyTorch flattens channels first.
+    """A linear layer that reads a flattened map. PyTorch flattens maps channels first.
 
     Attributes:
         linear: `keras.layers.Dense`.
@@ -24,16 +26,18 @@ class AfterFlatten(typing.NamedTuple):
 
 
 def read_state(state):
-    """The numpy array of each tensor of a state_dict, without counters and `module.` prefixes.
+    """Returns the NumPy array of each tensor in a state_dict.
+
+    Counters of batches and the prefix `module.` are removed.
 
     Args:
-        state: Path of a file by `torch.save` or, by its suffix, a `.safetensors` file; or a
-            mapping from names to arrays. The wrappers of the authors' training scripts around a
-            state_dict are taken off.
+        state: Path of a `.safetensors` file or of a file that `torch.save` wrote, or a mapping
+            from names to arrays. The dictionaries that the authors' training scripts wrap around a
+            state_dict are unwrapped.
 
     Raises:
         ImportError: if reading the file needs a package that is not installed.
-        ValueError: if there is no such file or it is not a checkpoint.
+        ValueError: if there is no such file, or it is not a checkpoint.
     """
     if not isinstance(state, collections.abc.Mapping):
         state = _read(pathlib.Path(state))
@@ -54,14 +58,14 @@ def load_tensors(state, names, unused_prefixes, misfit):
     """Sets the weights of layers to the tensors of a state_dict: all of them, or none.
 
     Args:
-        state: What `read_state` gives.
+        state: What `read_state` returned.
         names: Pairs of a module's name in the state_dict and the layer (or `AfterFlatten`) that
             takes its tensors.
-        unused_prefixes: Tuple of prefixes of names that are of no use here.
-        misfit: How the error starts, a sentence or two.
+        unused_prefixes: Tuple of prefixes of names to ignore.
+        misfit: One or two sentences that the error starts with.
 
     Raises:
-        ValueError: if a tensor is missing, superfluous or of another shape; all are named.
+        ValueError: if a tensor is missing, superfluous or of another shape. It names all of them.
     """
     assignments, problems, used = [], [], set()
     for module, layer in names:
@@ -94,26 +98,15 @@ def _read(path):
 
 
 def _read_safetensors(path):
+    safetensors = require("safetensors.numpy", f"Reading {str(path)!r}", "safetensors")
     try:
-        from safetensors.numpy import load_file
-    except ImportError as error:
-        raise ImportError(
-            f"Reading {str(path)!r} needs the package safetensors: pip install safetensors."
-        ) from error
-    try:
-        return load_file(path)
+        return safetensors.load_file(path)
     except Exception as error:  # safetensors has an exception of its own, which names no file.
         raise ValueError(f"{str(path)!r} is not a readable safetensors file: {error}") from error
 
 
 def _read_torch(path):
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            "Reading a file that torch.save wrote needs PyTorch: pip install torch. Or pass a "
-            "mapping from names to arrays."
-        ) from error
+    torch = require("torch", "Reading a file that torch.save wrote", "torch")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds, none of which names the file.
@@ -123,7 +116,7 @@ def _read_torch(path):
 
 
 def _tensors(module, layer):
-    """Name in the checkpoint, variable and change of layout of each tensor of a layer."""
+    """Yields name in the checkpoint, variable and change of layout of each tensor of a layer."""
     if isinstance(layer, AfterFlatten):
         yield f"{module}.weight", layer.linear.kernel, _flattened_kernel(layer.map_shape)
         yield f"{module}.bias", layer.linear.bias, np.asarray
@@ -141,12 +134,12 @@ def _tensors(module, layer):
 
 
 def _kernel(value):
-    """OIHW to HWIO, or (out, in) to (in, out)."""
+    """Converts OIHW to HWIO, or (out, in) to (in, out)."""
     return np.transpose(value, (2, 3, 1, 0) if value.ndim == 4 else None)
 
 
 def _flattened_kernel(map_shape):
-    """(out, C * H * W) to (H * W * C, out)."""
+    """Returns a function from a kernel (out, C * H * W) to (H * W * C, out)."""
     height, width, channels = map_shape
 
     def layout(value):

@@ -141,9 +141,26 @@ def test_errors_name_flags(flag, message):
         parsed(flag)
 
 
-def test_the_command_of_a_card_makes_the_same_configuration():
-    config = TrainingConfig(
-        epochs=12, seed=2, beta_warmup=(0.1, 0.3), settings={"width": 0.25, "modulation": "mask"}
-    ).resolved()
-    _, _, *arguments = shlex.split(cards.command(config))
+@pytest.mark.parametrize(
+    "config",
+    [
+        TrainingConfig(),
+        TrainingConfig(epochs=12, seed=2, beta_warmup=(0.1, 0.3), settings={"modulation": "mask"}),
+        TrainingConfig(
+            dataset="cub50",
+            epochs=31,
+            image_size=80,
+            crop_pct=0.8,
+            crop_to_box=True,
+            optimizer="sgd",
+            weight_decay=0.0,
+            settings={"width": 0.25, "mean": (0.5, 0.5, 0.5)},
+        ),
+    ],
+    ids=["paper", "short", "birds"],
+)
+def test_the_command_of_a_card_makes_the_same_configuration(config):
+    config = config.resolved()
+    _, script, *arguments = shlex.split(cards.command(config))
+    assert script == "recipes/train_cifar10.py"
     assert parsed(*arguments, defaults=TrainingConfig()).resolved() == config

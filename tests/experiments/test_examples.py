@@ -41,7 +41,7 @@ def test_evaluation_does_not_read_the_training_images(monkeypatch):
 
 
 def test_evaluation_is_cropped_as_in_training():
-    config = dataclasses.replace(CONFIG, image_size=16, resize_ratio=1.25)
+    config = dataclasses.replace(CONFIG, image_size=16, crop_pct=0.8)
     found = load_evaluation({"config": dataclasses.asdict(config)})
     larger = data.load("cluttered_digits", "test[:24]", image_size=20).images
     np.testing.assert_array_equal(found.images, larger[:, 2:18, 2:18])

@@ -53,7 +53,7 @@ def test_mean_and_standard_deviation_over_seeds():
     assert summary["seeds"] == [0, 1]
     assert summary["test_error_best_epoch_mean"] == pytest.approx(24.0)
     assert summary["full_size"] is False
-    row = tables.markdown([cell]).splitlines()[-1]
+    row = tables.section([cell]).splitlines()[-1]
     assert "| `vgg` | 7.77 | 25.00 ± 7.07 | 24.00 ± 7.07 |" in row
     assert "width 0.125 of the paper's; 6 epochs of 200; 20,000 training images only" in row
 
@@ -69,7 +69,7 @@ def test_columns_without_a_value_are_left_out_and_missing_models_stay():
         tables.cell([make_result()], "vgg", "cifar10", 7.77),
         tables.cell([], "wrn", "cifar10", 4.0),
     ]
-    lines = tables.markdown(cells).splitlines()
+    lines = tables.section(cells).splitlines()
     assert "nats" not in lines[2]
     assert "paper" in lines[2]
     assert lines[-1].startswith("| `wrn` | 4.00 | – |")
@@ -110,7 +110,7 @@ def test_results_are_read_with_what_was_found_on_other_data(tmp_path):
 
 def test_table_files(tmp_path):
     cells = [tables.cell([make_result()], "vgg", "cifar10", 7.77)]
-    tables.write(tmp_path / "new", "table1", tables.markdown(cells), cells)
+    tables.write(tmp_path / "new", "table1", tables.section(cells), cells)
     assert "`vgg`" in (tmp_path / "new" / "table1.md").read_text()
     (content,) = json.loads((tmp_path / "new" / "table1.json").read_text())
     assert (content["paper"], content["test_error_last_epoch_mean"]) == (7.77, 25.0)
@@ -138,7 +138,7 @@ def test_a_card_says_what_the_model_is_and_is_not():
     text = cards.model_card(result)
     assert text.startswith("# vgg_pan on cub50\n\nVGG with progressive attention")
     for phrase in (
-        "Our reading of the paper's row",
+        "our reading of the paper's row",
         "first 50 of CUB-200-2011's 200 classes",
         "from scratch",
         "| error of a guess | 90.00 % |",
@@ -151,40 +151,6 @@ def test_a_card_says_what_the_model_is_and_is_not():
     text = cards.model_card(result)
     assert "Started from imagenet" in text
     assert "from scratch" not in text
-
-
-def test_the_command_of_a_card_gives_the_configuration_back(monkeypatch):
-    from absl import flags
-
-    from aib_keras.experiments import command_line
-
-    config = TrainingConfig(
-        model="vgg_aib_qt",
-        dataset="cub50",
-        epochs=31,
-        image_size=80,
-        resize_ratio=1.25,
-        crop_to_box=True,
-        beta_warmup=(0.1, 0.9),
-        settings={"width": 0.25, "modulation": "mask", "mean": (0.5, 0.5, 0.5)},
-    )
-    values = flags.FlagValues()
-    for module in (flags, command_line.flags):
-        monkeypatch.setattr(module, "FLAGS", values)
-    for name in ("string", "integer", "float", "bool", "enum", "list", "multi_string"):
-        define = getattr(flags, f"DEFINE_{name}")
-        monkeypatch.setattr(
-            command_line.flags,
-            f"DEFINE_{name}",
-            lambda *a, d=define, **k: d(*a, flag_values=values, **k),
-        )
-    command_line.define_flags(TrainingConfig())
-    import shlex
-
-    _, script, *arguments = shlex.split(cards.command(config))
-    assert script == "recipes/train_cifar10.py"
-    values([script, *arguments])
-    assert command_line.config_from_flags(TrainingConfig(), {}) == config
 
 
 def test_cards_of_several_trainings(tmp_path):

@@ -1,0 +1,229 @@
+"""`training.fit` with models of all kinds: what it leaves, and that a kill leaves no trace."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from aib_keras import data, layers, models, training, zoo
+from aib_keras.training import FitConfig, fit
+from aib_keras.utils.files import read_json_lines
+
+EPOCHS = 3
+CONFIG = FitConfig(epochs=EPOCHS, batch_size=16, seed=3, beta_warmup=(0.0, 0.5))
+
+
+class KilledError(Exception):
+    pass
+
+
+class KillAfter(keras.callbacks.Callback):
+    """Ends a training in the middle of an epoch, as a kill would."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 1 and self.current == self.epoch:
+            raise KilledError
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.current = epoch
+
+
+def plain_keras_model():
+    """None of our layers, noise of Keras's own, and probabilities at the end."""
+    return keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(4, 3, strides=4, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.5),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(10, "softmax"),
+        ]
+    )
+
+
+def bare_layers_model():
+    """Our layers in a model of the user's own."""
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(4, 3, strides=4, activation="relu")(x)
+    x = layers.IBAttention(quantizer=layers.AnchorQuantizer(4))(x)
+    z = layers.VariationalEncoder(4)(keras.layers.GlobalAveragePooling2D()(x))
+    return models.TrackedModel(inputs, keras.layers.Dense(10)(z))
+
+
+def attached_model():
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(4, 3, strides=4, activation="relu", name="features")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    backbone = keras.Model(inputs, x, name="backbone")
+    return models.attach(
+        backbone,
+        "features",
+        10,
+        latent_dim=4,
+        num_anchors=4,
+        preprocessing=keras.layers.Rescaling(1 / 255),
+    )
+
+
+def zoo_model():
+    return zoo.vgg_aib_qt(width=0.03, latent_dim=4)
+
+
+MAKERS = {
+    "no layer of ours": plain_keras_model,
+    "bare layers": bare_layers_model,
+    "attached": attached_model,
+    "zoo": zoo_model,
+}
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return tuple(data.load("cluttered_digits", split) for split in ("train[:48]", "test[:16]"))
+
+
+def new(make):
+    keras.utils.set_random_seed(CONFIG.seed)
+    return make()
+
+
+def arrays(model):
+    return [keras.ops.convert_to_numpy(variable) for variable in model.weights]
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_a_killed_training_resumes_to_the_same_weights(make, examples, tmp_path, capsys):
+    whole = new(make)
+    lines = fit(whole, *examples, CONFIG, tmp_path / "whole", augment=data.CropFlip(), verbose=0)
+    with pytest.raises(KilledError):
+        fit(
+            new(make),
+            *examples,
+            CONFIG,
+            tmp_path / "killed",
+            augment=data.CropFlip(),
+            callbacks=[KillAfter(epoch=1)],
+            verbose=0,
+        )
+    resumed = new(make)
+    found = fit(resumed, *examples, CONFIG, tmp_path / "killed", augment=data.CropFlip(), verbose=0)
+    assert f"Resuming after epoch 1 of {EPOCHS}" in capsys.readouterr().out
+    for value, expected in zip(arrays(resumed), arrays(whole), strict=True):
+        np.testing.assert_array_equal(value, expected)
+    assert [line["epoch"] for line in found] == [1, 2, 3]
+    assert found == read_json_lines(tmp_path / "killed" / "metrics.jsonl")
+    for one, other in zip(found, lines, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_what_a_training_leaves(make, examples, tmp_path):
+    model = new(make)
+    lines = fit(model, *examples, CONFIG, tmp_path / "run", verbose=0)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    has_map = isinstance(model, models.ImageClassifier)
+    assert {"config.json", "metrics.jsonl", "model.keras", "checkpoint"} <= names
+    assert ("maps" in names) == has_map
+    for name in ("loss", "accuracy", "nll", "val_accuracy", "val_nll"):
+        assert np.isfinite(lines[-1][name])
+    encoders = [each for each in model._flatten_layers() if hasattr(each, "initial_beta")]
+    for encoder in encoders:
+        # The warm-up has ended.
+        assert float(encoder.beta) == pytest.approx(0.01)
+        assert lines[-1]["kl_nats"] > 0
+    assert bool(encoders) == (make is not plain_keras_model)
+    saved = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    images = examples[1].images
+    np.testing.assert_allclose(
+        saved.predict(images, verbose=0), model.predict(images, verbose=0), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_finished_training_is_loaded(examples, tmp_path, capsys):
+    first = new(plain_keras_model)
+    lines = fit(first, *examples, CONFIG, tmp_path / "run", verbose=0)
+    keras.utils.set_random_seed(99)
+    again = plain_keras_model()
+    assert fit(again, *examples, CONFIG, tmp_path / "run", verbose=0) == lines
+    assert "finished" in capsys.readouterr().out
+    for value, expected in zip(arrays(again), arrays(first), strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_whether_a_model_returns_logits_is_found_out(examples, tmp_path):
+    """The NLL that `fit` reports is that of the model's probabilities."""
+    for make in (plain_keras_model, zoo_model):
+        model = new(make)
+        lines = fit(model, *examples, CONFIG, tmp_path / make.__name__, verbose=0)
+        outputs = model.predict(examples[1].images, verbose=0).astype("float64")
+        if make is zoo_model:
+            exponentials = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+            outputs = exponentials / exponentials.sum(axis=-1, keepdims=True)
+        expected = -np.log(outputs[np.arange(16), examples[1].labels]).mean()
+        assert lines[-1]["val_nll"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_data_of_other_kinds(examples, tmp_path):
+    train, test = examples
+    arrays_of = [(part.images, part.labels) for part in examples]
+    expected = new(plain_keras_model)
+    fit(expected, train, test, CONFIG, tmp_path / "image_data", verbose=0)
+    model = new(plain_keras_model)
+    fit(model, *arrays_of, CONFIG, tmp_path / "arrays", verbose=0)
+    for value, wanted in zip(arrays(model), arrays(expected), strict=True):
+        np.testing.assert_array_equal(value, wanted)
+    batches = data.AugmentedBatches(train, 16, seed=CONFIG.seed, drop_remainder=True)
+    model = new(plain_keras_model)
+    lines = fit(model, batches, None, CONFIG, tmp_path / "batches", verbose=0)
+    assert "val_loss" not in lines[0]
+    for value, wanted in zip(arrays(model), arrays(expected), strict=True):
+        np.testing.assert_array_equal(value, wanted)
+
+
+@pytest.mark.parametrize(
+    ("train", "config", "error", "message"),
+    [
+        ((np.zeros((4, 32, 32, 3)), np.zeros(5, int)), CONFIG, ValueError, "integer labels"),
+        ((np.zeros((4, 32, 32, 3)), np.zeros((4, 10))), CONFIG, ValueError, "integer labels"),
+        ((np.zeros((4, 32, 32, 3)), np.zeros(4, int)), CONFIG, ValueError, "do not fill one batch"),
+        (iter([]), CONFIG, TypeError, "batches of a known length"),
+    ],
+)
+def test_bad_data_are_refused(train, config, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        fit(plain_keras_model(), train, None, config, tmp_path / "run", verbose=0)
+
+
+def test_a_workdir_of_another_training_is_refused(examples, tmp_path):
+    fit(new(plain_keras_model), *examples, CONFIG, tmp_path / "run", verbose=0)
+    other = dataclasses.replace(CONFIG, seed=4)
+    with pytest.raises(ValueError, match="seed: 3 there, 4 now"):
+        fit(new(plain_keras_model), *examples, other, tmp_path / "run", verbose=0)
+
+
+def test_the_public_callback_warms_up_beta_in_plain_fit(examples):
+    model = bare_layers_model()
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    (encoder,) = (each for each in model.layers if isinstance(each, layers.VariationalEncoder))
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(float(encoder.beta))
+
+    model.fit(
+        examples[0].images,
+        examples[0].labels,
+        epochs=4,
+        verbose=0,
+        callbacks=[training.BetaWarmup(4, start=0.0, end=0.5), Watch()],
+    )
+    np.testing.assert_allclose(seen, [0, 0.005, 0.01, 0.01], rtol=1e-6)
