@@ -224,5 +224,5 @@ def test_integer_features_are_an_error(symbolic):
     ids=["two-channels", "smaller-map"],
 )
 def test_a_head_that_gives_no_map_is_an_error(head):
-    with pytest.raises(ValueError, match="one value a position"):
+    with pytest.raises(ValueError, match="one value per position"):
         IBAttention(head=keras.layers.deserialize(keras.layers.serialize(head)))(features())

@@ -27,7 +27,7 @@ def test_sampler_without_sampling_gives_the_mean():
 
 
 def test_sampler_needs_one_shape():
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="of the same shape"):
         GaussianSampler()(np.ones((2, 3), "float32"), np.ones((2, 1), "float32"))
 
 
