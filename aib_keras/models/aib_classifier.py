@@ -37,10 +37,6 @@ class AIBClassifier(VariationalClassifier):
         self.feature_extractor = feature_extractor
         self.attention = attention
 
-    @property
-    def features_layer(self):
-        return self.feature_extractor
-
     def build(self, input_shape):
         if not self.feature_extractor.built:
             self.feature_extractor.build(input_shape)

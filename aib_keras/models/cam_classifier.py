@@ -31,10 +31,6 @@ class CAMClassifier(ImageClassifier):
         self.head = head
         self.pooling = layers.GlobalAveragePooling2D(data_format="channels_last")
 
-    @property
-    def features_layer(self):
-        return self.feature_extractor
-
     def build(self, input_shape):
         if not self.feature_extractor.built:
             self.feature_extractor.build(input_shape)

@@ -52,7 +52,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         preprocessing: Optional layer that is applied to the images first. With one, images are
             uint8 or float in [0, 255]. Without one, they are floats that are already normalised.
         features_layer: Optional name of the layer whose output are the features that explanations
-            such as Grad-CAM look at.
+            such as Grad-CAM look at. Defaults to the model's `feature_extractor`, if it has one.
 
     Call arguments:
         images: `(B, H, W, 3)`.
@@ -73,6 +73,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
     # The spatial maps `(B, h, w, 1)` among the outputs of `forward`.
     map_names = ()
     # Parts that some subclasses have.
+    feature_extractor = None
     attention = None
     encoder = None
 
@@ -93,7 +94,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
     def features_layer(self):
         """The layer whose output are the features that explanations look at, or None."""
         if self.features_layer_name is None:
-            return None
+            return self.feature_extractor
         layers = self._flatten_layers(include_self=False)
         return next(layer for layer in layers if layer.name == self.features_layer_name)
 
