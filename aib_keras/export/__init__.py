@@ -1,4 +1,4 @@
-"""Trained models as files that run without Keras: SavedModel (Serving), LiteRT, ONNX."""
+"""Export of trained models to files that run without Keras: SavedModel, LiteRT, ONNX."""
 
 from aib_keras.export.litert import to_litert
 from aib_keras.export.litert_metadata import read_litert_metadata

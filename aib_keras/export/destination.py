@@ -1,26 +1,33 @@
-"""Where an export goes: nothing is lost on the way, and nothing half-written stays behind."""
+"""Where an export is written. Nothing old is lost by accident, and nothing incomplete remains."""
 
 import contextlib
 import os
 import pathlib
 import tempfile
 
+from aib_keras.utils.checks import check_boolean, check_path
+
 _SAVED_MODEL_FILE = "saved_model.pb"
 
 
 def saved_model_destination(path, overwrite):
-    """The absolute path of a folder that may be written.
+    """Returns the absolute path of a folder to which a SavedModel may be written.
+
+    Args:
+        path: Path.
+        overwrite: Boolean, whether a SavedModel at `path` may be replaced.
 
     Raises:
-        ValueError: for a URL.
-        FileExistsError: for a file, a non-empty folder without `overwrite`, or with it one that
-            holds something else than a SavedModel.
+        TypeError: if `path` is neither a string nor a path.
+        ValueError: if `path` is a URL or `overwrite` is not a boolean.
+        FileExistsError: if `path` is a file, a folder with something other than a SavedModel, or,
+            without `overwrite`, a SavedModel.
     """
-    path = _local(path)
+    overwrite, path = check_boolean("overwrite", overwrite), local_path("path", path)
     if path.is_dir() and any(path.iterdir()):
         if not (path / _SAVED_MODEL_FILE).is_file():
             raise FileExistsError(
-                f"{str(path)!r} is a folder with something else than a SavedModel in it, which "
+                f"{str(path)!r} is a folder with something other than a SavedModel in it, which "
                 "would be lost. Choose a new or an empty folder."
             )
         _check_overwrite(path, overwrite)
@@ -30,21 +37,22 @@ def saved_model_destination(path, overwrite):
 
 
 def file_destination(path, overwrite, example):
-    """The absolute path of a file that may be written.
+    """Returns the absolute path of a file that may be written.
 
     Args:
         path: Path.
-        overwrite: Boolean, whether what is there may be replaced.
-        example: A name that such a file could have, for the error that a folder gets.
+        overwrite: Boolean, whether a file at `path` may be replaced.
+        example: A name that such a file could have, for the error message.
 
     Raises:
-        ValueError: for a URL.
-        FileExistsError: for a folder, or for a non-empty file without `overwrite`.
+        TypeError: if `path` is neither a string nor a path.
+        ValueError: if `path` is a URL or `overwrite` is not a boolean.
+        FileExistsError: if `path` is a folder or, without `overwrite`, a file that is not empty.
     """
-    path = _local(path)
+    overwrite, path = check_boolean("overwrite", overwrite), local_path("path", path)
     if path.is_dir():
         raise FileExistsError(
-            f"{str(path)!r} is a folder, and what is to be written is a file, such as "
+            f"{str(path)!r} is a folder. The export is a file, so choose a path such as "
             f"{str(path / example)!r}."
         )
     if path.exists() and path.stat().st_size:
@@ -54,10 +62,10 @@ def file_destination(path, overwrite, example):
 
 @contextlib.contextmanager
 def staged(path):
-    """Yields where to write; that is moved to `path` when the block ends without an error.
+    """Yields a temporary path to write to, and moves it to `path` when the block succeeds.
 
-    What was at `path` is replaced then and not before. The new path is on the same file system,
-    so that the move is a rename.
+    Until then, what is at `path` stays. The temporary path is on the same file system, so that the
+    move is a rename.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
@@ -75,17 +83,23 @@ def staged(path):
 
 
 def size(path):
-    """Bytes of a file, or of all files in a folder."""
+    """Returns the bytes of a file, or of all files in a folder."""
     files = [path] if path.is_file() else path.rglob("*")
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _local(path):
+def local_path(name, path):
+    """Returns the argument `name` as an absolute path.
+
+    Raises:
+        TypeError: if it is neither a string nor a path.
+        ValueError: if it is a URL.
+    """
     if "://" in str(path):
         raise ValueError(
-            f"{str(path)!r} is not a local path. Export to a local one and copy what is there."
+            f"{str(path)!r} is not a local path. Export to a local path, then copy the files."
         )
-    return pathlib.Path(os.path.abspath(path))
+    return pathlib.Path(os.path.abspath(check_path(name, path)))
 
 
 def _check_overwrite(path, overwrite):

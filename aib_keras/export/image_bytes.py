@@ -1,18 +1,18 @@
-"""Image files decoded inside a SavedModel, as `aib_keras.data` decodes those that it trains on.
+"""Decoding of image files inside a SavedModel, as `aib_keras.data` decodes them for training.
 
-Only operations of TensorFlow's runtime: the graph is all that a server has. A file of a stranger
-costs no more than a good image of `MAX_PIXELS`, and one that cannot be decoded does not fail its
-request, which may hold the images of others: its row tells what is wrong.
+A server has nothing but the graph, so this module uses only operations of TensorFlow's runtime. No
+file costs more than a good image of `MAX_PIXELS`. A file that cannot be decoded does not fail its
+request, which may have the images of other users: a text in its row says what is wrong.
 """
 
-# 4096 x 4096: more than most phones take, and 48 MiB when it is decoded.
+# 4096 x 4096 pixels: more than the photographs of most phones, and 48 MiB when decoded.
 MAX_PIXELS = 2**24
-# A progressive JPEG is decoded once for each of its scans, of which cameras and tools write ten.
+# A progressive JPEG is decoded once for each of its scans. Cameras and tools write about ten.
 MAX_JPEG_SCANS = 100
-# So that a request of many large images holds a few of them at a time.
+# Limits the memory that a request with many large images needs.
 _DECODED_AT_ONCE = 4
 
-# What a row tells; its index here is the status of an image in the graph.
+# What a row can say. The index of a text is the status of an image in the graph.
 PROBLEMS = (
     "",
     "damaged or truncated",
@@ -23,39 +23,38 @@ PROBLEMS = (
 )
 _GOOD, _DAMAGED, _UNKNOWN, _TOO_LARGE, _TOO_MANY_SCANS, _ANIMATED = range(len(PROBLEMS))
 
-# Signatures and sizes are in the first bytes, EXIF data in one of the first 64 KiB segments.
+# File types and sizes are in the first bytes, EXIF data is in one of the first 64 KiB segments.
 _HEADER_BYTES = 32
 _EXIF_BYTES = 2**17
 _ORIENTATION_TAG = 0x0112
 
 
-def decode_batch(contents, size, resize_ratio=1.0):
-    """Decodes, turns upright and resizes image files, as `data.pixels.decode` does.
+def decode_batch(contents, transform):
+    """Decodes JPEG, PNG and WebP files and applies a transform, as `transform.read` does.
 
-    JPEG, PNG and WebP. The EXIF orientation of JPEGs is applied, transparency is composited over
-    white, and resizing is bilinear and antialiased, rounded to uint8.
+    The EXIF orientation of JPEGs is applied and transparency is composited over white. Resizing is
+    bilinear and antialiased, rounded to uint8.
 
     Args:
-        contents: String tensor `(B,)`, the bytes of files.
-        size: Pair (height, width) of integers, in pixels.
-        resize_ratio: Number, at least 1: images are resized to this times `size`, and the middle is
-            taken.
+        contents: String tensor `(B,)`, the bytes of the files.
+        transform: `aib_keras.data.EvaluationTransform`.
 
     Returns:
         images: uint8 tensor `(B, height, width, 3)`, black where there is a problem.
-        problems: String tensor `(B,)`, of `PROBLEMS`; empty for an image that was decoded.
+        problems: String tensor `(B,)`, one of `PROBLEMS` each; empty for a decoded image.
     """
     import tensorflow as tf
 
-    count = tf.size(contents)
+    count, size = tf.size(contents), transform.size
     files = tf.data.Dataset.from_tensor_slices((tf.range(count), contents))
     decoded = files.map(
-        lambda index, content: (index, *_decode(content, size, resize_ratio)),
+        lambda index, content: (index, *_decode(content, transform)),
         num_parallel_calls=_DECODED_AT_ONCE,
     )
-    # What a decoder refuses is missing from here on, and so known to be damaged.
+    # From here on files that a decoder refuses are missing; the rest of the function marks them as
+    # damaged.
     decoded = decoded.ignore_errors()
-    # One more, behind the others, because a batch of none could not be taken.
+    # One more image at the end, because a batch must not be empty.
     none = (count, tf.zeros((*size, 3), tf.uint8), tf.constant(_GOOD))
     decoded = decoded.concatenate(tf.data.Dataset.from_tensors(none))
     indices, images, statuses = decoded.batch(tf.cast(count, tf.int64) + 1).get_single_element()
@@ -65,20 +64,15 @@ def decode_batch(contents, size, resize_ratio=1.0):
     return images[:count], tf.gather(tf.constant(PROBLEMS), statuses[:count])
 
 
-def resized_size(size, resize_ratio):
-    """[height, width] that an image is resized to, of which the middle is taken."""
-    return [round(side * resize_ratio) for side in size]
-
-
-def _decode(content, size, resize_ratio):
-    """Image and status of one file; an error of TensorFlow's if it is damaged."""
+def _decode(content, transform):
+    """Returns the image and the status of one file. TensorFlow raises an error for a damaged one."""
     import tensorflow as tf
 
     header = tf.io.decode_raw(content, tf.uint8, fixed_length=_HEADER_BYTES)
     is_jpeg = _has(header, 0, b"\xff\xd8\xff")
     is_png = _has(header, 0, b"\x89PNG\r\n\x1a\n")
     is_webp = _has(header, 0, b"RIFF") & _has(header, 8, b"WEBP")
-    # By the header alone: nothing is decoded before its size is known.
+    # The header alone says the size, so that nothing is decoded before its size is known.
     height, width = tf.case(
         [
             (is_jpeg, lambda: _jpeg_size(content)),
@@ -87,7 +81,7 @@ def _decode(content, size, resize_ratio):
         ],
         default=lambda: (tf.constant(0, tf.int64), tf.constant(0, tf.int64)),
     )
-    # The product of two 32-bit numbers may not fit into 64 bits with a sign.
+    # In floats, because the product of two 32-bit numbers may not fit into a signed 64-bit integer.
     pixels = tf.cast(height, tf.float64) * tf.cast(width, tf.float64)
     is_animated = is_webp & _has(header, 12, b"VP8X") & (header[20] // 2 % 2 == 1)
     many_scans = tf.cond(is_jpeg, lambda: _has_many_scans(content, height, width), lambda: False)
@@ -101,19 +95,19 @@ def _decode(content, size, resize_ratio):
         status = tf.where(found, problem, status)
     image = tf.case(
         [
-            (status != _GOOD, lambda: tf.zeros((*size, 3), tf.uint8)),
-            (is_jpeg, lambda: _resized(_jpeg(content), size, resize_ratio)),
-            (is_png, lambda: _resized(_png(content, header[24]), size, resize_ratio)),
+            (status != _GOOD, lambda: tf.zeros((*transform.size, 3), tf.uint8)),
+            (is_jpeg, lambda: _transformed(_jpeg(content), transform)),
+            (is_png, lambda: _transformed(_png(content, header[24]), transform)),
         ],
-        default=lambda: _resized(_webp(content), size, resize_ratio),
+        default=lambda: _transformed(_webp(content), transform),
     )
-    return tf.ensure_shape(image, (*size, 3)), status
+    return tf.ensure_shape(image, (*transform.size, 3)), status
 
 
 def _jpeg(content):
     import tensorflow as tf
 
-    # The method is Pillow's; TensorFlow's default differs from it by up to 5 of 255.
+    # Pillow's method. The result of TensorFlow's default differs from it by up to 5 of 255.
     image = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
     upright = [
         lambda: image,
@@ -132,7 +126,7 @@ def _png(content, bit_depth):
     import tensorflow as tf
 
     image = tf.io.decode_png(content, channels=4)
-    # TensorFlow gives an opaque image of fewer than 8 bits the alpha 2 ** bits - 1, not 255.
+    # In opaque images of fewer than 8 bits TensorFlow sets alpha to 2 ** bits - 1, not to 255.
     opaque = tf.where(bit_depth < 8, tf.bitwise.left_shift(tf.constant(1, tf.uint8), bit_depth), 0)
     return _on_white(image, opaque - 1)
 
@@ -140,32 +134,30 @@ def _png(content, bit_depth):
 def _webp(content):
     import tensorflow as tf
 
-    # The decoder wants to be asked for just as many channels as there are.
+    # The decoder fails if it is asked for another number of channels than the file has.
     image = tf.io.decode_image(content, channels=0, expand_animations=False)
     return tf.cond(tf.shape(image)[-1] == 4, lambda: _on_white(image, 255), lambda: image)
 
 
 def _on_white(image, opaque):
-    """RGB of an RGBA image on a white background; `opaque` is the alpha of one without any."""
+    """Composites an RGBA image over white. `opaque` is the alpha of an opaque pixel."""
     import tensorflow as tf
 
     color, alpha = image[..., :3], image[..., 3:]
 
     def composite():
-        # 16 bits hold 255 * 255, and take half of what 32 would.
+        # 16 bits hold 255 * 255, and take half of the memory of 32 bits.
         color16, alpha16 = tf.cast(color, tf.uint16), tf.cast(alpha, tf.uint16)
         return tf.cast((color16 * alpha16 + 255 * (255 - alpha16) + 127) // 255, tf.uint8)
 
     return tf.cond(tf.reduce_all(alpha == opaque), lambda: color, composite)
 
 
-def _resized(image, size, resize_ratio):
+def _transformed(image, transform):
     import tensorflow as tf
 
-    larger = resized_size(size, resize_ratio)
-    image = tf.cast(tf.round(tf.image.resize(image, larger, antialias=True)), tf.uint8)
-    top, left = ((have - want) // 2 for have, want in zip(larger, size, strict=True))
-    return image[top : top + size[0], left : left + size[1]]
+    resized = tf.round(tf.image.resize(image, transform.resized_size, antialias=True))
+    return transform.crop(tf.cast(resized, tf.uint8))
 
 
 def _jpeg_size(content):
@@ -176,7 +168,7 @@ def _jpeg_size(content):
 
 
 def _webp_size(header):
-    """Height and width in the header of a lossy, a lossless, or an extended WebP."""
+    """Reads height and width from the header of a lossy, a lossless, or an extended WebP."""
     import tensorflow as tf
 
     lossless = _number(header[21:25], "<")
@@ -203,8 +195,8 @@ def _has_many_scans(content, height, width):
     scans = tf.math.count_nonzero((values[:-1] == 0xFF) & (values[1:] == 0xDA))
 
     def is_progressive():
-        # A frame header: marker, length, 8 bits, height, width. What looks like the start of a
-        # scan can also be in a film that a phone has put behind its photograph.
+        # A frame header has a marker, a length, the 8 bits of a pixel, height and width. Bytes that
+        # look like the start of a scan can also be in a film that a phone appends to a photograph.
         expected = [None, None, 0, None, 8, height // 256, height % 256, width // 256, width % 256]
         places = tf.size(values) - len(expected)
         found = (values[:places] == 0xFF) & (
@@ -219,7 +211,7 @@ def _has_many_scans(content, height, width):
 
 
 def _orientation(content):
-    """The EXIF orientation of a JPEG, int32, 1 to 8; 1 if there is none or no sense in it."""
+    """Returns the EXIF orientation of a JPEG, int32 from 1 to 8; 1 if it is missing or invalid."""
     import tensorflow as tf
 
     parts = tf.strings.split(tf.strings.substr(content, 0, _EXIF_BYTES), b"Exif\x00\x00", 1)
@@ -229,12 +221,12 @@ def _orientation(content):
 
 
 def _orientation_in(block):
-    """The orientation in the first directory of a TIFF block, as EXIF data has it."""
+    """Returns the orientation from the first directory of a TIFF block, the format of EXIF data."""
     import tensorflow as tf
 
     is_little_endian = block[0] == ord("I")
     end = tf.size(block, tf.int64)
-    # Room behind the end for a damaged block, whose numbers may point anywhere.
+    # In a damaged block the numbers may point anywhere, so there must be room behind the end.
     block = tf.concat([block, tf.zeros(_HEADER_BYTES, tf.uint8)], 0)
 
     def number(begin, length):
@@ -257,7 +249,7 @@ def _orientation_in(block):
 
 
 def _number(values, order):
-    """The unsigned integer, int64, in a few bytes in the order "<" (little-endian) or ">"."""
+    """Reads an unsigned integer, int64, from bytes in the order "<" (little-endian) or ">"."""
     import tensorflow as tf
 
     powers = [256**power for power in range(values.shape[0])]

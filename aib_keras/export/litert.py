@@ -1,4 +1,4 @@
-"""LiteRT (formerly TensorFlow Lite) models, for phones and other small devices."""
+"""LiteRT models (formerly TensorFlow Lite), for phones and other small devices."""
 
 import pathlib
 import tempfile
@@ -15,7 +15,7 @@ from aib_keras.export.litert_metadata import (
     image_metadata,
     with_metadata,
 )
-from aib_keras.export.serving import (
+from aib_keras.export.outputs import (
     INPUT_NAME,
     SIGNATURE,
     check_exportable,
@@ -33,6 +33,8 @@ from aib_keras.export.verify import (
     images_to_compare,
     verified_report,
 )
+from aib_keras.utils.checks import check_choice
+from aib_keras.utils.optional import require
 
 _LIMITS = {
     None: FLOAT32_LIMITS,
@@ -50,64 +52,65 @@ def to_litert(
     class_names=None,
     overwrite=False,
 ):
-    """Writes a model as a LiteRT file, and checks what was written against the model.
+    """Writes a model as a LiteRT file and compares its outputs with the model's.
 
-    The file has LiteRT's built-in operations only, so that every interpreter runs it. Inputs and
-    outputs have the names and shapes of `to_saved_model`'s `serving_default`. The batch is
-    dynamic, 1 unless resized:
+    The file uses only built-in operations of LiteRT, so that every interpreter can run it. The
+    inputs and the outputs have the names and shapes of `serving_default` in `to_saved_model`. The
+    batch is dynamic, and 1 until the input is resized, which a signature runner does by itself:
 
         interpreter = ai_edge_litert.interpreter.Interpreter("model.tflite")
         outputs = interpreter.get_signature_runner("serving_default")(images=images)
 
-    `images` are uint8 in [0, 255] in all variants, and the outputs float32; in `"int8"` they are
-    uint8 too, as devices without floats want it. A value is `(output - zero_point) * scale`, which
-    the tensor tells (`runner.get_output_details()[name]["quantization"]`); `run` does that.
+    `images` are uint8 in [0, 255] in all variants. The outputs are float32, but uint8 with
+    `"int8"`, for devices that cannot compute with floats. Such an output stands for
+    `(output - zero_point) * scale`, where scale and zero point are
+    `runner.get_output_details()[name]["quantization"]`.
 
-    A model without preprocessing takes normalised float32 images. Its `"int8"` takes them as uint8
-    `images / scale + zero_point`, of the input tensor; the range of the representative images
-    decides both.
+    A model without preprocessing takes normalised float32 images. With `"int8"` it takes uint8
+    images, `images / scale + zero_point`. Scale and zero point are those of the input tensor; they
+    follow from the range of the representative images.
 
-    Batch norm is folded into the convolutions before it. Half of that of the Wide-ResNets comes
-    after a sum instead, and remains a multiplication and an addition.
+    Batch normalisation is folded into the convolution before it. In Wide-ResNets half of it comes
+    after a sum, and remains a multiplication and an addition.
 
-    The file tells the class names, that nothing is to be done with pixels, and what the model does
-    with them, in TensorFlow Lite's metadata; see `read_litert_metadata`. The names are also
-    `labels.txt` in the file, which is a zip archive, too.
+    The file has metadata in the standard of TensorFlow Lite: the class names, that pixels need no
+    preparation, and how the model normalises them. See `read_litert_metadata`. The file is also a
+    zip archive, which contains the class names as `labels.txt`.
 
     Args:
         model: A built model of `aib_keras.zoo` or `aib_keras.models`.
         path: File to write, usually `*.tflite`.
-        quantize: None: float32. `"float16"`: half the size, the weights in float16. `"dynamic"`: a
-            quarter of the size, the weights in 8 bits; activations are float32 between the layers
-            and rounded to 8 bits, image by image, inside them. `"int8"`: a quarter of the size,
-            8-bit integers throughout. The report says what that costs. Look at
-            its cosines, and take another variant if they are too low.
+        quantize: What the weights are stored as, and the numbers that the file computes with.
+            None: float32. `"float16"`: float16 weights, half the size. `"dynamic"`: 8-bit weights,
+            a quarter of the size; activations are float32 between the layers and rounded to 8 bits,
+            image by image, inside them. `"int8"`: 8-bit integers throughout, a quarter of the size.
+            The report shows the loss: if its cosines are too low, choose another variant.
         representative_images: Array `(N, height, width, 3)` of images as the model takes them
-            (uint8, or float32 for a model without preprocessing). `"int8"` needs them, 100 or
-            more and from the training set, to find the range of every activation. The check uses
-            some of them, and random images without.
-        class_names: Optional sequence of strings, in the order of the labels. By default the
-            indices of the classes, "0", "1", ...
+            (uint8, or float32 for a model without preprocessing). `"int8"` needs them to find the
+            range of every activation: 100 or more images of the training set. The comparison with
+            the model uses some of them, or random images without them.
+        class_names: Optional sequence of strings, in the order of the labels. By default "0", "1",
+            and so on.
         overwrite: Boolean, whether to replace a file at `path`.
 
     Returns:
         An `ExportReport`.
 
     Raises:
-        TypeError: if the model is not an image classifier of this library, or the representative
-            images have another dtype than it takes.
-        RuntimeError: on another Keras backend than TensorFlow.
+        TypeError: if the model is not an image classifier of this library, the representative
+            images have another dtype than the model takes, or `path` is neither a string nor a
+            path.
+        RuntimeError: if Keras runs on another backend than TensorFlow.
         ValueError: if the model is not built, `quantize` is unknown, the representative images are
-            missing or of another shape, the class names are not one for each class, each a line
-            of text, or `path` is a URL.
-        ImportError: if the interpreter, which the check needs, is not installed.
-        FileExistsError: if something is at `path` that may not be replaced.
-        ExportError: if what was written disagrees with the model, or not all of it could be made
-            integers; it is then removed.
+            missing or have another shape, there is not one class name for each class, a class name
+            is not one line of text, or `path` is a URL.
+        ImportError: if ai-edge-litert, which runs the file for the comparison, is not installed.
+        FileExistsError: if there is something at `path` that may not be replaced.
+        ExportError: if the file disagrees with the model, or with `"int8"` an operation could not
+            be converted to integers. The file is then not kept.
     """
     check_exportable(model)
-    if quantize not in _LIMITS:
-        raise ValueError(f"`quantize` must be {', '.join(map(repr, _LIMITS))}, got {quantize!r}.")
+    check_choice("quantize", quantize, tuple(_LIMITS))
     image_shape = tuple(input_spec(model).shape[1:])
     _check_representative(model, image_shape, quantize, representative_images)
     path = file_destination(path, overwrite, "model.tflite")
@@ -120,7 +123,7 @@ def to_litert(
     check_labels(class_names)
     content = _convert(model, quantize, representative_images)
     if quantize == "int8":
-        # Delegates would hide what they take over.
+        # Without delegates, which would hide the operations that they take over.
         resolver = interpreters.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         litert_int8.check(
             model,
@@ -133,17 +136,17 @@ def to_litert(
 
 
 def run(path, images, batch_size=64, num_threads=None):
-    """Outputs of a LiteRT file of `to_litert` in float32, whatever numbers it computes with.
+    """Runs a LiteRT file of `to_litert` and returns its outputs in float32.
 
     Args:
         path: The file.
-        images: Array `(N, height, width, 3)` as the model takes it: uint8, or float32 for one
-            without preprocessing.
-        batch_size: Integer, images in a forward pass.
-        num_threads: Integer; None leaves it to the interpreter.
+        images: Array `(N, height, width, 3)` as the model takes it: uint8, or float32 for a model
+            without preprocessing. They are quantised if the file needs it.
+        batch_size: Integer, the images per forward pass.
+        num_threads: Integer. By default the interpreter chooses.
 
     Returns:
-        A dict of float32 arrays by the names of the outputs.
+        A dict from the names of the outputs to float32 arrays.
     """
     interpreter = _interpreters().Interpreter(model_path=str(path), num_threads=num_threads)
     runner = interpreter.get_signature_runner(SIGNATURE)
@@ -151,7 +154,7 @@ def run(path, images, batch_size=64, num_threads=None):
     if takes["dtype"] != images.dtype:
         images = _quantized(images, takes)
     starts = range(0, len(images), batch_size)
-    # Copies: the runner's arrays are the interpreter's memory.
+    # Copies, because the arrays that the runner returns are memory of the interpreter.
     batches = [
         {name: np.copy(value) for name, value in runner(images=images[i : i + batch_size]).items()}
         for i in starts
@@ -178,14 +181,7 @@ def _dequantized(values, tensor):
 
 
 def _interpreters():
-    try:
-        import ai_edge_litert.interpreter as interpreter
-    except ImportError as error:
-        raise ImportError(
-            "to_litert checks what it writes with LiteRT's interpreter, which is not installed: "
-            "pip install 'aib_keras[litert]'."
-        ) from error
-    return interpreter
+    return require("ai_edge_litert.interpreter", "to_litert", "litert")
 
 
 def _check_representative(model, image_shape, quantize, images):
@@ -193,15 +189,14 @@ def _check_representative(model, image_shape, quantize, images):
         if quantize == "int8":
             raise ValueError(
                 "quantize='int8' needs `representative_images`, an array of "
-                f"{input_dtype(model)} images (N, {', '.join(map(str, image_shape))}): the range "
-                "of every activation is measured on them. 100 or more images of the training set "
-                "are recommended."
+                f"{input_dtype(model)} images (N, {', '.join(map(str, image_shape))}), to measure "
+                "the range of every activation. Use 100 or more images of the training set."
             )
         return
     dtype = getattr(images, "dtype", None)
     if not isinstance(images, np.ndarray) or dtype != input_dtype(model):
         raise TypeError(
-            f"`representative_images` must be a numpy array of {input_dtype(model)}, as "
+            f"`representative_images` must be a NumPy array of {input_dtype(model)}, as "
             f"{model.name} takes images, got {type(images).__name__} of {dtype}."
         )
     if images.shape[1:] != image_shape or len(images) == 0:
@@ -212,7 +207,7 @@ def _check_representative(model, image_shape, quantize, images):
 
 
 def _convert(model, quantize, representative_images):
-    """The bytes of the LiteRT model of a float32 model."""
+    """Converts a float32 model to the bytes of a LiteRT file."""
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
@@ -221,7 +216,8 @@ def _convert(model, quantize, representative_images):
         converter = tf.lite.TFLiteConverter.from_saved_model(
             str(folder), signature_keys=[SIGNATURE]
         )
-        # Refuses what only the TensorFlow runtime inside an app (Flex) could run.
+        # The conversion fails if an operation is not built in. Others would need Flex, the
+        # TensorFlow runtime for apps.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         if quantize is not None:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -230,41 +226,45 @@ def _convert(model, quantize, representative_images):
         if quantize == "int8":
             litert_int8.set_up(converter, model, representative_images)
         with warnings.catch_warnings():
-            # The converter uses the interpreter that it warns not to use.
+            # The converter itself uses the interpreter that the warning is about.
             warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
             return converter.convert()
 
 
 def _described(model, content, expected, class_names):
-    """The bytes of a LiteRT model with metadata."""
+    """Adds metadata to the bytes of a LiteRT file."""
     tensors = {
-        "probabilities": class_metadata("probabilities", "Of the classes, in [0, 1]; sum to 1."),
-        "logits": class_metadata("logits", "Of the classes; their softmax are the probabilities."),
+        "probabilities": class_metadata(
+            "probabilities", "Probabilities of the classes, in [0, 1]. Their sum is 1."
+        ),
+        "logits": class_metadata(
+            "logits", "Logits of the classes. Their softmax is the probabilities."
+        ),
     }
     for name in set(expected) - set(tensors):
         quantized = ", each value replaced by the nearest anchor" * name.endswith("_quantized")
-        text = f"Map (height, width, 1) of where the model looks{quantized}."
+        text = f"Map (height, width, 1) that shows where the model looks{quantized}."
         tensors[name] = {"name": name, "description": text}
     tensors[INPUT_NAME] = image_metadata(
         INPUT_NAME,
-        _what_to_give(model),
+        _input_description(model),
         image_size=tuple(input_spec(model).shape[1:3]),
         pixels=model.preprocessing is not None,
     )
     return with_metadata(content, model.name, description(model), tensors, class_names)
 
 
-def _what_to_give(model):
+def _input_description(model):
     if model.preprocessing is None:
-        return "RGB images, normalised as those that the model was trained on."
-    given = "RGB images in [0, 255], as they are: the model normalises them itself"
+        return "RGB images, normalised like the images that the model was trained on."
+    given = "RGB images in [0, 255]. The model itself normalises them"
     if not isinstance(model.preprocessing, keras.layers.Rescaling | keras.layers.Normalization):
         return f"{given}."
     pixels = np.float32([0, 255])[:, None, None, None] * np.ones((1, 1, 3), np.float32)
     black, white = keras.ops.convert_to_numpy(model.preprocessing(pixels))[:, 0, 0]
     std = 255 / (white - black)
     mean = -black * std
-    return f"{given}, (image - {_numbers(mean)}) / {_numbers(std)}, per channel."
+    return f"{given}: (image - {_numbers(mean)}) / {_numbers(std)}, per channel."
 
 
 def _numbers(values):

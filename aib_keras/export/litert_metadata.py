@@ -1,26 +1,30 @@
-"""What a LiteRT file says about itself: labels, and what to do with an image.
+"""The metadata of a LiteRT file: the class names, and how to prepare an image.
 
-TensorFlow Lite's metadata standard, which Android Studio and MediaPipe read: a flatbuffer in the
-model's buffer TFLITE_METADATA (metadata_schema.fbs 1.1.0 of tensorflow/tflite-support), and the
-files that it names as a zip archive behind the model. Its library, tflite-support, is archived, and
-the one in its place, MediaPipe, wants OpenCV and 43 MB: here are the tables that a classifier has.
+This is the metadata standard of TensorFlow Lite, which Android Studio and MediaPipe read: a
+flatbuffer in the model's buffer TFLITE_METADATA (metadata_schema.fbs 1.1.0 of
+tensorflow/tflite-support), and a zip archive behind the model with the files that the flatbuffer
+names. The library for it, tflite-support, is archived, and its successor, MediaPipe, needs OpenCV
+and 43 MB. So this module writes and reads the few tables that a classifier needs.
 """
 
 import io
-import pathlib
 import zipfile
 
 import numpy as np
 
+from aib_keras.utils.checks import check_path
+from aib_keras.utils.optional import require
+
 LABELS_FILE = "labels.txt"
 _ENTRY = "TFLITE_METADATA"
 _IDENTIFIER = b"M001"
-# The oldest readers that know all fields below.
+# The oldest version of the standard that has all fields below.
 _MIN_PARSER_VERSION = "1.0.0"
 _IMAGE_PROPERTIES, _NORMALIZATION_OPTIONS = 2, 1
 _RGB, _TENSOR_AXIS_LABELS = 1, 2
 
-# The tables of the schema, their fields in its order. Unions have the one type that is used here.
+# The tables of the schema, with their fields in its order. Of the types that a union can have, only
+# the one that is used here is listed.
 _BYTE, _UINT, _FLOATS = "byte", "uint", "floats"
 _TABLES = {
     "ModelMetadata": {
@@ -60,20 +64,20 @@ _UNIONS = {"content_properties": _IMAGE_PROPERTIES, "options": _NORMALIZATION_OP
 
 
 def check_labels(class_names):
-    """Raises a ValueError unless each of these strings is a line of text."""
+    """Raises a ValueError unless each of these strings is one line of text."""
     for name in class_names:
         if name.splitlines() != [name]:
             raise ValueError(f"A class name must be one line of text, got {name!r}.")
 
 
 def image_metadata(name, description, image_size, pixels):
-    """The metadata of an input of images.
+    """Returns the metadata of an input of images.
 
     Args:
         name, description: Strings.
         image_size: (height, width).
-        pixels: Boolean: raw values in [0, 255], with which nothing is to be done, or something
-            else that only the description tells.
+        pixels: Boolean. True for values in [0, 255] that need no preparation; False for images that
+            must be prepared as the description says.
     """
     height, width = image_size
     size = {"width": width, "height": height}
@@ -93,26 +97,28 @@ def image_metadata(name, description, image_size, pixels):
 
 
 def class_metadata(name, description):
-    """The metadata of an output `(batch, classes)`."""
+    """Returns the metadata of an output `(batch, classes)`."""
     labels = {
         "name": LABELS_FILE,
-        "description": "The names of the classes, a line each.",
+        "description": "The names of the classes, one per line.",
         "type": _TENSOR_AXIS_LABELS,
     }
     return {"name": name, "description": description, "associated_files": [labels]}
 
 
 def with_metadata(content, name, description, tensors, class_names):
-    """The bytes of a LiteRT file with metadata and labels.
+    """Adds metadata and labels to a LiteRT file.
 
     Args:
         content: Bytes of a LiteRT file with one signature.
-        name, description: Strings, of the model.
+        name, description: Strings about the model.
         tensors: Dict from the names in the signature to the metadata of these tensors.
         class_names: List of strings.
-    """
-    from ai_edge_litert import schema_py_generated as schema
 
+    Returns:
+        Bytes.
+    """
+    schema = _schema("to_litert")
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     (signature,) = model.signatureDefs
     names = {
@@ -146,38 +152,43 @@ def with_metadata(content, name, description, tensors, class_names):
 
     stream = io.BytesIO(bytes(builder.Output()))
     with zipfile.ZipFile(stream, "a") as archive:
-        # With a fixed date, so that the same model gives the same file.
+        # `ZipInfo` has a fixed date, so that equal models become equal files.
         archive.writestr(zipfile.ZipInfo(LABELS_FILE), "\n".join(class_names) + "\n")
     return stream.getvalue()
 
 
 def read_litert_metadata(path):
-    """What a LiteRT file says about itself.
+    """Reads the metadata of a LiteRT file.
 
     Args:
-        path: A file of `to_litert`, or another with metadata of TensorFlow Lite's standard.
+        path: A file of `to_litert`, or another file with metadata in TensorFlow Lite's standard.
 
     Returns:
-        A dict: `name` and `description` of the model; `class_names`, a list of strings; what the
-        caller has to do with RGB images of `image_size`, (height, width), before they are given to
-        it: `(images - mean) / std`, both lists of numbers, with values in `input_range`, (lowest,
-        highest); `inputs` and `outputs`, dicts from the names of the tensors to their descriptions.
-        None in place of what the file does not say.
+        A dict. What the file does not say is None.
+
+        - `name`, `description`: Strings about the model.
+        - `class_names`: List of strings.
+        - `image_size`: (height, width) of the images.
+        - `mean`, `std`: Lists of numbers. The caller has to pass `(images - mean) / std` for RGB
+          images.
+        - `input_range`: (lowest, highest) value of the result.
+        - `inputs`, `outputs`: Dicts from the names of the tensors to their descriptions.
 
     Raises:
-        ValueError: if it is no LiteRT file, or one without metadata.
+        ImportError: if ai-edge-litert is not installed.
+        TypeError: if `path` is neither a string nor a path.
+        ValueError: if it is not a LiteRT file, or it has no metadata.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
-    content = pathlib.Path(path).read_bytes()
+    schema = _schema("read_litert_metadata")
+    content = check_path("path", path).read_bytes()
     if content[4:8] != b"TFL3":
-        raise ValueError(f"{str(path)!r} is not a LiteRT file.")
+        raise ValueError(f"{str(path)!r} is not a LiteRT file, which usually ends in .tflite.")
     model = schema.Model.GetRootAs(content)
     entries = [model.Metadata(index) for index in range(model.MetadataLength())]
     buffers = [entry.Buffer() for entry in entries if entry.Name() == _ENTRY.encode()]
     if not buffers:
         raise ValueError(
-            f"{str(path)!r} has no metadata. aib_keras.export.to_litert writes some: export the "
+            f"{str(path)!r} has no metadata. aib_keras.export.to_litert writes it: export the "
             "model again."
         )
     metadata = _unpacked(model.Buffers(buffers[0]).DataAsNumpy().tobytes())
@@ -201,6 +212,10 @@ def read_litert_metadata(path):
     }
 
 
+def _schema(feature):
+    return require("ai_edge_litert.schema_py_generated", feature, "litert")
+
+
 def _labels(path, outputs):
     files = [file for tensor in outputs for file in tensor.get("associated_files", ())]
     names = [file["name"] for file in files if file.get("type") == _TENSOR_AXIS_LABELS]
@@ -211,9 +226,9 @@ def _labels(path, outputs):
 
 
 def _aligned_builder(size):
-    """Puts byte vectors at multiples of 16, as the schema of LiteRT demands for weights.
+    """Returns a builder that aligns byte vectors to 16 bytes, as LiteRT's schema demands.
 
-    The generated code has lost that on the way to Python.
+    The code that is generated for Python from the schema does not.
     """
     import flatbuffers
 
@@ -235,7 +250,7 @@ def _packed(metadata):
 
 
 def _write(builder, kind, value):
-    """Writes what a field of this kind holds; its offset, or the number itself."""
+    """Writes the value of a field of this kind and returns its offset, or the number itself."""
     if kind in (_BYTE, _UINT):
         return value
     if kind is str:
@@ -249,7 +264,7 @@ def _write(builder, kind, value):
             builder.PrependUOffsetTRelative(offset)
         return builder.EndVector()
     fields = _TABLES[kind]
-    # A table refers to what was written before it.
+    # First the values, because a table refers to what was written before it.
     written = {name: _write(builder, fields[name], value[name]) for name in value}
     builder.StartObject(len(fields))
     for slot, (name, of_field) in enumerate(fields.items()):
@@ -272,7 +287,7 @@ def _unpacked(content):
 
 
 def _read(buffer, kind, position):
-    """The value of this kind at a position: of a table, a vector or a string where it begins."""
+    """Reads the value of this kind at a position: that of a number, or where another one starts."""
     from flatbuffers import number_types
     from flatbuffers.table import Table
 
@@ -291,7 +306,7 @@ def _read(buffer, kind, position):
     table, found = Table(buffer.Bytes, position), {}
     for slot, (name, of_field) in enumerate(_TABLES[kind].items()):
         offset = table.Offset(4 + 2 * slot)
-        # Another type of the union is another table.
+        # If the union has another type, the table is one that is not listed here.
         other = name in _UNIONS and found.get(f"{name}_type") != _UNIONS[name]
         if not offset or other:
             continue

@@ -1,17 +1,16 @@
-"""ONNX models, for ONNX Runtime and what else reads them."""
+"""ONNX models, for ONNX Runtime and other programs that read them."""
 
-import importlib
 import json
 
 from aib_keras.export.destination import file_destination, staged
-from aib_keras.export.serving import (
+from aib_keras.export.outputs import (
     INPUT_NAME,
     check_exportable,
     checked_class_names,
     description,
+    exported_outputs,
     in_float32,
     input_spec,
-    serving_outputs,
 )
 from aib_keras.export.verify import (
     FLOAT32_LIMITS,
@@ -20,44 +19,47 @@ from aib_keras.export.verify import (
     images_to_compare,
     verified_report,
 )
+from aib_keras.utils.optional import require
 
-# Of ONNX 1.13, December 2022: ONNX Runtime reads it from 1.14 on.
+# From ONNX 1.13, December 2022. ONNX Runtime 1.14 and later read it.
 _OPSET = 18
 _BATCH = "batch"
 
 
 def to_onnx(model, path, class_names=None, overwrite=False):
-    """Writes a model as an ONNX file, and checks what was written against the model.
+    """Writes a model as an ONNX file and compares its outputs with the model's.
 
-    Input, outputs and their names are those of `serving_default` of `to_saved_model`: `images` is
-    uint8 in [0, 255], `(batch, height, width, 3)` with any batch (float32, normalised, for a model
-    without preprocessing), and the outputs are float32:
+    The input, the outputs and their names are those of `serving_default` in `to_saved_model`:
+    `images` is uint8 `(batch, height, width, 3)` in [0, 255] with a batch of any length. For a
+    model without preprocessing it is normalised float32. The outputs are float32:
 
         session = onnxruntime.InferenceSession("model.onnx")
         names = [output.name for output in session.get_outputs()]
         outputs = dict(zip(names, session.run(names, {"images": images})))
 
-    The names of the classes are in the file: a JSON list,
+    The file has the names of the classes as a JSON list:
     `json.loads(session.get_modelmeta().custom_metadata_map["class_names"])`.
 
     Args:
         model: A built model of `aib_keras.zoo` or `aib_keras.models`.
         path: File to write, usually `*.onnx`.
-        class_names: Optional sequence of strings, in the order of the labels. By default the
-            indices of the classes, "0", "1", ...
+        class_names: Optional sequence of strings, in the order of the labels. By default "0", "1",
+            and so on.
         overwrite: Boolean, whether to replace a file at `path`.
 
     Returns:
         An `ExportReport`.
 
     Raises:
-        TypeError: if the model is not an image classifier of this library.
-        RuntimeError: on another Keras backend than TensorFlow.
-        ValueError: if the model is not built, the class names are not one for each class, or `path`
+        TypeError: if the model is not an image classifier of this library, or `path` is neither a
+            string nor a path.
+        RuntimeError: if Keras runs on another backend than TensorFlow.
+        ValueError: if the model is not built, there is not one class name for each class, or `path`
             is a URL.
-        ImportError: if the converter or ONNX Runtime, which the check needs, is not installed.
-        FileExistsError: if something is at `path` that may not be replaced.
-        ExportError: if what was written disagrees with the model; it is then removed.
+        ImportError: if tf2onnx, which converts the model, or ONNX Runtime, which runs the result
+            for the comparison, is not installed.
+        FileExistsError: if there is something at `path` that may not be replaced.
+        ExportError: if the file disagrees with the model. It is then not kept.
     """
     check_exportable(model)
     path = file_destination(path, overwrite, "model.onnx")
@@ -75,15 +77,15 @@ def to_onnx(model, path, class_names=None, overwrite=False):
 
 
 def run(path, images, num_threads=0):
-    """Outputs of an ONNX file of `to_onnx`, as numpy arrays, from nothing but ONNX Runtime.
+    """Runs an ONNX file of `to_onnx` with nothing but ONNX Runtime.
 
     Args:
         path: The file.
         images: Array `(N, height, width, 3)` as the model takes it.
-        num_threads: Integer; 0 leaves it to ONNX Runtime.
+        num_threads: Integer. By default ONNX Runtime chooses.
 
     Returns:
-        A dict of float32 arrays by the names of the outputs.
+        A dict from the names of the outputs to float32 arrays.
     """
     runtime = _runtime()
     options = runtime.SessionOptions()
@@ -94,23 +96,31 @@ def run(path, images, num_threads=0):
 
 
 def _convert(model, shapes, class_names):
-    """The bytes of the ONNX model of a float32 model, whose tensors have these shapes by name."""
+    """Converts a float32 model to the bytes of an ONNX file.
+
+    Args:
+        model: Built `ImageClassifier`.
+        shapes: Dict from the names of the input and the outputs to their shapes.
+        class_names: List of strings.
+    """
     import tensorflow as tf
 
     signature = [input_spec(model)]
-    function = tf.function(lambda images: serving_outputs(model, images), input_signature=signature)
-    # The converter computes what is constant.
+    function = tf.function(
+        lambda images: exported_outputs(model, images), input_signature=signature
+    )
+    # The converter itself computes the constant parts of the model.
     with exact_float32():
         converted, _ = _converter().convert.from_function(
             function, input_signature=signature, opset=_OPSET
         )
-    # The converter gives every tensor's batch a name of its own, and loses some sizes.
+    # The converter names the batch differently in each tensor and loses some sizes.
     for tensor in (*converted.graph.input, *converted.graph.output):
         batch, *sides = tensor.type.tensor_type.shape.dim
         batch.dim_param = _BATCH
         for side, size in zip(sides, shapes[tensor.name][1:], strict=True):
             side.dim_value = size
-    # Those in between have these names too; readers infer them.
+    # Tensors inside the graph have these batch names, too. Readers can infer their shapes.
     del converted.graph.value_info[:]
     converted.graph.name = model.name
     converted.doc_string = description(model)
@@ -119,17 +129,8 @@ def _convert(model, shapes, class_names):
 
 
 def _converter():
-    return _imported("tf2onnx")
+    return require("tf2onnx", "to_onnx", "onnx")
 
 
 def _runtime():
-    return _imported("onnxruntime")
-
-
-def _imported(name):
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"to_onnx needs {name}, which is not installed: pip install 'aib_keras[onnx]'."
-        ) from error
+    return require("onnxruntime", "to_onnx", "onnx")

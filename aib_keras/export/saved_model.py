@@ -1,4 +1,4 @@
-"""TensorFlow SavedModels, for TensorFlow Serving and for anything else that loads TensorFlow."""
+"""TensorFlow SavedModels, for TensorFlow Serving and any other program with TensorFlow."""
 
 import io
 
@@ -6,16 +6,16 @@ import keras
 import numpy as np
 from PIL import Image
 
+from aib_keras.data.transform import EvaluationTransform
 from aib_keras.export.destination import saved_model_destination, size, staged
-from aib_keras.export.image_bytes import resized_size
-from aib_keras.export.serving import (
+from aib_keras.export.outputs import (
     SIGNATURE,
     check_exportable,
     checked_class_names,
+    exported_outputs,
     in_float32,
     input_dtype,
     input_spec,
-    serving_outputs,
 )
 from aib_keras.export.signatures import BYTES_SIGNATURE, signatures
 from aib_keras.export.verify import (
@@ -30,91 +30,96 @@ from aib_keras.export.verify import (
 _INPUT_DTYPES = ("uint8", "float32")
 
 
-def to_saved_model(
-    model, path, class_names=None, input_dtype=None, resize_ratio=1.0, overwrite=False
-):
-    """Writes a model as a TensorFlow SavedModel, and checks what was written against the model.
+def to_saved_model(model, path, class_names=None, input_dtype=None, crop_pct=1.0, overwrite=False):
+    """Writes a model as a TensorFlow SavedModel and compares its outputs with the model's.
 
-    The SavedModel needs neither Keras nor this library, has a batch of any length in all its
-    signatures, samples nothing, writes no variable, and computes in float32, also if the model was
-    trained in mixed precision.
+    The SavedModel needs neither Keras nor this library. It computes in float32, even if the model
+    was trained in mixed precision. It is deterministic and changes no variables. All signatures
+    take batches of any length:
 
-    - `serving_default`: `images`, uint8 in [0, 255], `(batch, height, width, 3)`, to float32
-      `probabilities` and `logits`, `(batch, classes)`; of a model with a spatial map also
-      `attention`, in (0, 1), `(batch, h, w, 1)`, and `attention_quantized` if it has a quantiser.
-    - `classify_bytes`: `image_bytes`, strings `(batch,)`, each the content of a JPEG, PNG or WebP
-      file of up to 16.7 megapixels, to the same without logits; `predicted_class` `(batch,)`;
-      `class_names` `(batch, classes)`, the same in each row; of a model with a map
-      `attention_box` `(batch, 4)`, the part of the picture that it is of: y0, x0, y1, x1 in
-      [0, 1]. A file that cannot be decoded does not fail the request: its row of `error`, strings
-      `(batch,)`, says what is wrong and is empty for the others, and its other outputs are 0
-      and "". More than 128 files in a request are an error.
-    - `explain`, of a model with a spatial map: `images` to `probabilities`, `predicted_class`,
-      `class_names`, and the maps in the size of the images, `(batch, height, width, 1)`, the
-      quantised one with nearest neighbours.
+    - `serving_default` takes `images`, uint8 `(batch, height, width, 3)` in [0, 255]. It returns
+      `probabilities` and `logits`, float32 `(batch, classes)`. A model with a spatial map also
+      returns `attention`, `(batch, h, w, 1)` in (0, 1), and a model with a quantiser
+      `attention_quantized`.
+    - `classify_bytes` takes `image_bytes`, strings `(batch,)`, each the content of a JPEG, PNG or
+      WebP file of up to 16.7 megapixels, and at most 128 files per request. It returns the same
+      without the logits, and `predicted_class`, strings `(batch,)`; `class_names`, strings
+      `(batch, classes)`, the same in each row; for a model with a map `attention_box`,
+      `(batch, 4)`, the part of the image file that the map covers: y0, x0, y1, x1 in [0, 1]; and
+      `error`, strings `(batch,)`. A file that cannot be decoded does not fail the request: `error`
+      says what is wrong with it, and its other outputs are 0 and "". For a good file `error` is "".
+    - `explain`, for a model with a spatial map, takes `images`. It returns `probabilities`,
+      `predicted_class`, `class_names`, and the maps resized to the images,
+      `(batch, height, width, 1)`: bilinear, or nearest neighbours for the quantised map.
 
-    A model without preprocessing takes normalised images, float32, and has no `classify_bytes`.
+    A model without preprocessing takes normalised float32 images and has no `classify_bytes`.
 
-    TensorFlow Serving looks for numbered folders and warm-up requests: see `to_serving`.
+    TensorFlow Serving needs numbered folders and warm-up requests: see `to_serving`.
 
     Args:
         model: A built model of `aib_keras.zoo` or `aib_keras.models`.
         path: Folder to write, new or empty.
-        class_names: Optional sequence of strings, in the order of the labels. By default the
-            indices of the classes, "0", "1", ...
-        input_dtype: `"uint8"` or `"float32"`: what `images` are. By default uint8 for a model with
-            preprocessing. Float images are in [0, 255], too; one with NaN or infinity is an
-            error for its request.
-        resize_ratio: Number, at least 1: `classify_bytes` resizes images to this times the
-            model's size and takes the middle, as a training with that `resize_ratio` evaluates.
+        class_names: Optional sequence of strings, in the order of the labels. By default "0", "1",
+            and so on.
+        input_dtype: Dtype of `images`, `"uint8"` or `"float32"`. By default uint8 for a model with
+            preprocessing. Float images are in [0, 255], too; a request with NaN or infinity fails.
+        crop_pct: Float in (0, 1]. `classify_bytes` resizes images to the model's size divided by
+            `crop_pct` and crops the middle. Use the `crop_pct` of the training; see
+            `aib_keras.data.EvaluationTransform`. 1 crops nothing.
         overwrite: Boolean, whether to replace a SavedModel at `path`.
 
     Returns:
-        An `ExportReport`, of `serving_default`.
+        An `ExportReport` of `serving_default`.
 
     Raises:
-        TypeError: if the model is not an image classifier of this library.
-        RuntimeError: on another Keras backend than TensorFlow.
+        TypeError: if the model is not an image classifier of this library, or `path` is neither a
+            string nor a path.
+        RuntimeError: if Keras runs on another backend than TensorFlow.
         ValueError: if the model is not built, an argument is not as described, or `path` is a URL.
-        FileExistsError: if something is at `path` that may not be replaced.
-        ExportError: if what was written disagrees with the model; it is then removed.
+        FileExistsError: if there is something at `path` that may not be replaced.
+        ExportError: if the SavedModel disagrees with the model. It is then not kept.
     """
     check_exportable(model)
     path = saved_model_destination(path, overwrite)
     input_dtype = _checked_dtype(model, input_dtype)
-    if not resize_ratio >= 1:
-        raise ValueError(f"`resize_ratio` must be at least 1, got {resize_ratio!r}.")
+    transform = EvaluationTransform(tuple(input_spec(model).shape[1:3]), crop_pct)
     model = in_float32(model)
     images = images_to_compare(model, input_spec(model).shape[1:])
     expected = expected_outputs(model, images)
     class_names = checked_class_names(class_names, expected["logits"].shape[-1])
     with staged(path) as folder:
-        _write(signatures(model, class_names, input_dtype, resize_ratio), folder)
+        _write(signatures(model, class_names, input_dtype, transform), folder)
         call = loaded(folder)
         found = call(SIGNATURE, images.astype(input_dtype))
         report = verified_report(path, size(folder), expected, found, FLOAT32_LIMITS)
         if model.preprocessing is not None:
-            files = [_png_around(image, resize_ratio) for image in images]
+            files = [_png_around(image, transform) for image in images]
             _check_files(path, call(BYTES_SIGNATURE, files), found["probabilities"])
     return report
 
 
 def write(model, folder, input_dtype=None):
-    """Writes the SavedModel of a float32 model with the signature `serving_default`, unchecked."""
+    """Writes a SavedModel with only the signature `serving_default`, without comparing outputs.
+
+    Args:
+        model: Built float32 `ImageClassifier`.
+        folder: Path to write to.
+        input_dtype: `"uint8"` or `"float32"`; by default what the model takes.
+    """
     images = input_spec(model, input_dtype)
-    _write({SIGNATURE: (lambda images: serving_outputs(model, images), images)}, folder)
+    _write({SIGNATURE: (lambda images: exported_outputs(model, images), images)}, folder)
 
 
 def loaded(folder):
-    """The SavedModel at `folder`, from nothing but TensorFlow.
+    """Loads the SavedModel at `folder` with nothing but TensorFlow.
 
     Returns:
-        A function of the name of a signature and its input, an array or a list, to its outputs, a
-        dict of numpy arrays.
+        A function that takes the name of a signature and its input, an array or a list, and returns
+        the outputs as a dict of NumPy arrays.
     """
     import tensorflow as tf
 
-    # The object must outlive its signatures, which do not keep its variables.
+    # The signatures do not keep the variables alive. `call` does, by its reference to the object.
     model = tf.saved_model.load(str(folder))
 
     def call(signature, values):
@@ -135,22 +140,21 @@ def _write(endpoints, folder):
 
 
 def _check_files(path, outputs, probabilities):
-    """Raises unless files got the probabilities of the images that they are of."""
+    """Raises an ExportError unless files of images get the probabilities of the images."""
     difference = np.max(np.abs(outputs["probabilities"] - probabilities))
     problems = [problem.decode() for problem in outputs["error"] if problem]
     if problems or not difference <= FLOAT32_LIMITS.largest:
         raise ExportError(
             f"The export to {str(path)!r} failed and was not kept: from files the probabilities "
-            f"differ by up to {difference:.3g}; {len(problems)} problems {problems[:1]}."
+            f"differ by up to {difference:.3g}, and {len(problems)} files could not be decoded "
+            f"{problems[:1]}."
         )
 
 
-def _png_around(image, resize_ratio):
-    """The content of a PNG file whose middle, as the model sees it, is an image."""
-    larger = resized_size(image.shape[:2], resize_ratio)
-    top, left = ((have - want) // 2 for have, want in zip(larger, image.shape, strict=False))
-    canvas = Image.new("RGB", larger[::-1])
-    canvas.paste(Image.fromarray(image), (left, top))
+def _png_around(image, transform):
+    """Returns the content of a PNG file that becomes `image` by a transform."""
+    canvas = Image.new("RGB", transform.resized_size[::-1])
+    canvas.paste(Image.fromarray(image), transform.margins[::-1])
     stream = io.BytesIO()
     canvas.save(stream, "PNG")
     return stream.getvalue()

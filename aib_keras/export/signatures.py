@@ -1,34 +1,37 @@
-"""The signatures of a SavedModel: what a client can ask a server for."""
+"""The signatures of a SavedModel: the functions that a client can ask a server to run."""
 
-from aib_keras.export.image_bytes import decode_batch, resized_size
-from aib_keras.export.serving import INPUT_NAME, SIGNATURE, input_spec, serving_outputs
+from aib_keras.export.image_bytes import decode_batch
+from aib_keras.export.outputs import INPUT_NAME, SIGNATURE, exported_outputs, input_spec
 
 BYTES_SIGNATURE = "classify_bytes"
 EXPLAIN_SIGNATURE = "explain"
 BYTES_NAME = "image_bytes"
-# Whatever its size is in bytes, a file becomes an image with all its activations.
+# Even a small file becomes an image, and the model's activations for it need memory.
 MAX_FILES = 128
 
 
-def signatures(model, class_names, input_dtype, resize_ratio):
-    """The signatures of a float32 model: a dict of name to (function, specification of its input).
+def signatures(model, class_names, input_dtype, transform):
+    """Returns the signatures of a float32 model.
 
     Args:
         model: Built `ImageClassifier`.
         class_names: List of strings, one for each class.
-        input_dtype: Of the images, `"uint8"` or `"float32"`.
-        resize_ratio: Number, as in `decode_batch`.
+        input_dtype: Dtype of the images, `"uint8"` or `"float32"`.
+        transform: `aib_keras.data.EvaluationTransform` for image files.
+
+    Returns:
+        A dict from names to pairs of a function and the specification of its input.
     """
     import tensorflow as tf
 
     images = input_spec(model, input_dtype)
     size = images.shape[1:3].as_list()
     # One function, so that the signatures share one graph of the model.
-    outputs = tf.function(lambda images: serving_outputs(model, images))
+    outputs = tf.function(lambda images: exported_outputs(model, images))
     found = {SIGNATURE: (lambda images: outputs(_checked(images)), images)}
     if model.preprocessing is not None:
         found[BYTES_SIGNATURE] = (
-            lambda contents: _classify_bytes(outputs, class_names, size, resize_ratio, contents),
+            lambda contents: _classify_bytes(outputs, class_names, transform, contents),
             tf.TensorSpec((None,), tf.string, name=BYTES_NAME),
         )
     if model.map_names:
@@ -40,7 +43,7 @@ def signatures(model, class_names, input_dtype, resize_ratio):
 
 
 def _checked(images):
-    """The images; an error of TensorFlow's for the whole request if one has NaN or infinity."""
+    """Returns the images. TensorFlow fails the whole request if one has NaN or infinity."""
     import tensorflow as tf
 
     if images.dtype.is_floating:
@@ -48,17 +51,17 @@ def _checked(images):
     return images
 
 
-def _classify_bytes(model, class_names, size, resize_ratio, contents):
+def _classify_bytes(model, class_names, transform, contents):
     import tensorflow as tf
 
     count = tf.size(contents)
     enough = tf.debugging.Assert(
         count <= MAX_FILES,
-        [f"At most {MAX_FILES} files can be in a request. Send several requests. Files:", count],
+        [f"At most {MAX_FILES} files can be in a request: send several requests. Files:", count],
     )
     with tf.control_dependencies([enough]):
         contents = tf.identity(contents)
-    images, problems = decode_batch(contents, size, resize_ratio)
+    images, problems = decode_batch(contents, transform)
     is_good = problems == ""
 
     def of_good(values):
@@ -70,18 +73,8 @@ def _classify_bytes(model, class_names, size, resize_ratio, contents):
     predicted = tf.where(is_good, named["predicted_class"], "")
     outputs = {**outputs, **named, "predicted_class": predicted, "error": problems}
     if "attention" in outputs:
-        outputs["attention_box"] = tf.tile([_seen_box(size, resize_ratio)], (count, 1))
+        outputs["attention_box"] = tf.tile([transform.box], (count, 1))
     return outputs
-
-
-def _seen_box(size, resize_ratio):
-    """The part of an image file that the model sees: y0, x0, y1, x1 in shares of its sides."""
-    larger = resized_size(size, resize_ratio)
-    starts = [(whole - part) // 2 for whole, part in zip(larger, size, strict=True)]
-    ends = [start + part for start, part in zip(starts, size, strict=True)]
-    return [
-        edge / whole for edges in (starts, ends) for edge, whole in zip(edges, larger, strict=True)
-    ]
 
 
 def _explain(outputs, class_names, size):
@@ -90,14 +83,14 @@ def _explain(outputs, class_names, size):
     found = {"probabilities": outputs["probabilities"]}
     for name, values in outputs.items():
         if name not in ("probabilities", "logits"):
-            # In between its anchors a quantised map has no values.
+            # A quantised map has no values between its anchors, so it must not be interpolated.
             method = "nearest" if name.endswith("_quantized") else "bilinear"
             found[name] = tf.image.resize(values, size, method)
     return {**found, **_named(outputs["probabilities"], class_names)}
 
 
 def _named(probabilities, class_names):
-    """What to call the probabilities: a row an image, as TensorFlow Serving's batching wants it."""
+    """Returns the names of the classes, with a row per image for TensorFlow Serving's batching."""
     import tensorflow as tf
 
     names = tf.constant(class_names)

@@ -1,73 +1,69 @@
-"""What TensorFlow Serving looks for around a SavedModel: version folders and warm-up requests."""
+"""The version folders and warm-up requests that TensorFlow Serving expects of a SavedModel."""
 
 import dataclasses
 import io
-import os
 import pathlib
 
 import numpy as np
 from PIL import Image
 
-from aib_keras.export.destination import size, staged
+from aib_keras.export.destination import local_path, size, staged
 from aib_keras.export.saved_model import to_saved_model
+from aib_keras.utils.optional import require
 
 WARMUP_FILE = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
-# One image and several: some kernels are made for a shape when it is first seen.
+# One image and several, because TensorFlow prepares some kernels when it first sees a shape.
 _WARMUP_BATCHES = (1, 8)
 
 
-def to_serving(model, folder, class_names=None, input_dtype=None, resize_ratio=1.0):
-    """Writes a model as the next version that TensorFlow Serving is to serve.
+def to_serving(model, folder, class_names=None, input_dtype=None, crop_pct=1.0):
+    """Writes a model as the next version for TensorFlow Serving.
 
-    The first version is `folder/1`, and each call adds one: a server that watches the folder loads
-    it and lets the version before it go. A version is moved into its place when it is complete and
-    checked, with requests in `assets.extra` that the server answers before it takes others, so that
-    the first client does not wait for what TensorFlow prepares at first use.
+    The first call writes `folder/1`, and each further call adds a version. A server that watches
+    the folder loads the new version and then unloads the one before it. A version appears in the
+    folder only when it is complete and checked. It includes warm-up requests in `assets.extra`,
+    which the server runs first, so that the first client does not wait for what TensorFlow prepares
+    at first use.
 
     Args:
         model: A built model of `aib_keras.zoo` or `aib_keras.models`.
-        folder: Folder of all versions; its name is what requests call the model.
-        class_names, input_dtype, resize_ratio: As in `to_saved_model`.
+        folder: Folder of all versions. Its name is the name of the model in requests.
+        class_names, input_dtype, crop_pct: See `to_saved_model`.
 
     Returns:
-        The `ExportReport` of the SavedModel, whose `path` is the new version's.
+        The `ExportReport` of the SavedModel. Its `path` is that of the new version.
 
     Raises:
         ImportError: if tensorflow-serving-api is not installed.
         FileExistsError: if `folder` is a file.
-        TypeError, RuntimeError, ValueError, ExportError: as `to_saved_model`.
+        TypeError, RuntimeError, ValueError, ExportError: see `to_saved_model`.
     """
-    prediction_log = _import_prediction_log()
-    folder = pathlib.Path(os.path.abspath(folder))
+    prediction_log = require(
+        "tensorflow_serving.apis.prediction_log_pb2",
+        "to_serving writes warm-up requests (to_saved_model does not) and",
+        "serving",
+    )
+    folder = local_path("folder", folder)
     path = folder / str(_next_version(folder))
     with staged(path) as staging:
-        report = to_saved_model(model, staging, class_names, input_dtype, resize_ratio)
+        report = to_saved_model(model, staging, class_names, input_dtype, crop_pct)
         _write_warmup(staging, folder.name, prediction_log)
         return dataclasses.replace(report, path=str(path), bytes=size(staging))
-
-
-def _import_prediction_log():
-    try:
-        from tensorflow_serving.apis import prediction_log_pb2
-    except ImportError as error:
-        raise ImportError(
-            "Warm-up requests are messages of tensorflow-serving-api, which is not installed: "
-            "pip install 'aib_keras[serving]'. Without them: aib_keras.export.to_saved_model."
-        ) from error
-    return prediction_log_pb2
 
 
 def _next_version(folder):
     if not folder.exists():
         return 1
     if not folder.is_dir():
-        raise FileExistsError(f"{str(folder)!r} is a file. Versions need a folder: choose another.")
+        raise FileExistsError(
+            f"{str(folder)!r} is a file. Versions need a folder: choose another path."
+        )
     versions = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
     return max(versions, default=0) + 1
 
 
 def _write_warmup(path, model_name, prediction_log):
-    """Writes a request of each batch size to each signature of the SavedModel at `path`."""
+    """Writes requests of each batch size to each signature of the SavedModel at `path`."""
     import tensorflow as tf
 
     file = path / WARMUP_FILE
@@ -86,7 +82,7 @@ def _write_warmup(path, model_name, prediction_log):
 
 
 def _inputs(specification, batch):
-    """Images, or files of images where the signature takes these."""
+    """Returns images, or files of images if the signature takes those."""
     rng = np.random.default_rng(0)
     if specification.dtype.name != "string":
         return rng.integers(0, 256, (batch, *specification.shape[1:]))

@@ -1,37 +1,38 @@
-"""Whether what was written computes what the model computes."""
+"""Comparison of an exported file with its model."""
 
 import contextlib
 import dataclasses
 
 import numpy as np
 
-from aib_keras.export.serving import input_dtype, serving_outputs
+from aib_keras.export.outputs import exported_outputs, input_dtype
+from aib_keras.utils.maps import map_similarity
 
 _NUM_IMAGES = 16
 _QUANTIZED = "_quantized"
-# An anchor differs from the next by more, a rounding error is less.
+# Smaller than the distance between two anchors, larger than a rounding error.
 _OTHER_ANCHOR = 1e-4
 
 
 class ExportError(RuntimeError):
-    """What was written does not compute what the model computes; it was not kept."""
+    """An exported file does not compute what the model computes. It was not kept."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportReport:
-    """What an export wrote and how far it is from the model, over a few images.
+    """What an export wrote, and how much its outputs differ from the model's on a few images.
 
     Attributes:
-        path: Where it is, absolute.
+        path: Absolute path of the export.
         bytes: Its size.
         images: Number of images compared.
-        max_difference: Largest absolute difference, for each output by its name. One position of
-            `attention_quantized` can differ by the distance of two anchors where the map lies
-            between them.
-        mean_difference: Mean absolute difference, likewise.
-        cosine: Mean over the images of the cosine between the model's output and the exported
-            one's, likewise; 1 if they agree.
-        same_class: Share of the images, in [0, 1], that get the same class.
+        max_difference: Dict from the names of the outputs to the largest absolute difference. A
+            position of `attention_quantized` can differ by the distance between two anchors if the
+            map lies midway between them.
+        mean_difference: Dict from the names of the outputs to the mean absolute difference.
+        cosine: Dict from the names of the outputs to the cosine similarity of the model's output
+            and the export's, averaged over the images; 1 if they agree.
+        same_class: Share of the images, in [0, 1], for which both predict the same class.
     """
 
     path: str
@@ -45,13 +46,13 @@ class ExportReport:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How far an export may be from the model before it counts as broken.
+    """How much an export may differ from the model before it counts as broken.
 
     Attributes:
-        mean: Largest mean absolute difference of the probabilities and of the maps.
-        largest: Largest absolute difference of these at any place.
-        map_cosine: Smallest mean cosine of the maps.
-        probability_cosine: Smallest mean cosine of the probabilities.
+        mean: Largest allowed mean absolute difference of the probabilities and of the maps.
+        largest: Largest allowed absolute difference of any of their values.
+        map_cosine: Smallest allowed mean cosine similarity of the maps.
+        probability_cosine: Smallest allowed mean cosine similarity of the probabilities.
     """
 
     mean: float = np.inf
@@ -60,17 +61,17 @@ class Limits:
     probability_cosine: float = -1.0
 
 
-# `mean` finds a wrong conversion. A single position may be further off: under the steep sigmoid of
-# a new WRN, rounding the input's last bit moves the map by 1.4e-4.
+# `mean` finds a wrong conversion. A single position may differ more: under the steep sigmoid of an
+# untrained Wide-ResNet, rounding the input's last bit moves the map by 1.4e-4.
 FLOAT32_LIMITS = Limits(mean=1e-4, largest=1e-2)
 FLOAT16_LIMITS = Limits(mean=1e-2)
-# How much accuracy 8 bits may cost is for the user to judge by the report. These only tell a model
-# from noise or a constant; a prediction near a class boundary may well tip over.
+# The report lets the user judge how much accuracy 8 bits may cost. These limits only tell the model
+# from noise or a constant, because predictions near a class boundary may well change.
 INT8_LIMITS = Limits(map_cosine=0.9, probability_cosine=0.5)
 
 
 def images_to_compare(model, image_shape, representative_images=None):
-    """Up to 16 images as the model takes them, spread over the given ones or random."""
+    """Returns up to 16 images as the model takes them: some of the given ones, or random ones."""
     if representative_images is not None:
         step = max(1, len(representative_images) // _NUM_IMAGES)
         return representative_images[::step][:_NUM_IMAGES]
@@ -82,25 +83,26 @@ def images_to_compare(model, image_shape, representative_images=None):
 
 
 def expected_outputs(model, images):
-    """What an export of `model` has to give, as numpy arrays.
+    """Returns the outputs that an export of `model` must have, as a dict of NumPy arrays.
 
     Raises:
-        ExportError: if the model itself gives NaN or infinity.
+        ExportError: if the model itself returns NaN or infinity.
     """
     with exact_float32():
-        outputs = serving_outputs(model, images)
+        outputs = exported_outputs(model, images)
         outputs = {name: np.asarray(value) for name, value in outputs.items()}
     for name, value in outputs.items():
         if not np.isfinite(value).all():
             raise ExportError(
-                f"{model.name} itself gives NaN or infinity ({name}): its weights are of no use."
+                f"{model.name} itself returns NaN or infinity ({name}), so there is nothing to "
+                "export: its training has probably diverged."
             )
     return outputs
 
 
 @contextlib.contextmanager
 def exact_float32():
-    """On GPUs that would round convolutions to TensorFloat-32, 10 bits, does not let them."""
+    """Switches off TensorFloat-32, which rounds convolutions to 10 bits on some GPUs."""
     import tensorflow as tf
 
     before = tf.config.experimental.tensor_float_32_execution_enabled()
@@ -112,24 +114,27 @@ def exact_float32():
 
 
 def verified_report(path, size, expected, found, limits):
-    """The `ExportReport` of what is to be at `path`.
+    """Compares the outputs of an export with the model's.
 
     Args:
         path: Path that the report and the error name.
-        size: Bytes.
-        expected: Dict of arrays from the model.
-        found: Dict of arrays from what was written.
+        size: Integer, the bytes of the export.
+        expected: Dict of arrays, the model's outputs.
+        found: Dict of arrays, the export's outputs.
         limits: `Limits`.
 
+    Returns:
+        An `ExportReport`.
+
     Raises:
-        ExportError: if the two have other names or shapes, or are further apart than the limits.
+        ExportError: if names or shapes differ, or values differ by more than the limits.
     """
     shapes = {name: value.shape for name, value in expected.items()}
     found_shapes = {name: np.shape(value) for name, value in found.items()}
     if found_shapes != shapes:
         raise ExportError(
             f"The export to {str(path)!r} failed and was not kept: its outputs are {found_shapes}, "
-            f"the model's {shapes}."
+            f"the model's are {shapes}."
         )
     pairs = {name: (expected[name], found[name]) for name in expected}
     report = ExportReport(
@@ -138,7 +143,7 @@ def verified_report(path, size, expected, found, limits):
         images=len(expected["logits"]),
         max_difference={name: float(np.max(np.abs(e - f))) for name, (e, f) in pairs.items()},
         mean_difference={name: float(np.mean(np.abs(e - f))) for name, (e, f) in pairs.items()},
-        cosine={name: _cosine(e, f) for name, (e, f) in pairs.items()},
+        cosine={name: float(np.mean(map_similarity(e, f))) for name, (e, f) in pairs.items()},
         same_class=float(
             np.mean(expected["logits"].argmax(axis=-1) == found["logits"].argmax(axis=-1))
         ),
@@ -155,7 +160,7 @@ def verified_report(path, size, expected, found, limits):
 def _problems(report, differences, limits):
     problems = []
     for name, difference in differences.items():
-        # Written so that NaN is a problem too.
+        # `not <=` instead of `>`, so that NaN is a problem, too.
         if not np.mean(difference) <= limits.mean:
             problems.append(f"{name} differs by {np.mean(difference):.3g} on average")
         if not np.max(difference) <= limits.largest:
@@ -170,11 +175,12 @@ def _problems(report, differences, limits):
 
 
 def _judged_differences(expected, found):
-    """Absolute differences of the probabilities and maps, without those that a tie explains.
+    """Returns absolute differences of the probabilities and maps, without those caused by ties.
 
-    Where a map lies midway between two anchors, a rounding error decides which one it gets, and
-    with it a little of the prediction. So a quantised value is judged by how much further it is
-    from the map than the model's own, and the probabilities by the images without such a place.
+    If a value of a map lies midway between two anchors, a rounding error decides which anchor it
+    gets, and that changes the prediction a little. So for a quantised map the difference is how
+    much further its values are from the map than the model's own quantised values, and for the
+    probabilities only images without such ties count.
     """
     differences = {
         name: np.abs(expected[name] - found[name]) for name in expected if name != "logits"
@@ -190,11 +196,3 @@ def _judged_differences(expected, found):
     if not tied.all():
         differences["probabilities"] = differences["probabilities"][~tied]
     return differences
-
-
-def _cosine(expected, found):
-    expected, found = (np.reshape(value, (len(value), -1)) for value in (expected, found))
-    lengths = np.linalg.norm(expected, axis=-1) * np.linalg.norm(found, axis=-1)
-    # The floor is for a map of zeros, whose cosine with itself would be NaN.
-    cosine = np.sum(expected * found, axis=-1) / np.maximum(lengths, 1e-30)
-    return float(np.mean(np.where((expected == found).all(axis=-1), 1.0, cosine)))

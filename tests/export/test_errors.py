@@ -129,14 +129,14 @@ def test_a_class_name_is_a_line_of_labels(name, model, tmp_path):
 class TestFailedCheck:
     @pytest.fixture
     def wrong_graph(self, monkeypatch):
-        right = saved_model.serving_outputs
+        right = saved_model.exported_outputs
 
         def wrong(model, images):
             outputs = right(model, images)
             return {**outputs, "attention": outputs["attention"] + 0.25}
 
         for module in (saved_model, signatures, onnx):
-            monkeypatch.setattr(module, "serving_outputs", wrong)
+            monkeypatch.setattr(module, "exported_outputs", wrong)
 
     @pytest.mark.usefixtures("wrong_graph")
     @pytest.mark.parametrize("to", EXPORTS)

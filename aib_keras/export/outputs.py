@@ -1,4 +1,4 @@
-"""What an exported model computes, from which input."""
+"""The input and the outputs of an exported model."""
 
 import keras
 from keras import ops
@@ -11,24 +11,23 @@ INPUT_NAME = "images"
 
 
 def check_exportable(model):
-    """Raises before any work is done unless `model` can be exported here and now.
+    """Checks that `model` can be exported in this process.
 
     Raises:
         TypeError: if it is not an image classifier of this library.
-        RuntimeError: on another backend than TensorFlow.
+        RuntimeError: if Keras runs on another backend than TensorFlow.
         ValueError: if it is not built for images of one size.
     """
     if not isinstance(model, ImageClassifier):
         raise TypeError(
             "aib_keras.export takes the image classifiers of aib_keras.zoo and aib_keras.models, "
-            f"got {type(model).__name__}. Any other Keras model: model.export(path)."
+            f"got {type(model).__name__}. Export other Keras models with model.export(path)."
         )
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
-            f"Export needs the TensorFlow backend, this process runs {keras.backend.backend()}. "
-            f"Save {model.name} with model.save('model.keras') or "
-            "model.save_weights('model.weights.h5'), and load and export it in a process started "
-            "with KERAS_BACKEND=tensorflow."
+            "Export needs the TensorFlow backend of Keras, but this process runs "
+            f"{keras.backend.backend()}. Save {model.name} with model.save('model.keras'), then "
+            "load and export it in a process that is started with KERAS_BACKEND=tensorflow."
         )
     if not model.built:
         raise ValueError(
@@ -43,10 +42,10 @@ def check_exportable(model):
 
 
 def in_float32(model):
-    """`model` itself, or a copy with its weights that computes in float32.
+    """Returns `model` itself if it computes in float32, else a copy of it that does.
 
-    An exported model computes in float32 whatever policy it was trained under: LiteRT has no
-    half-precision convolution, and CPUs that serve have slow ones at best.
+    An exported model computes in float32 whatever its dtype policy in training was: LiteRT has no
+    half-precision convolutions, and on CPUs they are slow.
     """
     if model.compute_dtype == "float32":
         return model
@@ -58,7 +57,12 @@ def in_float32(model):
 
 
 def input_spec(model, dtype=None):
-    """The `tf.TensorSpec` of a batch of images, of any length; by default of `input_dtype`."""
+    """Returns the `tf.TensorSpec` of a batch of images of any length.
+
+    Args:
+        model: Built `ImageClassifier`.
+        dtype: Dtype of the images; by default that of `input_dtype`.
+    """
     import tensorflow as tf
 
     shape = (None, *_image_shape(model))
@@ -66,22 +70,26 @@ def input_spec(model, dtype=None):
 
 
 def input_dtype(model):
-    """`"uint8"`, in [0, 255], or `"float32"` for a model without preprocessing."""
+    """Returns `"uint8"`, or `"float32"` for a model without preprocessing."""
     return "float32" if model.preprocessing is None else "uint8"
 
 
-def serving_outputs(model, images):
-    """The named float32 tensors that an exported model gives for a batch of images.
+def exported_outputs(model, images):
+    """Computes the outputs of an exported model for a batch of images.
 
-    Deterministic: nothing is sampled, and neither losses nor metrics nor the state of the noise
-    are touched.
+    This is deterministic: it samples nothing, and it changes no losses, metrics or seeds.
+
+    Args:
+        model: Built `ImageClassifier`.
+        images: Tensor or array `(B, height, width, 3)` as the model takes it.
 
     Returns:
-        A dict: `probabilities` and `logits`, `(B, num_classes)`; of a model with spatial maps each
-        of them by its name, `(B, h, w, 1)`, and `<name>_quantized` if it is quantised.
+        A dict of float32 tensors: `probabilities` and `logits`, `(B, num_classes)`; for a model
+        with spatial maps also each map under its name, `(B, h, w, 1)`, and `<name>_quantized` if
+        the map is quantised.
     """
-    # Layers update metrics and add losses in `call`. Without the scope every request to a served
-    # model would write to variables, and symbolic tensors would stay behind in model.losses.
+    # Layers update metrics and add losses in `call`. Without the scope, every request to a served
+    # model would write to variables, and model.losses would keep symbolic tensors.
     with keras.StatelessScope():
         explained = model.forward(images, training=False, sample=False)
         outputs = {"probabilities": ops.softmax(explained["logits"]), "logits": explained["logits"]}
@@ -93,10 +101,10 @@ def serving_outputs(model, images):
 
 
 def checked_class_names(class_names, num_classes):
-    """The names of the classes, a list of strings; without any, their indices.
+    """Returns the names of the classes as a list of strings; by default "0", "1", and so on.
 
     Raises:
-        ValueError: if they are not one for each class, or not different from each other.
+        ValueError: if there is not exactly one name for each class, or two names are equal.
     """
     if class_names is None:
         return [str(index) for index in range(num_classes)]
@@ -110,10 +118,10 @@ def checked_class_names(class_names, num_classes):
 
 
 def description(model):
-    """What an exported file says that it is, in a sentence."""
+    """Returns the description of a model for an exported file."""
     return (
         f"{model.name} of aib_keras {__version__}, an image classifier"
-        f"{' that tells where it looks' if model.map_names else ''}."
+        f"{' that shows where it looks' if model.map_names else ''}."
     )
 
 
