@@ -1,15 +1,15 @@
-"""Scores on predictions whose score is known by construction or worked out by hand."""
+"""Scores of predictions for which they are known by construction or computed by hand."""
 
 import math
 
 import numpy as np
 import pytest
 
-from aib_keras import metrics, plots
+from aib_keras import metrics
 
 
 def binary(confidence, right):
-    """Predictions of class 0 with these confidences, and labels that make them right or not."""
+    """Returns predictions of class 0 with these confidences, and labels that fit `right`."""
     confidence = np.asarray(confidence, "float64")
     return np.stack([confidence, 1 - confidence], axis=1), 1 - np.asarray(right, int)
 
@@ -20,6 +20,9 @@ def test_nll_by_hand():
     assert metrics.negative_log_likelihood(probabilities, labels) == pytest.approx(expected)
     uniform = np.full((3, 10), 0.1, "float32")
     assert metrics.negative_log_likelihood(uniform, [0, 1, 1]) == pytest.approx(math.log(10))
+    assert metrics.negative_log_likelihood([[1.0, 0.0]], [0]) == 0
+    # A probability of 0 has the weight of the smallest step above 1.
+    assert metrics.negative_log_likelihood([[1.0, 0.0]], [1]) == pytest.approx(52 * math.log(2))
 
 
 def test_perfectly_calibrated_predictions_have_no_calibration_error():
@@ -91,6 +94,10 @@ def test_auroc_of_equal_separated_and_turned_scores():
         ([0.5, 0.5], [0], r"shape \(images, classes\)"),
         (np.ones((0, 2)), [], r"at least \(1, 2\)"),
         ([[0.5, 0.5]], [0, 1], "one for each of the 1 rows"),
+        ([[0.5, 0.5]] * 2, [[0], [1]], r"shape \(2,\); got int64 of shape \(2, 1\)"),
+        ([[0.5, 0.5]] * 2, np.eye(2, dtype=int), r"got int64 of shape \(2, 2\)"),
+        ([[0.5, 0.5]], 0, r"of shape \(\)"),
+        ([[0.5, 0.5]], [-1], r"they are in \[-1, -1\]"),
         ([[0.5, 0.5]], [0.0], "integers"),
         ([[0.5, 0.5]], [2], r"in \[0, 2\)"),
     ],
@@ -108,39 +115,11 @@ def test_what_makes_no_sense_is_refused(probabilities, labels, message):
 def test_scores_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="kl_nats of shape"):
         metrics.ood_scores([[0.5, 0.5]], kl_nats=[1.0, 2.0])
-    with pytest.raises(ValueError, match="`outside` must be finite"):
+    with pytest.raises(ValueError, match="kl_nats` must be finite"):
+        metrics.ood_scores([[0.5, 0.5]], kl_nats=[np.nan])
+    with pytest.raises(ValueError, match=r"`outside`.*at least one image, got \(0,\)"):
         metrics.ood_auroc([0.1], [])
-    with pytest.raises(ValueError, match=r"`inside`.*not all finite"):
+    with pytest.raises(ValueError, match="`inside` must be finite"):
         metrics.ood_auroc([np.inf], [0.1])
     with pytest.raises(ValueError, match="`bins`"):
         metrics.reliability([[0.5, 0.5]], [0], bins=0)
-
-
-def test_figures_have_a_panel_a_model_and_tell_their_units():
-    probabilities, labels = binary([0.9, 0.6], [1, 0])
-    diagram = metrics.reliability(probabilities, labels)
-    curve = metrics.risk_coverage(probabilities, labels)
-    models = {"vgg": {"deterministic": diagram}, "vgg_aib": {"deterministic": diagram}}
-    figure = plots.reliability_figure(models)
-    assert [axis.get_title() for axis in figure.axes] == ["vgg", "vgg_aib"]
-    assert "ECE 35.0 %" in figure.axes[0].get_legend().get_texts()[0].get_text()
-    series = {"deterministic": curve, "sampled": curve}
-    figure = plots.risk_coverage_figure({str(n): series for n in range(5)})
-    assert len(figure.axes) == 5
-    assert figure.axes[0].get_ylabel() == "error on these [%]"
-
-
-def test_the_ablation_figure_has_the_rate_beside_the_settings():
-    rows = [
-        {"setting": "beta", "value": 0.0, "error": 0.3, "error_sampled": 0.2, "kl_nats": 90.0},
-        {"setting": "beta", "value": 0.01, "error": 0.2, "error_sampled": 0.2, "kl_nats": 10.0},
-        {"setting": "beta", "value": 0.01, "error": 0.3, "error_sampled": 0.2, "kl_nats": 20.0},
-        {"setting": "num_anchors", "value": 20, "error": 0.3, "kl_nats": 10.0},
-    ]
-    figure = plots.ablation_figure(rows, "digits", best={"beta": (0.01, 0.01)})
-    beta, anchors, rate = figure.axes
-    assert [tick.get_text() for tick in beta.get_xticklabels()] == ["0", "0.01"]
-    assert (anchors.get_xlabel(), "bits" in rate.get_xlabel()) == ("num_anchors", True)
-    (line,) = rate.lines
-    np.testing.assert_allclose(line.get_xdata(), [90 / math.log(2), 15 / math.log(2)])
-    np.testing.assert_allclose(line.get_ydata(), [30, 25])

@@ -1,4 +1,4 @@
-"""Insertion and deletion for a model that needs one box of its images, and nothing else."""
+"""Insertion and deletion for a model that only looks at one box of its images."""
 
 import keras
 import numpy as np
@@ -104,7 +104,7 @@ def test_holds_one_batch_of_changed_images(model, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "predict_on_batch", predict_on_batch)
     auc(deletion, model, box_maps(5), steps=4, batch_size=2)
-    # The prediction, and a point of the curve each.
+    # Per batch: the prediction, and then the five points of the curve.
     assert sizes == [2] * 6 + [2] * 6 + [1] * 6
 
 
@@ -120,10 +120,49 @@ def test_a_bar_shows_how_far_it_is(model, capsys):
         (np.ones((3, 64, 64)), {}, "64x64 cells"),
         (np.ones((3, 4, 4, 2)), {}, r"\(3, 4, 4, 2\)"),
         (np.full((3, 4, 4), np.nan), {}, "not finite"),
+        (np.full((3, 4, 4), -np.inf), {}, "not finite"),
+        (np.ones((3, 0, 4)), {}, r"at least 1, got \(3, 0, 4\)"),
+        (np.ones((3, 4)), {}, r"got \(3, 4\)"),
         (np.ones((3, 2, 2)), {"steps": 5}, "at most the 4 cells"),
         (np.ones((3, 2, 2)), {"steps": 0}, "steps"),
+        (np.ones((3, 2, 2)), {"batch_size": 0}, "batch_size"),
+        (np.ones((3, 4, 4)), {"seed": -1}, "seed"),
     ],
 )
-def test_what_does_not_fit_is_told(model, maps, settings, message):
+def test_wrong_maps_and_settings_are_errors(model, maps, settings, message):
+    for score in (deletion, insertion):
+        with pytest.raises(ValueError, match=message):
+            score(model, white_boxes(), maps, **settings)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((3, 32, 32, 1), np.uint8), r"`images`.*got \(3, 32, 32, 1\).*np.repeat"),
+        (np.zeros((3, 32, 32, 4), np.uint8), r"got \(3, 32, 32, 4\)"),
+        (np.zeros((32, 32, 3), np.uint8), r"images\[None\]"),
+        (np.full((3, 32, 32, 3), np.nan), r"images\[0\] has values that are not finite"),
+        (np.zeros((0, 32, 32, 3)), "3 maps and 0 images"),
+    ],
+)
+def test_wrong_images_are_errors(model, images, message):
     with pytest.raises(ValueError, match=message):
-        deletion(model, white_boxes(), maps, **settings)
+        deletion(model, images, box_maps(), verbose=0)
+
+
+def test_the_index_of_an_image_that_is_not_finite_is_that_in_the_data_set(model):
+    images = white_boxes().astype(np.float32)
+    images[2, 0, 0, 0] = np.inf
+    with pytest.raises(ValueError, match=r"images\[2\]"):
+        deletion(model, images, box_maps(), batch_size=1, verbose=0)
+
+
+@pytest.mark.parametrize("blur", [0, -0.1, np.nan])
+def test_insertion_needs_a_blur(model, blur):
+    with pytest.raises(ValueError, match="`blur` must be a finite positive number"):
+        insertion(model, white_boxes(), box_maps(), blur=blur)
+
+
+def test_no_images_have_no_score(model):
+    with pytest.raises(ValueError, match="`maps` is empty"):
+        deletion(model, white_boxes(0), box_maps(0))

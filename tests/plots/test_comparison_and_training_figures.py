@@ -22,7 +22,7 @@ def texts(figure):
     return [t.get_text() for axes in figure.axes for t in (axes.title, axes.xaxis.label)]
 
 
-def test_modification_figure_tells_the_cosine_of_each_pair(rng):
+def test_perturbation_figure_shows_the_cosine_of_each_pair(rng):
     images = rng.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
     before = explanation(rng)
     turned = {**before, "attention": before["attention"] * 3}
@@ -36,6 +36,16 @@ def test_modification_figure_tells_the_cosine_of_each_pair(rng):
     assert found.count("cosine 1.00") == 2
     assert found.count("cosine 0.00") == 2
     assert {"same", "elsewhere"} <= set(found)
+    # Each model has one scale for all of its maps.
+    scales = {axes.images[0].get_clim() for axes in figure.axes if axes.images}
+    assert {(0, 1), (before["attention"].min(), turned["attention"].max())} <= scales
+
+
+def test_perturbation_figure_agrees_with_map_similarity_about_maps_of_zeros(rng):
+    images = rng.integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
+    zeros = {"attention": np.zeros((1, 4, 4, 1))}
+    figure = plots.perturbation_figure(images, images, {"none": (zeros, zeros)})
+    assert "cosine 1.00" in texts(figure)
 
 
 def test_quantization_figure_names_the_classes(rng):
@@ -47,7 +57,7 @@ def test_quantization_figure_names_the_classes(rng):
     assert titles == ["bee", "cat", "ant", "cat", "ant", "cat"]
 
 
-def test_film_has_a_frame_an_epoch_and_they_differ(rng, tmp_path):
+def test_film_has_a_frame_per_epoch_and_they_differ(rng, tmp_path):
     images = rng.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
     history = [explanation(rng) for _ in range(3)]
     plots.save_film(tmp_path / "film.gif", images, history)
@@ -73,5 +83,9 @@ def test_a_history_without_what_is_asked_for_is_refused(rng, tmp_path):
         plots.anchors_figure([])
     with pytest.raises(ValueError, match="no 'anchors'.*attention"):
         plots.anchors_figure([explanation(rng)])
+    with pytest.raises(ValueError, match="no 'anchor' .*Did you mean 'anchors'"):
+        plots.save_film(
+            tmp_path / "film.gif", np.zeros((1, 8, 8, 3), "uint8"), [{"anchors": 1}], "anchor"
+        )
     with pytest.raises(ValueError, match="no 'heat'"):
         plots.save_film(tmp_path / "film.gif", np.zeros((1, 8, 8, 3), "uint8"), [{}], "heat")
