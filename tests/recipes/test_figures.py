@@ -1,57 +1,145 @@
 """recipes/figures.py on two small trainings."""
 
-import os
+import pathlib
 import shutil
-import subprocess
-import sys
 
+import keras
 import numpy as np
 import pytest
-from PIL import Image
+from absl import flags
+from PIL import Image, ImageSequence
 from small import small_config
 
-from aib_keras import experiments
+from aib_keras import data, experiments, explain
+from aib_keras.training.callbacks import read_map_history
+
+CONTINUOUS, QUANTISED = "cluttered_digits-vgg_aib-seed0", "cluttered_digits-vgg_aib_qt-seed0"
+EVALUATION = data.load("cluttered_digits", small_config().test_split)
 
 
 @pytest.fixture(scope="module")
 def runs(small_run, tmp_path_factory):
+    """Trainings of vgg_aib, which calls every image a 0, and of vgg_aib_qt, which says 1."""
     folder = tmp_path_factory.mktemp("runs")
-    shutil.copytree(small_run, folder / "cluttered_digits-vgg_aib_qt-seed0")
-    config = small_config(model="vgg_aib", epochs=2)
-    experiments.train(config, folder / "cluttered_digits-vgg_aib-seed0", verbose=0)
+    shutil.copytree(small_run, folder / QUANTISED)
+    experiments.train(small_config(model="vgg_aib", epochs=2), folder / CONTINUOUS, verbose=0)
+    always_predict(0, folder / CONTINUOUS)
+    always_predict(1, folder / QUANTISED)
     return folder
 
 
-def test_all_figures_are_made_and_show_something(runs, tmp_path, recipe_path):
-    done = subprocess.run(
-        [
-            sys.executable,
-            recipe_path("figures"),
-            f"--runs={runs}",
-            "--dataset=cluttered_digits",
-            f"--out={tmp_path}",
-        ],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    made = {path.name for path in tmp_path.iterdir()}
-    expected = {
+def always_predict(label, workdir):
+    model = keras.saving.load_model(workdir / "model.keras")
+    logits = model.decoder.get_layer("logits")
+    logits.set_weights([0 * logits.kernel, np.eye(10, dtype="float32")[label]])
+    model.save(workdir / "model.keras")
+
+
+@pytest.fixture
+def make(load_recipe, monkeypatch):
+    """`make(runs, out)`: runs the recipe; the matplotlib figures that it saved, by file name."""
+    recipe, figures = load_recipe("figures"), {}
+    save = recipe.save
+
+    def record(figure, path):
+        figures[path.name] = figure
+        save(figure, path)
+
+    monkeypatch.setattr(recipe, "save", record)
+
+    def make(runs, out):
+        flags.FLAGS.unparse_flags()
+        flags.FLAGS(["figures", f"--runs={runs}", "--dataset=cluttered_digits", f"--out={out}"])
+        recipe.main([])
+        return figures
+
+    return make
+
+
+def test_all_figures_show_what_the_models_do(runs, tmp_path, make):
+    figures = make(runs, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
         "fig3-color-window.png",
         "fig3-high-frequency.png",
         "fig3-low-frequency.png",
-        "cluttered_digits-vgg_aib_qt-seed0-anchors.png",
-        "cluttered_digits-vgg_aib_qt-seed0-film.gif",
-        "cluttered_digits-vgg_aib-seed0-film.gif",
+        "fig5.png",
+        f"{QUANTISED}-anchors.png",
+        f"{QUANTISED}-film.gif",
+        f"{CONTINUOUS}-film.gif",
     }
-    # Whether there is an image for Fig. 5 depends on what the two models get wrong.
-    assert made - {"fig5.png"} == expected
-    assert ("fig5.png" in made) != ("No fig5.png" in done.stdout)
-    for name in made:
-        with Image.open(tmp_path / name) as image:
-            assert min(image.size) > 100
-            assert np.asarray(image.convert("L")).std() > 5
-    with Image.open(tmp_path / "cluttered_digits-vgg_aib-seed0-film.gif") as film:
-        assert film.n_frames == 2
+    for path in tmp_path.iterdir():
+        with Image.open(path) as image:
+            assert min(image.size) > 100, path.name
+
+    models = {
+        name: keras.saving.load_model(runs / workdir / "model.keras")
+        for name, workdir in (("vgg_aib", CONTINUOUS), ("vgg_aib_qt", QUANTISED))
+    }
+    check_perturbations(figures["fig3-low-frequency.png"], models, explain.LowPass(12))
+    check_perturbations(figures["fig3-high-frequency.png"], models, explain.HighPass(4))
+    check_quantization(figures["fig5.png"], models)
+    check_anchors(figures[f"{QUANTISED}-anchors.png"], runs / QUANTISED)
+    for workdir in (QUANTISED, CONTINUOUS):
+        check_film(tmp_path / f"{workdir}-film.gif")
+
+
+def shown(axis):
+    return np.asarray(axis.images[0].get_array())
+
+
+def check_perturbations(figure, models, perturbation):
+    """Originals and modified images, three of them, in the first column; a column per model."""
+    images = EVALUATION.images[:3]
+    modified = perturbation(images)
+    grid = np.array(figure.axes[: 6 * 3]).reshape(6, 3)
+    for index in range(3):
+        np.testing.assert_array_equal(shown(grid[2 * index, 0]), images[index])
+        np.testing.assert_array_equal(shown(grid[2 * index + 1, 0]), modified[index])
+    titles = [axis.get_title() for axis in grid[0, 1:]]
+    assert sorted(titles) == sorted(models)
+    for column, name in enumerate(titles, start=1):
+        for row, inputs in enumerate((images, modified)):
+            maps = models[name].explain(inputs)["attention"]
+            for index in range(3):
+                found = shown(grid[2 * index + row, column])
+                np.testing.assert_allclose(found, maps[index, ..., 0], atol=1e-6)
+
+
+def check_quantization(figure, models):
+    """The images that vgg_aib gets wrong and vgg_aib_qt right: here the ones, six at most."""
+    images = EVALUATION.images[EVALUATION.labels == 1][:6]
+    count = len(images)
+    assert count > 1
+    grid = np.array(figure.axes[: 3 * count]).reshape(3, count)
+    continuous = models["vgg_aib"].explain(images)["attention"]
+    quantized = models["vgg_aib_qt"].explain(images)["attention_quantized"]
+    for index, (image, above, below) in enumerate(grid.T):
+        np.testing.assert_array_equal(shown(image), images[index])
+        np.testing.assert_allclose(shown(above), continuous[index, ..., 0], atol=1e-6)
+        np.testing.assert_allclose(shown(below), quantized[index, ..., 0], atol=1e-6)
+        assert "0" in above.get_title().split()[0]
+        assert "1" in below.get_title().split()[0]
+
+
+def check_anchors(figure, workdir):
+    history = read_map_history(workdir / "maps")
+    lines = np.stack([line.get_ydata() for line in figure.axes[0].lines], axis=-1)
+    np.testing.assert_array_equal(lines, [np.sort(epoch["anchors"]) for epoch in history])
+
+
+def check_film(path):
+    """A frame per epoch, each with other maps."""
+    with Image.open(path) as film:
+        frames = [np.asarray(frame.convert("L"), "int") for frame in ImageSequence.Iterator(film)]
+    assert len(frames) == 2
+    # Below the title, which counts the epochs.
+    assert np.abs(frames[0] - frames[1])[60:].max() > 5
+
+
+def test_without_an_image_for_figure_5_the_recipe_says_so(runs, tmp_path, make, capsys):
+    folder = tmp_path / "runs"
+    shutil.copytree(runs, folder)
+    always_predict(0, folder / QUANTISED)
+    assert "fig5.png" not in make(folder, tmp_path / "out")
+    assert "No fig5.png: vgg_aib_qt is right on no image" in capsys.readouterr().out
+    assert not pathlib.Path(tmp_path / "out" / "fig5.png").exists()

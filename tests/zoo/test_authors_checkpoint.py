@@ -46,7 +46,11 @@ def assert_vgg_loaded(model, state):
     np.testing.assert_array_equal(dense, state["encode.8.weight"].T)
     anchors = ops.convert_to_numpy(model.attention.quantizer.anchors)
     np.testing.assert_array_equal(anchors, state["emb.weight"][0])
-    # Every tensor is somewhere in the model, and beta and nothing else is not of the checkpoint.
+    assert_every_tensor_is_loaded(model, state)
+
+
+def assert_every_tensor_is_loaded(model, state):
+    """Every tensor is somewhere in the model, and beta and nothing else is not of the checkpoint."""
     sums = sorted(float(np.sum(np.abs(value), dtype="float64")) for value in state.values())
     found = [w for w in model.weights if w is not model.encoder.beta]
     ours = sorted(float(np.sum(np.abs(ops.convert_to_numpy(w)), dtype="float64")) for w in found)
@@ -72,7 +76,12 @@ def test_wide_resnet_without_the_leftovers(wrn_state):
     unused = ("block3.", "bn1.", "att_block3.", "bn_att", "att_conv")
     used = {name: value for name, value in wrn_state.items() if not name.startswith(unused)}
     assert len(used) < len(wrn_state)
-    zoo.load_authors_checkpoint(small_wrn(), used)
+    model, of_all = small_wrn(), small_wrn()
+    zoo.load_authors_checkpoint(model, used)
+    assert_every_tensor_is_loaded(model, used)
+    zoo.load_authors_checkpoint(of_all, wrn_state)
+    for found, expected in zip(weights(model), weights(of_all), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def test_maps(case):
     name, _, _, found = case
     expected = golden(name)
     names = {"attention": "attention_mean", "attention_std": "attention_std"}
+    assert ("attention_quantized" in found) == name.endswith("qt")
     if name.endswith("qt"):
         names["attention_quantized"] = "attention_quantized"
     for ours, theirs in names.items():
@@ -126,11 +127,9 @@ def test_kl_of_the_authors_code(case):
     assert_close(charged + in_place_relu, expected, "kl_authors_code")
 
 
+@pytest.mark.parametrize("case", ["vgg_aib_qt", "wrn_aib_qt"], indirect=True, scope="module")
 def test_quantizer_terms(case, observed):
     name, model, images, _ = case
-    if not name.endswith("qt"):
-        assert model.attention.quantizer is None
-        return
     expected = golden(name)
     quantizer = model.attention.quantizer
     for metric in (quantizer.quantization_mse, quantizer.commitment_mse):

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import pathlib
 
 import numpy as np
 import pytest
 from keras import ops
 
 from aib_keras import zoo
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +149,12 @@ def test_a_zoo_without_an_index_is_an_error_that_says_how_to_name_another(
 
 def test_the_checkouts_own_index_is_read_by_default(small, monkeypatch):
     monkeypatch.delenv("AIB_KERAS_ZOO", raising=False)
-    with pytest.raises(ValueError, match="no weights 'no_such_data'|no zoo at"):
+    with pytest.raises(ValueError, match="has no weights 'no_such_data' for vgg") as caught:
         small("vgg", weights="no_such_data")
+    index = json.loads((REPOSITORY / "zoo" / "index.json").read_text())
+    listed = [f"{name}: {', '.join(sorted(sets))}" for name, sets in index.items()]
+    for expected in listed or ["It has none yet"]:
+        assert expected in str(caught.value)
 
 
 def test_the_zoo_is_only_read_for_weights(monkeypatch, tmp_path):
