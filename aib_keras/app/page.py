@@ -166,7 +166,7 @@ def _take_uploads_only(image):
 def _settle(trainings, model, kind):
     """The controls for a model and a perturbation."""
     trained = _or_error(trainings.load, model)
-    found = _or_error(changes.slider, kind, trained.image_size)
+    found = _or_error(changes.slider, kind, trained.transform.size)
     return (
         gr.Slider(maximum=found.maximum, value=found.value, label=found.label),
         gr.Number(visible=changes.has_place(kind)),
@@ -179,7 +179,7 @@ def _look(trainings, uploads, model, image, opacity, stretch, kind, size, seed):
     if image is None:
         return _blank("Drop an image, or choose an example.")
     trained = _or_error(trainings.load, model)
-    perturbation = _or_error(changes.perturbation, kind, size, seed, trained.image_size)
+    perturbation = _or_error(changes.perturbation, kind, size, seed, trained.transform.size)
     image = _read(trained, image, uploads)
     modified = perturbation(image[None])[0]
     # Both at once, because each call of Keras's predict has a cost of its own.
@@ -214,7 +214,7 @@ def _read(trained, file, uploads):
             print_exception=False,
         )
     try:
-        return trained.read(path)
+        return trained.transform.read(path)
     except ValueError as error:
         # Where Gradio keeps the upload says nothing to the one who sent it.
         message = html.escape(str(error).replace(path, pathlib.Path(path).name), quote=False)

@@ -6,29 +6,28 @@ import pathlib
 
 import keras
 import numpy as np
-from scipy import special
 
-from aib_keras.data import pixels
+from aib_keras.data import EvaluationTransform
 from aib_keras.experiments.tables import read_trainings
 from aib_keras.metrics import nats_to_bits
 
-# Loaded models that are kept: a full-size Wide-ResNet takes a quarter of a gigabyte.
+# Number of loaded models to keep. A full-size Wide-ResNet takes a quarter of a gigabyte.
 _KEPT = 3
-# Of a `result.json`.
+# What the page reads from a `result.json`.
 _NEEDED = {"model", "dataset", "seed", "class_names", "config"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model makes of one image; without sampling.
+    """What a model predicts for one image, without sampling.
 
     Attributes:
         probabilities: Float `(C,)`, sum 1.
         class_name: Name of the most probable class.
-        attention: Float32 `(h, w)`, the map, or None if the model has none. In [0, 1] for most
-            models; a class activation map has any real numbers.
+        attention: Float32 `(h, w)`, the map, or None if the model has none. Most maps are in
+            [0, 1]; a class activation map has any real numbers.
         attention_quantized: Float32 `(h, w)`, or None if the model does not quantise its map.
-        bits: KL of p(z|x) to the prior in bits, or None if the model has no bottleneck.
+        bits: KL divergence of p(z|x) from the prior in bits, or None without a bottleneck.
     """
 
     probabilities: np.ndarray
@@ -39,7 +38,7 @@ class Prediction:
 
     @property
     def anchors_in_use(self):
-        """How many different values the quantised map has."""
+        """The number of different values in the quantised map."""
         return len(np.unique(self.attention_quantized))
 
 
@@ -49,48 +48,34 @@ class Trained:
 
     Attributes:
         model: An `aib_keras.models.ImageClassifier`.
-        class_names: Strings, one a class.
-        image_size: (height, width) of what the model sees.
-        resize_ratio: Images are resized to this times `image_size` and cropped in the middle.
+        class_names: Strings, one per class.
+        transform: `EvaluationTransform` from an image of any size to what the model sees.
         crop_to_box: Whether it was trained on images cropped to their object.
     """
 
     model: keras.Model
     class_names: tuple
-    image_size: tuple
-    resize_ratio: float
+    transform: EvaluationTransform
     crop_to_box: bool
 
     @property
     def num_anchors(self):
-        """How many anchors the model's quantiser has, or None if there is no quantiser."""
-        quantizer = getattr(getattr(self.model, "attention", None), "quantizer", None)
-        return None if quantizer is None else quantizer.num_anchors
-
-    def read(self, path):
-        """An image file as the model was evaluated on such files, uint8 `(H, W, 3)`.
-
-        Raises:
-            ValueError: if it is not an image that can be read safely.
-        """
-        height, width = self.image_size
-        resized = [round(side * self.resize_ratio) for side in self.image_size]
-        image = pixels.decode(path, resized)
-        top, left = (resized[0] - height) // 2, (resized[1] - width) // 2
-        return np.ascontiguousarray(image[top : top + height, left : left + width])
+        """The number of anchors of the model's quantiser, or None without a quantiser."""
+        return None if self.model.quantizer is None else self.model.quantizer.num_anchors
 
     def predict(self, images):
-        """A `Prediction` for each of the uint8 images `(N, H, W, 3)`.
+        """Predicts the classes of images.
+
+        Args:
+            images: uint8 array `(N, H, W, 3)`.
+
+        Returns:
+            A list with one `Prediction` per image.
 
         Raises:
-            ValueError: if the model gives no finite numbers.
+            ValueError: if the model returns numbers that are not finite.
         """
-        if self.model.map_names:
-            found = self.model.explain(images)
-        elif hasattr(self.model, "information"):
-            found = self.model.information(images)
-        else:
-            found = {"logits": self.model.predict(images, verbose=0)}
+        found = self.model.explain(images)
         if not all(np.isfinite(values).all() for values in found.values()):
             raise ValueError("The model's outputs are not finite: its training has diverged.")
         return [
@@ -100,12 +85,13 @@ class Trained:
 
     def _prediction(self, found):
         logits = found["logits"].astype(np.float64)
+        exponentials = np.exp(logits - logits.max())
         attention, quantized = (
             found[name][..., 0] if name in found else None
             for name in ("attention", "attention_quantized")
         )
         return Prediction(
-            special.softmax(logits),
+            exponentials / exponentials.sum(),
             self.class_names[int(logits.argmax())],
             attention,
             quantized,
@@ -114,17 +100,17 @@ class Trained:
 
 
 class Trainings:
-    """The finished trainings in some folders. Their models are loaded when they are asked for.
+    """The finished trainings in some folders. Their models are loaded when they are needed.
 
     Args:
         runs: Folders of work directories.
 
     Attributes:
-        results: Contents of their `result.json`, a dict by names such as
-            "vgg_aib_qt on cluttered_digits (seed 0)".
+        results: Dict from names such as "vgg_aib_qt on cluttered_digits (seed 0)" to the contents
+            of their `result.json`.
 
     Raises:
-        ValueError: if there is no finished training, or a `result.json` is none.
+        ValueError: if there is no finished training, or a `result.json` is not of a training.
     """
 
     def __init__(self, runs):
@@ -135,7 +121,7 @@ class Trainings:
             if missing := _NEEDED - result.keys():
                 raise ValueError(
                     f"{result['workdir']}/result.json is not that of a training: it has no "
-                    f"{', '.join(sorted(missing))}. Move it out of the way."
+                    f"{', '.join(sorted(missing))}. Move it to another folder."
                 )
             name = f"{result['model']} on {result['dataset']} (seed {result['seed']})"
             if name in self.results:
@@ -150,7 +136,7 @@ class Trainings:
 
     @property
     def first(self):
-        """The name of the one to begin with: of the first with most to show."""
+        """The name of the training to begin with: the first of those with most to show."""
 
         def shows(name):
             last_epoch = self.results[name].get("last_epoch", {})
@@ -159,7 +145,7 @@ class Trainings:
         return max(self.results, key=shows)
 
     def load(self, name):
-        """The `Trained` model of a name in `results`.
+        """Returns the `Trained` model of a name in `results`.
 
         Raises:
             ValueError: if there is no such name.
@@ -172,13 +158,12 @@ class Trainings:
         result = self.results[name]
         # Without the optimiser, which takes twice the memory of the weights.
         model = keras.saving.load_model(_model_path(result), compile=False)
-        height, width = model.get_build_config()["input_shape"][1:3]
+        size = tuple(model.get_build_config()["input_shape"][1:3])
         config = result["config"]
         return Trained(
             model,
             tuple(result["class_names"]),
-            (height, width),
-            config["resize_ratio"],
+            EvaluationTransform(size, config["crop_pct"]),
             config["crop_to_box"],
         )
 

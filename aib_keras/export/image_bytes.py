@@ -65,7 +65,7 @@ def decode_batch(contents, transform):
 
 
 def _decode(content, transform):
-    """Returns the image and the status of one file. TensorFlow raises an error for a damaged one."""
+    """Returns image and status of one file. TensorFlow raises an error for a damaged one."""
     import tensorflow as tf
 
     header = tf.io.decode_raw(content, tf.uint8, fixed_length=_HEADER_BYTES)

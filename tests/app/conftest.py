@@ -35,7 +35,7 @@ def make_run(settled, digits):
         settled(zoo.get(model)(width=0.0625), digits).save(folder / "model.keras")
         shared = {"model": model, "dataset": dataset, "seed": 0, "last_epoch": {}}
         names = [f"class {index}" for index in range(10)]
-        config = {"resize_ratio": 1.0, "crop_to_box": False}
+        config = {"crop_pct": 1.0, "crop_to_box": False}
         shared |= {"class_names": names, "config": config}
         write_json(folder / "result.json", {**shared, **result})
         return folder

@@ -68,7 +68,7 @@ def test_the_pictures_are_the_maps_of_the_image_and_its_modification(
         stretch=stretch
     )
     trained = Trainings([runs]).load(MODEL)
-    image = trained.read(image_file)
+    image = trained.transform.read(image_file)
     changed = explain.ColorWindow(8, seed=3)(image[None])[0]
     before, after = trained.predict(np.stack([image, changed]))
     limits = (0.0, 1.0)
@@ -108,7 +108,7 @@ def test_a_class_activation_map_has_colours_for_its_own_range_only(look, runs, i
     name = "vgg_gap on cluttered_digits (seed 0)"
     _, attention, quantized, scale, facts, *_ = look(model=name, stretch=False)
     trained = Trainings([runs]).load(name)
-    (found,) = trained.predict(trained.read(image_file)[None])
+    (found,) = trained.predict(trained.transform.read(image_file)[None])
     assert f"<span>{found.attention.min():.3g}</span>" in scale
     assert attention is not None
     assert quantized is None

@@ -45,7 +45,7 @@ def test_an_unknown_name_is_told_with_those_there_are(trainings, name):
 
 def test_the_result_file_of_a_training_says_what_is_needed(tmp_path, make_run):
     config = TrainingConfig(
-        model="vgg_dvib", dataset="cluttered_digits", image_size=32, resize_ratio=1.25
+        model="vgg_dvib", dataset="cluttered_digits", image_size=32, crop_pct=0.8
     )
     folder = make_run(tmp_path / "any", "vgg_dvib")
     examples = data.load("cluttered_digits", "test[:4]")
@@ -54,8 +54,8 @@ def test_the_result_file_of_a_training_says_what_is_needed(tmp_path, make_run):
     write_json(folder / "result.json", results.result(config, model, 4, examples, "test", [line]))
     trained = load(Trainings([tmp_path]), "vgg_dvib")
     assert trained.class_names == tuple("0123456789")
-    found = (trained.image_size, trained.resize_ratio, trained.crop_to_box)
-    assert found == ((32, 32), 1.25, False)
+    assert trained.transform == data.EvaluationTransform((32, 32), 0.8)
+    assert not trained.crop_to_box
 
 
 def test_equal_names_are_told_apart_and_unfinished_trainings_left_out(tmp_path, runs, make_run):
@@ -115,19 +115,18 @@ def test_files_are_prepared_as_those_of_the_evaluation(trainings, tmp_path):
         exif = Image.Exif()
         exif[0x0112] = 6  # To be turned by 90 degrees.
         image.save(tmp_path / "test" / name / "image.png", exif=exif if index else None)
-    trained = dataclasses.replace(
-        load(trainings, "vgg"), image_size=(30, 30), resize_ratio=1.15
-    )  # 34.5, rounded to 34
+    transform = data.EvaluationTransform(30, 0.88)  # 34.09, rounded to 34
+    trained = dataclasses.replace(load(trainings, "vgg"), transform=transform)
     expected = data.load(tmp_path, "test", image_size=34).center_crop((30, 30))
     for image, label in zip(expected.images, expected.labels, strict=True):
         path = tmp_path / "test" / expected.class_names[label] / "image.png"
-        np.testing.assert_array_equal(trained.read(path), image)
+        np.testing.assert_array_equal(trained.transform.read(path), image)
 
 
 def test_a_file_that_is_no_image_is_an_error_that_names_it(trainings, tmp_path):
     (tmp_path / "notes.png").write_text("not an image")
     with pytest.raises(ValueError, match="notes.png cannot be read as an image"):
-        load(trainings, "vgg").read(tmp_path / "notes.png")
+        load(trainings, "vgg").transform.read(tmp_path / "notes.png")
 
 
 def test_a_model_that_diverged_says_so(tmp_path, make_run, digits):

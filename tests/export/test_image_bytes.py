@@ -8,7 +8,7 @@ import pytest
 from malformed import malformed_files
 from PIL import Image
 
-from aib_keras.data import pixels
+from aib_keras.data import EvaluationTransform, pixels
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("export needs the TensorFlow backend", allow_module_level=True)
@@ -24,7 +24,7 @@ SIZE = (32, 40)
 def decode():
     """`decode(contents)`: images and problems, as a served graph gives them."""
     function = tf.function(
-        lambda contents: image_bytes.decode_batch(contents, SIZE),
+        lambda contents: image_bytes.decode_batch(contents, EvaluationTransform(SIZE)),
         input_signature=[tf.TensorSpec((None,), tf.string)],
     )
 
@@ -100,8 +100,8 @@ def test_as_for_training(decode):
 
 def test_the_middle_of_a_larger_image():
     contents = tf.constant([FILES["png"]])
-    middle, _ = image_bytes.decode_batch(contents, (32, 40), resize_ratio=1.25)
-    larger, _ = image_bytes.decode_batch(contents, (40, 50))
+    middle, _ = image_bytes.decode_batch(contents, EvaluationTransform((32, 40), 0.8))
+    larger, _ = image_bytes.decode_batch(contents, EvaluationTransform((40, 50)))
     np.testing.assert_array_equal(middle, larger[:, 4:36, 5:45])
 
 

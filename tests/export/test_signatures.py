@@ -24,7 +24,7 @@ def named(models, tmp_path_factory):
     """The path of `vgg_aib_qt` with class names, images in float32, and a margin around them."""
     path = tmp_path_factory.mktemp("named") / "model"
     export.to_saved_model(
-        models["vgg_aib_qt"], path, class_names=CLASSES, input_dtype="float32", resize_ratio=1.25
+        models["vgg_aib_qt"], path, class_names=CLASSES, input_dtype="float32", crop_pct=0.8
     )
     return path
 
@@ -127,7 +127,7 @@ def test_a_model_without_preprocessing_takes_no_files(tmp_path):
         ({"class_names": CLASSES[:9]}, "must be 10 different names.*got 9"),
         ({"class_names": ("cat",) * 10}, "of which 1 are different"),
         ({"input_dtype": "float16"}, "'uint8' or 'float32' for vgg, got 'float16'"),
-        ({"resize_ratio": 0.5}, "at least 1, got 0.5"),
+        ({"crop_pct": 1.5}, r"`crop_pct` must be a finite number in \[0, 1\], got 1.5"),
     ],
 )
 def test_wrong_arguments(arguments, message, models, tmp_path):

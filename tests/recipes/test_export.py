@@ -27,7 +27,7 @@ def workdir(small_run, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "digits"
     shutil.copytree(small_run, workdir)
     result = read_json(workdir / "result.json")
-    result["config"] |= {"image_size": 32, "resize_ratio": 1.25}
+    result["config"] |= {"image_size": 32, "crop_pct": 0.8}
     write_json(workdir / "result.json", result)
     return workdir
 

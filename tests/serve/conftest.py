@@ -19,7 +19,5 @@ def served_path(tmp_path_factory):
     pytest.importorskip("tensorflow_serving")
     keras.utils.set_random_seed(0)
     path = tmp_path_factory.mktemp("served") / "birds" / "1"
-    export.to_saved_model(
-        zoo.vgg_aib_qt(width=0.0625), path, class_names=CLASSES, resize_ratio=1.25
-    )
+    export.to_saved_model(zoo.vgg_aib_qt(width=0.0625), path, class_names=CLASSES, crop_pct=0.8)
     return pathlib.Path(path)

@@ -50,7 +50,7 @@ def assert_vgg_loaded(model, state):
 
 
 def assert_every_tensor_is_loaded(model, state):
-    """Every tensor is somewhere in the model, and beta and nothing else is not of the checkpoint."""
+    """Every tensor is in the model, and only beta is not in the checkpoint."""
     sums = sorted(float(np.sum(np.abs(value), dtype="float64")) for value in state.values())
     found = [w for w in model.weights if w is not model.encoder.beta]
     ours = sorted(float(np.sum(np.abs(ops.convert_to_numpy(w)), dtype="float64")) for w in found)
