@@ -1,19 +1,19 @@
 r"""Fig. 4 of the paper: beta, latent_dim and num_anchors, each varied alone.
 
 The paper (VGG with quantised attention on CIFAR-10): beta is best at 0.01, latent_dim (K) at 256,
-num_anchors (Q) between 20 and 50. As it was done, 200 epochs for each of 13 trainings, this wants a
-GPU for days. Scaled down, 3 to 5 hours on two CPU cores:
+num_anchors (Q) between 20 and 50. With 200 epochs for each of 13 trainings, as in the paper, this
+needs a GPU for days. Scaled down, it takes 3 to 5 hours on two CPU cores:
 
     python recipes/ablate.py --runs=runs/ablation --jobs=2 --beta=0,0.001,0.01,0.1,1 \
         --latent_dim=64,128,256,512,1024 --num_anchors=5,10,20,50,100 \
         -- --width=0.125 --train_examples=20000 --epochs=6
 
-What comes after `--` goes to every training. The same command again resumes; other values and
---seeds add to the figure, and an empty --num_anchors= leaves a setting out, as models without a
-quantiser need. To choose settings on the test set would be to train on it, so errors are those of
-the last --held_out training examples, and no training sees these; --held_out=0 takes the test set,
-to repeat the paper's figure. Writes ablation.md, ablation.json and ablation.png to --runs: the
-error of the last epoch against each setting, and over beta against the rate, the mean bits in z.
+What comes after `--` goes to every training. The same command again resumes. Other values and
+--seeds add to the figure. An empty --num_anchors= leaves a setting out, which models without a
+quantiser need. Choosing settings on the test set would mean training on it, so errors are those of
+the last --held_out training examples, which no training sees. --held_out=0 takes the test set, to
+repeat the paper's figure. The recipe writes ablation.md, ablation.json and ablation.png to --runs:
+the error of the last epoch against each setting and, for beta, against the rate (mean bits in z).
 """
 
 import pathlib
@@ -21,8 +21,8 @@ import pathlib
 from absl import app, flags
 
 from aib_keras import metrics, plots, zoo
-from aib_keras.experiments import cards, sweep
-from aib_keras.utils.files import atomic_path, read_json, write_json
+from aib_keras.experiments import cards, markdown, sweep
+from aib_keras.utils.files import atomic_path, read_json
 
 # The paper's settings for VGG on CIFAR-10, around which each is varied alone, and its best values.
 CENTRE = {"beta": 0.01, "latent_dim": 256, "num_anchors": 20}
@@ -58,7 +58,7 @@ def main(argv):
         for seed in seeds
     ]
     if TRAIN.value:
-        # Once each: the point in the middle belongs to every panel.
+        # Once each, because the point in the middle belongs to every panel.
         sweep.train(list(dict.fromkeys(one for _, _, one in points)), JOBS.value)
     found = [
         (setting, value, read_json(one.workdir / "result.json"))
@@ -72,7 +72,7 @@ def main(argv):
 
 
 def settings_to_try():
-    """(setting, value, all settings) of every point of the figure."""
+    """Returns (setting, value, all settings) of every point of the figure."""
     values = {
         name: [parse(name, text) for text in flag.value if text] for name, flag in VALUES.items()
     }
@@ -94,7 +94,7 @@ def settings_to_try():
 
 
 def parse(name, text):
-    """A value of a flag as a number."""
+    """Returns a value of a flag as a number."""
     try:
         return float(text) if name == "beta" else int(text)
     except ValueError:
@@ -103,7 +103,7 @@ def parse(name, text):
 
 
 def training(settings, seed, extra_flags):
-    """The `sweep.Training` with these settings."""
+    """Returns the `sweep.Training` with these settings."""
     name = "-".join(f"{name}{value:g}" for name, value in settings.items())
     dataset = DATASET.value.replace("/", "_").strip("_.")
     return sweep.training(
@@ -113,7 +113,7 @@ def training(settings, seed, extra_flags):
         MODEL.value,
         seed,
         DATA_DIR.value,
-        # Last, for the last of two flags counts.
+        # At the end, because the last of two flags counts.
         flags=(
             *extra_flags,
             f"--held_out={HELD_OUT.value}",
@@ -139,7 +139,7 @@ def check_alike(results):
 
 
 def row(setting, value, result):
-    """What a training found, a line of ablation.json."""
+    """Returns what a training measured, a line of ablation.json."""
     split = "held_out" if result["config"]["held_out"] else "test"
     last = result["last_epoch"]
     return {
@@ -158,50 +158,41 @@ def row(setting, value, result):
 
 
 def write(rows, result):
-    """Table, JSON and figure; `result` is that of one of the trainings."""
+    """Writes table, JSON and figure. `result` is that of one of the trainings."""
     runs = pathlib.Path(RUNS.value)
     what = f"{result['model']} on {result['dataset']}"
     images = f"{result['evaluated_examples']:,} images of {result['evaluated_on']}"
-    scale = "; ".join(cards.reductions(result)) or "full size"
-    text = markdown(rows, f"{what}: {images}. {scale.capitalize()}.")
-    with atomic_path(runs / "ablation.md") as temporary:
-        temporary.write_text(text)
-    write_json(runs / "ablation.json", rows)
+    scale = markdown.scale(cards.reductions(result)).capitalize()
     figure = plots.ablation_figure(rows, f"{what}, error on {images}", BEST)
     with atomic_path(runs / "ablation.png") as temporary:
         figure.savefig(temporary, dpi=120)
-    print(f"{text}\nWritten to {runs}/ablation.md, ablation.json and ablation.png.")
+    markdown.write(runs, "ablation", table(rows, f"{what}: {images}. {scale}."), rows)
 
 
-def markdown(rows, head):
-    """A table with a line for each point of the figure; the paper's best values in bold."""
-    names = ("setting", "value", "seed", "error %", "sampled %", "best epoch %")
-    names += ("NLL nats", "rate bits", "anchors in use %", "parameters", "minutes")
+def table(rows, head):
+    """Returns a table with a line per point of the figure. The paper's best values are bold."""
+    columns = ["setting", "value", "seed", "error %", "sampled %", "best epoch %"]
+    columns += ["NLL nats", "rate bits", "anchors in use %", "parameters", "minutes"]
     lines = ["# Ablations", "", head, "The paper's best values are bold.", ""]
-    lines += [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
-    for each in rows:
-        low, high = BEST[each["setting"]]
-        value = f"{each['value']:g}"
-        cells = [
-            each["setting"],
-            f"**{value}**" if low <= each["value"] <= high else value,
-            str(each["seed"]),
-            *(
-                number(each[name], 2, 100)
-                for name in ("error", "error_sampled", "error_best_epoch")
-            ),
-            number(each["nll"], 3),
-            number(float(metrics.nats_to_bits(each["kl_nats"])), 2),
-            number(each["anchors_in_use"], 0, 100),
-            f"{each['parameters']:,}",
-            number(each["seconds"] / 60, 0),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+    lines += markdown.table(columns, [cells(each) for each in rows])
     return "\n".join(lines) + "\n"
 
 
-def number(value, digits, factor=1):
-    return "–" if value is None else f"{factor * value:.{digits}f}"
+def cells(row):
+    """Returns the cells of one line."""
+    low, high = BEST[row["setting"]]
+    value = f"{row['value']:g}"
+    return [
+        row["setting"],
+        f"**{value}**" if low <= row["value"] <= high else value,
+        str(row["seed"]),
+        *(markdown.percent(row[name]) for name in ("error", "error_sampled", "error_best_epoch")),
+        markdown.number(row["nll"], 3),
+        markdown.number(float(metrics.nats_to_bits(row["kl_nats"])), 2),
+        markdown.percent(row["anchors_in_use"], 0),
+        f"{row['parameters']:,}",
+        markdown.number(row["seconds"] / 60, 0),
+    ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-r"""A model that was trained on CIFAR-10, run on STL-10 resized to 32x32, without any training.
+r"""Evaluates a CIFAR-10 model on STL-10 resized to 32x32, without any training.
 
 Paper (Table 1, top-1 error on the training and the test images): vgg 54.66 % and 55.09 %,
 vgg_aib_qt 50.44 % and 51.16 %, wrn_aib_qt 50.34 % and 50.49 %. A minute on two CPU cores after the
@@ -6,11 +6,11 @@ download of STL-10 (2.6 GB).
 
     python recipes/eval_stl10.py --workdir=runs/cifar10-vgg_aib_qt-seed0
 
-Eight class names are the same in both sets and STL-10's car is CIFAR-10's automobile. STL-10 has
-`monkey`, which no model of CIFAR-10 can predict, and no `frog`. So there are two readings of the
-error, and both are printed: over all images, where every monkey is an error, and over the images
-of the nine shared classes. In both a prediction of frog is an error. The paper does not say which
-it means. Writes transfer.json to the work directory, where recipes/table1.py finds it.
+Eight class names are the same in both sets, and STL-10's car is CIFAR-10's automobile. STL-10 has
+`monkey`, which no CIFAR-10 model can predict, and no `frog`. The recipe prints both readings of the
+error: over all images, where every monkey is an error, and over the images of the nine shared
+classes. In both, a prediction of frog is an error. The paper does not say which it means. The
+recipe writes transfer.json to the work directory, where recipes/table1.py finds it.
 """
 
 import pathlib
@@ -64,7 +64,7 @@ def main(argv):
 
 
 def trained_result(workdir):
-    """`result.json` of a CIFAR-10 training."""
+    """Reads the `result.json` of a CIFAR-10 training."""
     path = workdir / "result.json"
     if not path.exists():
         raise app.UsageError(f"--workdir={workdir}: there is no result.json. Train a model first.")
@@ -78,7 +78,7 @@ def trained_result(workdir):
 
 
 def scores(model, images, samples):
-    """Errors of a CIFAR-10 model on an `ImageData` of STL-10, shares in [0, 1]."""
+    """Returns errors of a CIFAR-10 model on an `ImageData` of STL-10, shares in [0, 1]."""
     labels = cifar_labels(images)
     wrong = model.predict(images.images, verbose=0).argmax(axis=-1) != labels
     found = {
@@ -87,14 +87,14 @@ def scores(model, images, samples):
         "evaluated_examples": len(labels),
         "shared_examples": int((labels >= 0).sum()),
     }
-    if samples and hasattr(model, "predict_mc"):
+    if samples and model.encoder is not None:
         sampled = model.predict_mc(images.images, samples)["logits"].argmax(axis=-1) != labels
         found["test_error_last_epoch_sampled"] = round(float(sampled.mean()), 6)
     return found
 
 
 def cifar_labels(images):
-    """CIFAR-10's label of each image, -1 where it has none."""
+    """Returns CIFAR-10's label of each image, or -1 if it has none."""
     names = [SAME.get(name, name) for name in images.class_names]
     if len(set(names) & set(CIFAR10)) != 9:
         raise ValueError(f"Expected STL-10's classes, got {', '.join(images.class_names)}.")

@@ -1,17 +1,18 @@
-r"""How far a model's map can be trusted: faithfulness and localisation, of trained models.
+r"""How far the maps of trained models can be trusted: faithfulness and localisation.
 
-The paper has no such table. Every map of a model is measured on the same images: its own, quantised
-too where it is, Grad-CAM at the same features and the gradient, and as what any map must beat a
-uniform one and a Gaussian in the middle. Insertion and deletion AUC of the predicted class's
-probability (Petsiuk et al., 2018); where the data have boxes, the pointing game (Zhang et al.,
-2016) and the energy inside the box (Wang et al., 2020). All maps have the resolution of the model's
-own, for blocks of another size change an image in another way.
+The paper has no such table. The recipe measures several maps of each model on the same images: its
+own map, also quantised if the model quantises it; Grad-CAM at the same features; the gradient; and
+two that every map must beat, a uniform one and a Gaussian in the middle. The scores are insertion
+and deletion AUC of the predicted class's probability (Petsiuk et al., 2018) and, for data with
+boxes, the pointing game (Zhang et al., 2016) and the energy in the box (Wang et al., 2020). All
+maps have the resolution of the model's own, because blocks of another size change an image in
+another way.
 
     python recipes/faithfulness.py --runs=runs/table1
 
-About 6 minutes a model on two CPU cores, at an eighth of the width (200,000 forward passes of an
-image). The same command again measures only what is new. It leaves faithfulness.json in each work
-directory, and faithfulness.md and faithfulness.json in the first of --runs.
+It takes about 6 minutes per model on two CPU cores, at an eighth of the width (200,000 forward
+passes of an image). The same command again measures only what is new. The recipe leaves
+faithfulness.json in each work directory, and faithfulness.md and .json in the first of --runs.
 """
 
 import pathlib
@@ -20,10 +21,9 @@ import sys
 import keras
 from absl import app, flags, logging
 
-from aib_keras.experiments import load_evaluation, tables
+from aib_keras.experiments import load_evaluation, markdown, measured
 from aib_keras.explain import gaussian_map, grad_cam, gradient_map, uniform_map
 from aib_keras.metrics import deletion, energy_pointing_game, insertion, pointing_game
-from aib_keras.utils.files import atomic_path, read_json, write_json
 
 RUNS = flags.DEFINE_list("runs", ["runs"], "Folders of work directories.")
 MODELS = flags.DEFINE_list("models", None, "Names of the zoo; default: all that have a map.")
@@ -46,39 +46,25 @@ COLUMNS = {
 def main(argv):
     del argv
     logging.set_verbosity(logging.WARNING)
-    results = trained_results()
-    if not results:
-        raise app.UsageError(
-            f"--runs={','.join(RUNS.value)}: no finished training there of a model that is asked "
-            "for. Train one first, for example with recipes/train_cifar10.py."
-        )
-    measured = [scores for result in results if (scores := measure(result)) is not None]
-    if not measured:
+    results = measured.chosen_trainings(RUNS.value, MODELS.value)
+    found = [scores for result in results if (scores := measure(result)) is not None]
+    if not found:
         raise app.UsageError("None of these models has a map.")
     text = "\n".join(
-        markdown(dataset, [each for each in measured if each["dataset"] == dataset])
-        for dataset in sorted({each["dataset"] for each in measured})
+        section(dataset, [each for each in found if each["dataset"] == dataset])
+        for dataset in sorted({each["dataset"] for each in found})
     )
-    folder = pathlib.Path(RUNS.value[0])
-    with atomic_path(folder / "faithfulness.md") as temporary:
-        temporary.write_text(text)
-    write_json(folder / FILE, measured)
-    print(f"{text}\nWritten to {folder}/faithfulness.md and {FILE}.")
-
-
-def trained_results():
-    """The contents of the `result.json` files that are asked for."""
-    found = tables.read_trainings(RUNS.value)
-    return [r for r in found if MODELS.value is None or r["model"] in MODELS.value]
+    markdown.write(RUNS.value[0], "faithfulness", text, found)
 
 
 def measure(result):
-    """The scores of one trained model, from its work directory if they are there; None if it has
-    no map."""
+    """Returns the scores of one trained model, from its work directory if they are there.
+
+    It returns None for a model without a map.
+    """
     workdir = pathlib.Path(result["workdir"])
     settings = {"examples": EXAMPLES.value, "steps": STEPS.value, "seed": SEED.value}
-    path = workdir / FILE
-    if path.exists() and (found := read_json(path))["settings"] == settings:
+    if (found := measured.kept(workdir / FILE, settings)) is not None:
         print(f"{workdir}: measured already ({FILE}).", flush=True)
         return found
     model = keras.saving.load_model(workdir / "model.keras", compile=False)
@@ -97,15 +83,14 @@ def measure(result):
         "seed": result["seed"],
         "evaluated_on": result["evaluated_on"],
         "evaluated_examples": len(data),
-        "settings": settings,
         "maps": scores,
     }
-    write_json(path, found)
+    measured.keep(workdir / FILE, settings, found)
     return found
 
 
 def maps_of(model, images):
-    """The maps to measure by name, `(N, h, w, 1)` of the resolution of the model's own."""
+    """Returns the maps to measure by name, `(N, h, w, 1)`, at the resolution of the model's own."""
     explained = model.explain(images, batch_size=BATCH_SIZE.value)
     own = explained["attention"]
     maps = {"own": own}
@@ -120,7 +105,7 @@ def maps_of(model, images):
 
 
 def map_scores(model, data, maps):
-    """Scores of a model's maps, each in [0, 1], and the curves they come from."""
+    """Returns scores of a model's maps, each in [0, 1], and the curves that they come from."""
     settings = {
         "steps": STEPS.value,
         "seed": SEED.value,
@@ -140,27 +125,28 @@ def map_scores(model, data, maps):
     return scores
 
 
-def markdown(dataset, measured):
-    """A Markdown table of the models measured on one data set, a row a map."""
-    columns = [name for name in COLUMNS if any(name in row for _, _, row in rows(measured))]
-    counts = sorted({each["evaluated_examples"] for each in measured})
+def section(dataset, found):
+    """Returns a Markdown table of the models measured on one data set, a row per map."""
+    scored = [(each, name, scores) for each in found for name, scores in each["maps"].items()]
+    columns = [name for name in COLUMNS if any(name in scores for _, _, scores in scored)]
+    counts = sorted({each["evaluated_examples"] for each in found})
+    rows = [
+        [
+            f"`{each['model']}`",
+            str(each["seed"]),
+            name,
+            *(markdown.number(scores.get(column), 3) for column in columns),
+        ]
+        for each, name, scores in scored
+    ]
     lines = [
         f"## {dataset}",
         "",
         f"{' or '.join(f'{count:,}' for count in counts)} images. ↑: more is better, ↓: less is.",
         "",
-        f"| model | seed | map | {' | '.join(COLUMNS[name] for name in columns)} |",
-        "|---" * (3 + len(columns)) + "|",
+        *markdown.table(["model", "seed", "map", *(COLUMNS[name] for name in columns)], rows),
     ]
-    for each, name, scores in rows(measured):
-        cells = [f"{scores[column]:.3f}" if column in scores else "–" for column in columns]
-        lines.append(f"| `{each['model']}` | {each['seed']} | {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def rows(measured):
-    """Each model's scores with each of its maps: (model, name of the map, scores)."""
-    return [(each, name, scores) for each in measured for name, scores in each["maps"].items()]
 
 
 if __name__ == "__main__":

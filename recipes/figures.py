@@ -1,12 +1,12 @@
-r"""The paper's Fig. 3 and Fig. 5, and two of a training: its anchors and its maps as a film.
+r"""The paper's Fig. 3 and Fig. 5, and two figures of a training: its anchors, its maps as a film.
 
-From work directories that recipes/table1.py or a train_*.py recipe left. Seconds a figure.
+It reads work directories that recipes/table1.py or a train_*.py recipe left. Seconds per figure.
 
     python recipes/figures.py --runs=runs/table1 --data_dir=... --out=runs/figures
 
 Writes to --out:
 
-    fig3-NAME.png        originals and modified images under the maps of every model with a map
+    fig3-NAME.png        originals and perturbed images under the maps of every model with a map
     fig5.png             images that vgg_aib gets wrong and vgg_aib_qt right: continuous and
                          quantised maps (needs both models on one data set)
     RUN-anchors.png      the anchors after each epoch
@@ -21,7 +21,7 @@ from absl import app, flags, logging
 
 from aib_keras import explain, plots
 from aib_keras.experiments import load_evaluation, tables
-from aib_keras.training.callbacks import read_map_history
+from aib_keras.training import read_map_history
 
 RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories.")
 DATASET = flags.DEFINE_string("dataset", "cifar10", "Of these only the ones on this data set.")
@@ -30,7 +30,7 @@ OUT = flags.DEFINE_string("out", "runs/figures", "Folder for the figures.")
 EXAMPLES = flags.DEFINE_integer("examples", 3, "Images in Fig. 3; Fig. 5 has twice as many.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the perturbations.")
 
-MODIFICATIONS = {
+PERTURBATIONS = {
     "color-window": lambda side: explain.ColorWindow(side // 4, seed=SEED.value),
     "high-frequency": lambda side: explain.HighPass(4),
     "low-frequency": lambda side: explain.LowPass(12),
@@ -75,7 +75,7 @@ def perturbations(models, evaluation, out):
     """Fig. 3, once for each perturbation."""
     images = evaluation.images[: EXAMPLES.value]
     before = {name: model.explain(images) for name, model in models.items()}
-    for name, make in MODIFICATIONS.items():
+    for name, make in PERTURBATIONS.items():
         modified = make(images.shape[1])(images)
         pairs = {model: (before[model], models[model].explain(modified)) for model in models}
         save(plots.perturbation_figure(images, modified, pairs), out / f"fig3-{name}.png")

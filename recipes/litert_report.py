@@ -1,16 +1,16 @@
-r"""What a trained model costs and loses as a LiteRT file: the four variants, on real images.
+r"""Size, speed and accuracy of a trained model as a LiteRT file, in four variants.
 
-The paper has nothing on this. Exports a training as float32, float16, dynamic and int8 (see
-`aib_keras.export.to_litert`), and measures each on test images: size, time of a batch against
-float32's, error, how many images get float32's class, and the cosine of the maps with float32's.
-The ranges of int8 are measured on training images. Expected of int8: at most 0.5 points of error
-more, maps of a cosine of 0.99 or more, and at least twice as fast.
+The paper has nothing on this. The recipe exports a training as float32, float16, dynamic and int8
+(see `aib_keras.export.to_litert`) and measures each on test images: size, time per batch against
+float32's, error, share of images with float32's class, and cosine of the maps with float32's. The
+ranges of int8 are measured on training images. Expect of int8 at most 0.5 points more error, maps
+with a cosine of at least 0.99, and at least twice the speed.
 
     python recipes/litert_report.py --workdir=runs/cifar10-vgg_aib_qt-seed0
 
-A minute on two CPU cores at an eighth of the width. Leaves the files, report.md and report.json in
-WORKDIR/litert. The variants are timed in turns in one process, for on a busy machine only their
-ratio means anything: the median over the turns.
+This takes a minute on two CPU cores at an eighth of the width. The recipe leaves the files,
+report.md and report.json in WORKDIR/litert. The variants are timed in turns in one process, because
+on a busy machine only their ratio means anything. Reported is the median over the turns.
 """
 
 import dataclasses
@@ -22,8 +22,9 @@ import numpy as np
 from absl import app, flags, logging
 
 from aib_keras import experiments, export, metrics
+from aib_keras.experiments import markdown
 from aib_keras.export import litert
-from aib_keras.utils.files import atomic_path, read_json, write_json
+from aib_keras.utils.files import read_json
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of a finished training.")
 EXAMPLES = flags.DEFINE_integer("examples", 1000, "The first so many test images.", 1)
@@ -66,11 +67,7 @@ def main(argv):
         "threads": THREADS.value,
         "variants": measured(reports, evaluation, times),
     }
-    text = markdown(report)
-    with atomic_path(folder / "report.md") as temporary:
-        temporary.write_text(text)
-    write_json(folder / "report.json", report)
-    print(f"{text}\nWritten to {folder}: the files, report.md and report.json.")
+    markdown.write(folder, "report", table(report), report)
 
 
 def export_all(workdir, folder, result, evaluation):
@@ -93,7 +90,7 @@ def export_all(workdir, folder, result, evaluation):
 
 def representative_images(result, shape):
     """Images that the model was trained on, from all over them, for folders are sorted by class."""
-    config = experiments.TrainingConfig(**result["config"])
+    config = experiments.TrainingConfig.from_json(result["config"])
     if DATA_DIR.value is not None:
         config = dataclasses.replace(config, data_dir=DATA_DIR.value)
     train_data, _, _ = experiments.load_data(config)
@@ -166,8 +163,8 @@ def mean_cosine(maps, others):
     return float(np.mean(metrics.map_similarity(maps, others)))
 
 
-def markdown(report):
-    """The table of one model, a row a variant."""
+def table(report):
+    """Returns the table of one model, a row per variant."""
     variants = report["variants"]
     sizes = list(variants["float32"]["speedup"])
     maps = list(variants["float32"]["cosine"])
@@ -179,30 +176,29 @@ def markdown(report):
         "same class %",
         *(f"cosine of `{name}`" for name in maps),
     ]
+    rows = [
+        [
+            name,
+            f"{figures['bytes'] / 1e6:.2f}",
+            *(f"{figures['speedup'][size]:.2f}" for size in sizes),
+            markdown.percent(figures["error"]),
+            markdown.percent(figures["same_class"], 1),
+            *(f"{figures['cosine'][name]:.4f}" for name in maps),
+        ]
+        for name, figures in variants.items()
+    ]
+    times = " and ".join(
+        f"{milliseconds:.3g} ms (batch {size})"
+        for size, milliseconds in variants["float32"]["milliseconds"].items()
+    )
     lines = [
         f"## `{report['model']}` on {report['dataset']}",
         "",
         f"{report['evaluated_examples']:,} images of {report['evaluated_on']}, "
-        f"{report['threads']} thread{'s' * (report['threads'] > 1)}; float32 takes "
-        + " and ".join(
-            f"{milliseconds:.3g} ms (batch {size})"
-            for size, milliseconds in variants["float32"]["milliseconds"].items()
-        )
-        + ".",
+        f"{report['threads']} thread{'s' * (report['threads'] > 1)}; float32 takes {times}.",
         "",
-        f"| {' | '.join(columns)} |",
-        "|---" * len(columns) + "|",
+        *markdown.table(columns, rows),
     ]
-    for name, figures in variants.items():
-        cells = [
-            name,
-            f"{figures['bytes'] / 1e6:.2f}",
-            *(f"{figures['speedup'][size]:.2f}" for size in sizes),
-            f"{100 * figures['error']:.2f}",
-            f"{100 * figures['same_class']:.1f}",
-            *(f"{figures['cosine'][name]:.4f}" for name in maps),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

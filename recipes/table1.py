@@ -1,6 +1,6 @@
-r"""Table 1 of the paper, from the work directories of trainings; trains what is missing if asked.
+r"""Table 1 of the paper, from the work directories of trainings. `--train` trains what is missing.
 
-The whole table as the authors trained it wants a GPU for days. What there is, at any time:
+The whole table as the authors trained it needs a GPU for days. To make a table of what is there:
 
     python recipes/table1.py --runs=runs/table1
 
@@ -10,10 +10,10 @@ Scaled down for two CPU cores (eight models, 1 to 2 hours):
         --models=vgg,vgg_gap,vgg_pan,vgg_dvib,vgg_att2,vgg_att3,vgg_aib,vgg_aib_qt \
         -- --width=0.125 --train_examples=20000 --epochs=6
 
-What comes after `--` goes to every training. The same command again resumes; other --models,
---datasets and --seeds add to the table. It is written to table1.md and table1.json in --runs: the
-test error of the last epoch, deterministic and with `predict_mc`, and of the best epoch, which is
-what the paper reports (with samples, as far as its authors' code tells); mean and standard
+What comes after `--` goes to every training. The same command again resumes. Other --models,
+--datasets and --seeds add to the table. The recipe writes table1.md and table1.json to --runs: the
+test error of the last epoch, deterministic and with `predict_mc`, and that of the best epoch, which
+is what the paper reports (with samples, as far as its authors' code shows); mean and standard
 deviation over the seeds.
 """
 
@@ -22,7 +22,7 @@ import pathlib
 from absl import app, flags
 
 from aib_keras import zoo
-from aib_keras.experiments import sweep, tables
+from aib_keras.experiments import markdown, sweep, tables
 from aib_keras.experiments.sweep import RECIPES
 
 # The last two are CIFAR-10's models on STL-10, which recipes/eval_stl10.py evaluates.
@@ -42,8 +42,8 @@ PAPER = {
     "wrn_aib": (3.60, 17.82, 17.26, 2.76, 50.08, 50.84),
     "wrn_aib_qt": (3.43, 17.64, 15.50, 2.69, 50.34, 50.49),
 }
-# On CUB the paper's WRN and IB attention are on ImageNet backbones at 224 pixels. The other rows
-# are, as Jetley et al. had them, the 32-pixel family at 80.
+# On CUB the paper's WRN and IB attention have ImageNet backbones at 224 pixels. The other rows are
+# the 32-pixel family at 80 pixels, as in Jetley et al.
 CUB_MODELS = {
     "wrn": "wrn50_2",
     "vgg_aib": "vgg16_aib",
@@ -77,26 +77,26 @@ def main(argv):
     parts = [column(results, dataset) for dataset in columns(results)]
     if not parts:
         raise app.UsageError(f"There is no finished training in {RUNS.value}. Train with --train.")
-    text = "\n".join(tables.markdown(cells) for cells in parts)
-    tables.write(RUNS.value, "table1", text, [cell for cells in parts for cell in cells])
-    print(f"{text}\nWritten to {RUNS.value}/table1.md and table1.json.")
+    text = "\n".join(tables.section(cells) for cells in parts)
+    summaries = [cell.summary() for cells in parts for cell in cells]
+    markdown.write(RUNS.value, "table1", text, summaries)
 
 
 def rows(dataset):
-    """The models of the paper's rows that have a figure for a data set."""
+    """Returns the models of the paper's rows that have a figure for a data set."""
     index = COLUMNS.index(dataset)
     models = [row for row, figures in PAPER.items() if figures[index] is not None]
     return [CUB_MODELS.get(row, row) if "birds" in dataset else row for row in models]
 
 
 def columns(results):
-    """The data sets of the results: the paper's first, in its order."""
+    """Returns the data sets of the results: the paper's first, in its order."""
     found = {result["dataset"] for result in results}
     return [name for name in COLUMNS if name in found] + sorted(found - set(COLUMNS))
 
 
 def column(results, dataset):
-    """The cells of a data set: the paper's rows, then whatever else was trained on it."""
+    """Returns the cells of a data set: the paper's rows, then what else was trained on it."""
     cells = []
     for row, figures in PAPER.items():
         paper = figures[COLUMNS.index(dataset)] if dataset in COLUMNS else None
@@ -109,7 +109,7 @@ def column(results, dataset):
 
 
 def training(dataset, model, seed, extra_flags):
-    """The `sweep.Training` of one model."""
+    """Returns the `sweep.Training` of one model."""
     if dataset not in RECIPES:
         raise app.UsageError(f"--datasets={dataset}: expected some of {', '.join(RECIPES)}.")
     try:

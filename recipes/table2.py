@@ -9,15 +9,15 @@ cores: 2 to 4 minutes a model, and the download of SVHN (1.5 GB) once.
 
     python recipes/table2.py --runs=runs/table1
 
-Takes every model with a map, on the images that its training was evaluated on; other trainings
-are named and left out. Ten perturbations: a window of 4, 8, 12 and 16 pixels of 32 (more in larger
-images) filled with a random colour, or with an image of --patches; only the high frequencies; only
-the low ones. Leaves consistency.json in each work directory, after each perturbation, and goes on
-there when it is called again. Writes table2.md, at --threshold, and table2.json, at thresholds from
-0.5 to 1, to --runs (the first of them).
+The recipe scores every model with a map, on the images that its training was evaluated on. It names
+and leaves out other trainings. There are ten perturbations: a window of 4, 8, 12 and 16 of 32
+pixels (more in larger images), filled with a random colour or with an image of --patches; only the
+high frequencies; only the low ones. After each perturbation it writes consistency.json to the work
+directory, and the same command again goes on from there. It writes table2.md, at --threshold, and
+table2.json, at thresholds from 0.5 to 1, to the first of --runs.
 
 Read the column "other image" before the scores: the share of maps that are as similar to the map of
-some other image of the test set. Where it is near 100 % a map hardly depends on its image, and its
+some other test image. Where it is near 100 %, a map hardly depends on its image, and its
 consistency says nothing.
 """
 
@@ -31,10 +31,9 @@ import numpy as np
 from absl import app, flags, logging
 
 from aib_keras import data, explain, metrics
-from aib_keras.experiments import load_evaluation, tables
+from aib_keras.experiments import load_evaluation, markdown, measured
 from aib_keras.experiments.cards import reductions
 from aib_keras.metrics.consistency import THRESHOLDS
-from aib_keras.utils.files import atomic_path, read_json, write_json
 
 # Interpretability score in percent: Table 2 of the paper. In the order of `perturbations`: windows
 # of a random colour, windows of SVHN, high and low frequencies.
@@ -78,41 +77,30 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     if THRESHOLD.value not in THRESHOLDS:
         raise app.UsageError(f"--threshold={THRESHOLD.value}: expected 0.5, 0.51, ... or 1.")
-    runs = trainings()
-    rows = [row for run in runs if (row := scored(run)) is not None]
+    rows = [row for result in trainings() if (row := scored(result)) is not None]
     if not rows:
-        raise app.UsageError("None of these models has this map: train vgg_aib, for instance.")
+        raise app.UsageError("None of these models has this map. Train vgg_aib, for instance.")
     text = "\n".join(
-        markdown(rows, dataset) for dataset in dict.fromkeys(r["dataset"] for r in rows)
+        section(rows, dataset) for dataset in dict.fromkeys(row["dataset"] for row in rows)
     )
-    folder = pathlib.Path(RUNS.value[0])
-    with atomic_path(folder / "table2.md") as temporary:
-        temporary.write_text(text)
-    write_json(folder / "table2.json", rows)
-    print(f"{text}\nWritten to {folder}/table2.md and table2.json.")
+    markdown.write(RUNS.value[0], "table2", text, rows)
 
 
 def trainings():
-    """The results of the trainings that are asked for: in the paper's order, then by name."""
-    found = tables.read_trainings(RUNS.value)
-    if MODELS.value:
-        if missing := set(MODELS.value) - {result["model"] for result in found}:
-            raise app.UsageError(
-                f"--models: {', '.join(sorted(missing))} not among the finished trainings in "
-                f"{', '.join(RUNS.value)}. Train with recipes/table1.py --train."
-            )
-        found = [result for result in found if result["model"] in MODELS.value]
-    if not found:
-        raise app.UsageError(f"--runs={','.join(RUNS.value)}: no finished training there.")
+    """Returns the results of the trainings that are asked for, in the paper's order."""
     order = {name: place for place, name in enumerate(PAPER["cifar10"])}
     return sorted(
-        found,
+        measured.chosen_trainings(RUNS.value, MODELS.value),
         key=lambda r: (r["dataset"], order.get(r["model"], len(order)), r["model"], r["seed"]),
     )
 
 
 def scored(result):
-    """Scores a model, or what is missing of it: its row of the table; None if it has no map."""
+    """Scores a model, or what is missing of it.
+
+    Returns:
+        Its row of the table, or None if it does not have the map.
+    """
     path = pathlib.Path(result["workdir"]) / "consistency.json"
     settings = {
         "map": MAP.value,
@@ -122,9 +110,7 @@ def scored(result):
         "seed": SEED.value,
         "thresholds": list(THRESHOLDS),
     }
-    row = {"settings": settings, "perturbations": []}
-    if path.exists() and (before := read_json(path))["settings"] == settings:
-        row = before
+    row = measured.kept(path, settings) or {"perturbations": []}
     changes = perturbations(result["input_shape"])
     if len(row["perturbations"]) < len(changes):
         name = pathlib.Path(result["workdir"]).name
@@ -153,7 +139,7 @@ def scored(result):
                 verbose=int(sys.stdout.isatty()),
             )
             row["perturbations"].append({"name": perturbation.name, **summary(found)})
-            write_json(path, row)
+            measured.keep(path, settings, row)
     return {
         "model": result["model"],
         "dataset": result["dataset"],
@@ -161,12 +147,13 @@ def scored(result):
         "evaluated_on": result["evaluated_on"],
         "paper": PAPER.get(result["dataset"], {}).get(result["model"]),
         "reductions": reductions(result),
+        "settings": settings,
         **row,
     }
 
 
 def perturbations(input_shape):
-    """Functions that make the table's perturbations, in its order, for images of a shape."""
+    """Returns functions that make the perturbations of the table, in its order."""
     side = min(input_shape[:2])
     sizes = [max(1, round(size * side / WINDOWS_OF)) for size in WINDOWS]
     return [
@@ -187,13 +174,13 @@ def patches():
 
 
 def other_image(maps):
-    """Share of maps that are above each threshold with the map of the image before them."""
+    """Returns the share of maps above each threshold with the map of the image before them."""
     similarities = metrics.map_similarity(maps, np.roll(maps, 1, axis=0))
     return [float((similarities > threshold).mean()) for threshold in THRESHOLDS]
 
 
 def summary(found):
-    """A `Consistency` for JSON, which has no NaN: shares in [0, 1], null where there is none."""
+    """Returns a `Consistency` for JSON, which has no NaN: shares in [0, 1], or null."""
     return {
         "images": len(found.unchanged),
         "images_of_unchanged_class": found.count,
@@ -209,57 +196,51 @@ def json_number(value):
     return None if math.isnan(value) else round(float(value), 6)
 
 
-def markdown(rows, dataset):
-    """The table of one data set in Markdown, and what there is to know about its rows."""
+def section(rows, dataset):
+    """Returns the table of one data set in Markdown, with what there is to know about its rows."""
     rows = [row for row in rows if row["dataset"] == dataset]
     at = THRESHOLDS.index(THRESHOLD.value)
     names = [change["name"] for change in rows[0]["perturbations"]]
-    lines = [
-        f"## {dataset}: share of maps with a cosine similarity above {THRESHOLD.value:g}, in %",
-        "",
-        f"| model | | {' | '.join(names)} | other image |",
-        "|---" * (len(names) + 3) + "|",
-    ]
+    lines = []
     for index, row in enumerate(rows):
         if row["paper"] and (index == 0 or rows[index - 1]["model"] != row["model"]):
-            cells = [f"{figure:.2f}" for figure in row["paper"]]
-            lines.append(f"| `{row['model']}` | paper | {' | '.join(cells)} | – |")
+            paper = [f"{figure:.2f}" for figure in row["paper"]]
+            lines.append([f"`{row['model']}`", "paper", *paper, markdown.MISSING])
         changes = row["perturbations"]
-        scores = [percent(change["scores"][at]) for change in changes]
+        scores = [markdown.percent(change["scores"][at]) for change in changes]
         intervals = [interval(change["intervals"][at]) for change in changes]
         counts = [f"{change['images_of_unchanged_class']:,}" for change in changes]
-        other = percent(row["other_image"][at])
+        other = markdown.percent(row["other_image"][at])
         lines += [
-            f"| `{row['model']}` | seed {row['seed']} | {' | '.join(scores)} | {other} |",
-            f"| | 95 % interval | {' | '.join(intervals)} | |",
-            f"| | images | {' | '.join(counts)} | |",
+            [f"`{row['model']}`", f"seed {row['seed']}", *scores, other],
+            ["", "95 % interval", *intervals, ""],
+            ["", "images", *counts, ""],
         ]
-    lines += [
+    text = [
+        f"## {dataset}: share of maps with a cosine similarity above {THRESHOLD.value:g}, in %",
         "",
-        '"Images" are those whose predicted class the perturbation did not change; the score rests '
-        'on them. "Other image" is the share of maps as similar to the map of another image. '
+        *markdown.table(["model", "", *names, "other image"], lines),
+        "",
+        '"Images" are those whose predicted class the perturbation did not change. The score is a '
+        'share of them. "Other image" is the share of maps as similar to the map of another image. '
         f"Windows filled with images have them from {rows[0]['settings']['patches']}. Map: "
         f"`{rows[0]['settings']['map']}`.",
         "",
         *(f"- `{row['model']}`, seed {row['seed']}: {scale(row)}." for row in rows),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(text) + "\n"
 
 
 def scale(row):
-    """What a row's model was short of against the paper, and how many images it was scored on."""
-    short = "; ".join(row["reductions"]) or "full size"
+    """Returns how a row's model was smaller than the paper's, and how many images were scored."""
     return (
-        f"{short}; scored on {row['perturbations'][0]['images']:,} images of {row['evaluated_on']}"
+        f"{markdown.scale(row['reductions'])}; scored on {row['perturbations'][0]['images']:,} "
+        f"images of {row['evaluated_on']}"
     )
 
 
-def percent(share):
-    return "–" if share is None else f"{100 * share:.2f}"
-
-
 def interval(ends):
-    return "–" if None in ends else "–".join(f"{100 * end:.1f}" for end in ends)
+    return markdown.MISSING if None in ends else "–".join(f"{100 * end:.1f}" for end in ends)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,7 @@ wrn_aib 3.60 %, wrn_aib_qt 3.43 %; 200 epochs, best epoch.
 
     python recipes/train_cifar10.py --model=vgg_aib_qt
 
-That wants a GPU: on two CPU cores an epoch takes 90 minutes. Small enough for those, about 15
-minutes:
+Use a GPU for that: on two CPU cores an epoch takes 90 minutes. On two CPU cores, about 15 minutes:
 
     python recipes/train_cifar10.py --model=vgg_aib_qt --width=0.125 --train_examples=20000 \
         --epochs=10

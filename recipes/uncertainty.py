@@ -1,22 +1,22 @@
 r"""How far to trust trained models: calibration, refusal, foreign images, bits; beyond the paper.
 
-The paper has no figures for this. For every finished training in --runs, the deterministic
-prediction and, for a model with a bottleneck, that of `predict_mc` below it. Minutes a model of the
-scaled Table 1 on two CPU cores:
+The paper has no figures for this. The recipe measures, for every finished training in --runs, the
+deterministic prediction and, for a model with a bottleneck, that of `predict_mc`. It takes minutes
+per model of the scaled Table 1 on two CPU cores:
 
     python recipes/uncertainty.py --runs=runs/table1
     python recipes/uncertainty.py --runs=runs/table1 --models=vgg,vgg_aib_qt \
         --ood=svhn_1083 --ood_split=train --data_dir=../shared/tfds
 
-Writes uncertainty.md, uncertainty.json and reliability.png, risk_coverage.png and for each model
-with a bottleneck information-FOLDER.png to --runs, and uncertainty.json beside each result.json.
+It writes uncertainty.md, uncertainty.json, reliability.png, risk_coverage.png and, for each model
+with a bottleneck, information-FOLDER.png to --runs, and uncertainty.json beside each result.json.
 The same command again measures only what is new.
 
 error: top-1. NLL: mean -ln p(label). ECE: expected calibration error, 15 bins. AURC: mean error
-over all coverages when the least confident images are refused; a model that refuses at random has
-its error. OOD: AUROC of telling --ood from the test images by 1 - the highest probability, by the
-entropy of the prediction, by the KL of p(z|x) to the prior; 0.5 is chance. Bits: that KL, its mean
-over the images predicted right and wrong.
+over all coverages when the least confident images are refused; for a model that refuses at random
+it is its error. OOD: AUROC of telling --ood from the test images by 1 - the highest probability, by
+the entropy of the prediction, or by the KL of p(z|x) from the prior; 0.5 is chance. Bits: the mean
+of that KL over the images predicted right and wrong.
 """
 
 import functools
@@ -28,8 +28,8 @@ from absl import app, flags, logging
 from sklearn.utils.extmath import softmax
 
 from aib_keras import data, experiments, metrics, plots
-from aib_keras.experiments import cards
-from aib_keras.utils.files import atomic_path, read_json, write_json
+from aib_keras.experiments import cards, markdown, measured
+from aib_keras.utils.files import atomic_path
 
 RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories, and of the table.")
 MODELS = flags.DEFINE_list("models", None, "Of these models only.")
@@ -38,60 +38,41 @@ OOD_SPLIT = flags.DEFINE_string("ood_split", "test", "Split of --ood.")
 EXAMPLES = flags.DEFINE_integer("examples", None, "Measure on the first so many images only.", 1)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data [as in the training].")
 
-MISSING = "–"
+FILE = "uncertainty.json"
 # Enough for a smooth line.
 CURVE_POINTS = 200
 
 
 def main(argv):
     del argv
-    # TensorFlow warns of each new model that it has to trace it.
+    # TensorFlow warns about each new model that it has to trace.
     logging.set_verbosity(logging.ERROR)
     runs = pathlib.Path(RUNS.value)
-    results = finished(runs)
-    measured = []
-    for number, (workdir, result) in enumerate(results, start=1):
-        measured.append(measure(workdir, result))
-        print(f"{number} of {len(results)}: {workdir}", flush=True)
-    text = "\n".join(markdown(part) for part in sections(measured))
-    with atomic_path(runs / "uncertainty.md") as temporary:
-        temporary.write_text(text)
-    summary = [{k: v for k, v in each.items() if k != "curves"} for each in measured]
-    write_json(runs / "uncertainty.json", summary)
-    draw(runs, measured)
-    print(f"{text}\nWritten to {runs}/uncertainty.md, uncertainty.json and the figures beside.")
+    results = measured.chosen_trainings([runs], MODELS.value)
+    found = []
+    for number, result in enumerate(results, start=1):
+        found.append(measure(result))
+        print(f"{number} of {len(results)}: {result['workdir']}", flush=True)
+    draw(runs, found)
+    text = "\n".join(section(part) for part in parts(found))
+    summary = [{k: v for k, v in each.items() if k != "curves"} for each in found]
+    markdown.write(runs, "uncertainty", text, summary)
 
 
-def finished(runs):
-    """(folder, content of result.json) of the trainings of --models."""
-    found = [(path.parent, read_json(path)) for path in sorted(runs.glob("*/result.json"))]
-    chosen = [each for each in found if not MODELS.value or each[1]["model"] in MODELS.value]
-    absent = set(MODELS.value or ()) - {result["model"] for _, result in chosen}
-    if absent or not chosen:
-        there = ", ".join(sorted({result["model"] for _, result in found})) or "none"
-        raise app.UsageError(
-            f"There is no finished training of {', '.join(sorted(absent)) or 'any model'} in "
-            f"{runs}; finished there: {there}. recipes/table1.py --train trains."
-        )
-    return chosen
-
-
-def measure(workdir, result):
-    """All figures of one training, from `uncertainty.json` in its folder if they are there."""
-    path, model_path = workdir / "uncertainty.json", workdir / "model.keras"
+def measure(result):
+    """Returns all figures of one training, from its work directory if they are there."""
+    workdir = pathlib.Path(result["workdir"])
     dataset = result["dataset"]
     # House numbers are not foreign to a model of house numbers.
     outside = OOD.value if OOD.value != dataset else ""
-    asked = {"examples": EXAMPLES.value, "ood": outside, "ood_split": OOD_SPLIT.value}
-    if path.exists() and path.stat().st_mtime >= model_path.stat().st_mtime:
-        found = read_json(path)
-        if found["asked"] == asked:
-            return found
-    config = experiments.TrainingConfig(**result["config"])
+    settings = {"examples": EXAMPLES.value, "ood": outside, "ood_split": OOD_SPLIT.value}
+    if (found := measured.kept(workdir / FILE, settings)) is not None:
+        return found
+    config = experiments.TrainingConfig.from_json(result["config"])
     inside = first(experiments.load_evaluation(result, DATA_DIR.value))
     size = tuple(result["input_shape"][:2])
     foreign = first(outside_data(outside, size)) if outside else None
-    model = keras.saving.load_model(model_path)
+    model = keras.saving.load_model(workdir / "model.keras")
     found = {
         "folder": workdir.name,
         "model": result["model"],
@@ -101,10 +82,10 @@ def measure(workdir, result):
         "evaluated_examples": len(inside),
         "ood_examples": None if foreign is None else len(foreign),
         "reductions": cards.reductions(result),
-        "asked": asked,
+        "asked": settings,
         **figures_of(model, inside, foreign, config.prediction_samples, config.seed),
     }
-    write_json(path, found)
+    measured.keep(workdir / FILE, settings, found)
     return found
 
 
@@ -114,12 +95,12 @@ def outside_data(name, image_size):
 
 
 def first(images):
-    """The first --examples images, or all."""
+    """Returns the first --examples images, or all."""
     return images.take(min(EXAMPLES.value or len(images), len(images)))
 
 
 def figures_of(model, inside, foreign, samples, seed):
-    """The figures of each kind of prediction, the bits, and what the diagrams are drawn from."""
+    """Returns the figures of each kind of prediction, the bits, and the data of the diagrams."""
     predicted, known = predict(model, inside.images, samples, seed)
     found = {"predictions": {}, "curves": {"reliability": {}, "risk_coverage": {}}}
     for name, probabilities in predicted.items():
@@ -138,7 +119,7 @@ def figures_of(model, inside, foreign, samples, seed):
     if foreign is not None:
         there, known_there = predict(model, foreign.images, samples, seed)
         for name in predicted:
-            # z's distribution is known without sampling: its KL is told of that prediction only.
+            # The distribution of z is known without sampling: its KL belongs to that prediction.
             kl = [
                 k.get("kl_nats") if name == "deterministic" else None for k in (known, known_there)
             ]
@@ -156,50 +137,44 @@ def figures_of(model, inside, foreign, samples, seed):
 
 
 def predict(model, images, samples, seed):
-    """Probabilities `(N, C)` by kind of prediction, and what the model tells of the images."""
-    if hasattr(model, "information"):
-        known = model.information(images)
-    else:
-        known = {"logits": model.predict(images, verbose=0)}
+    """Returns probabilities `(N, C)` by kind of prediction, and the model's explanation."""
+    known = model.explain(images)
     predicted = {"deterministic": known["logits"]}
-    if samples and hasattr(model, "predict_mc"):
+    if samples and model.encoder is not None:
         predicted["sampled"] = model.predict_mc(images, samples, seed=seed)["logits"]
-    # In float64, which tells a confident prediction from a certain one.
+    # In float64, which can tell a confident prediction from a certain one.
     return {name: softmax(logits.astype("float64")) for name, logits in predicted.items()}, known
 
 
 def as_json(arrays):
-    """Arrays as lists, with None for NaN, which JSON does not have."""
+    """Returns arrays as lists, with None for NaN, which JSON does not have."""
     return {name: np.where(np.isnan(a), None, a).tolist() for name, a in arrays.items()}
 
 
-def sections(measured):
-    """What was measured, by data set and images, for a table each."""
-    parts = {}
-    for each in measured:
-        parts.setdefault((each["dataset"], each["evaluated_on"]), []).append(each)
-    return list(parts.values())
+def parts(found):
+    """Groups what was measured by data set and images, for one table each."""
+    groups = {}
+    for each in found:
+        groups.setdefault((each["dataset"], each["evaluated_on"]), []).append(each)
+    return list(groups.values())
 
 
-def markdown(measured):
-    """The table of trainings that were evaluated on the same images."""
-    head = measured[0]
+def section(found):
+    """Returns the table of trainings that were evaluated on the same images."""
+    head = found[0]
     asked = head["asked"]
-    lines = [f"## {head['dataset']}", ""]
-    lines += [f"{head['evaluated_examples']:,} images of {head['evaluated_on']}."]
+    images = f"{head['evaluated_examples']:,} images of {head['evaluated_on']}."
     if asked["ood"]:
-        lines[-1] += f" OOD: {head['ood_examples']:,} of {asked['ood']}, {asked['ood_split']}."
+        images += f" OOD: {head['ood_examples']:,} of {asked['ood']}, {asked['ood_split']}."
     columns = ["model", "seed", "prediction", "error %", "NLL nats", "ECE %", "AURC %"]
     columns += ["OOD AUROC: maximum", "entropy", "KL", "bits right", "bits wrong", "scale"]
-    lines += ["", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for each in measured:
-        for name in each["predictions"]:
-            lines.append(f"| {' | '.join(row(each, name))} |")
+    rows = [row(each, name) for each in found for name in each["predictions"]]
+    lines = [f"## {head['dataset']}", "", images, "", *markdown.table(columns, rows)]
     return "\n".join(lines) + "\n"
 
 
 def row(each, name):
-    """The cells of one training and one kind of prediction."""
+    """Returns the cells of one training and one kind of prediction."""
     scores = each["predictions"][name]
     ood = scores.get("ood_auroc", {})
     bits = each["bits"]["mean"] if name == "deterministic" and "bits" in each else (None, None)
@@ -207,24 +182,20 @@ def row(each, name):
         f"`{each['model']}`",
         str(each["seed"]),
         name,
-        f"{100 * scores['error']:.2f}",
-        f"{scores['nll']:.3f}",
-        f"{100 * scores['ece']:.2f}",
-        f"{100 * scores['aurc']:.2f}",
-        *(number(ood.get(score), 3) for score in ("maximum", "entropy", "kl")),
-        *(number(value, 2) for value in bits),
-        "; ".join(each["reductions"]) or "full size",
+        markdown.percent(scores["error"]),
+        markdown.number(scores["nll"], 3),
+        markdown.percent(scores["ece"]),
+        markdown.percent(scores["aurc"]),
+        *(markdown.number(ood.get(score), 3) for score in ("maximum", "entropy", "kl")),
+        *(markdown.number(value, 2) for value in bits),
+        markdown.scale(each["reductions"]),
     ]
 
 
-def number(value, digits):
-    return MISSING if value is None else f"{value:.{digits}f}"
-
-
-def draw(runs, measured):
-    """The figures, from what `measure` gives."""
+def draw(runs, found_models):
+    """Draws the figures from what `measure` returned."""
     diagrams, curves = {}, {}
-    for each in measured:
+    for each in found_models:
         title, found = each["folder"], each["curves"]
         diagrams[title] = {
             name: metrics.Reliability(**{k: np.array(v, float) for k, v in values.items()})

@@ -1,4 +1,8 @@
-"""Markdown tables, and the numbers in them."""
+"""Markdown tables, the numbers in them, and the files that recipes write them to."""
+
+import pathlib
+
+from aib_keras.utils.files import atomic_path, write_json
 
 MISSING = "–"
 
@@ -30,3 +34,20 @@ def percent(share, digits=2):
 def scale(reductions):
     """Returns how a training was smaller than the paper's, from `cards.reductions`."""
     return "; ".join(reductions) or "full size"
+
+
+def write(folder, name, text, content):
+    """Writes `name.md` and `name.json` to a folder, and prints the text.
+
+    Args:
+        folder: Path, made if need be.
+        name: Name of the files without their endings.
+        text: Markdown.
+        content: What goes into the JSON file.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / f"{name}.md") as temporary:
+        temporary.write_text(text)
+    write_json(folder / f"{name}.json", content)
+    print(f"{text}\nWritten to {folder}/{name}.md and {name}.json.")

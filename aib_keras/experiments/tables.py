@@ -6,7 +6,7 @@ import statistics
 
 from aib_keras.experiments import markdown
 from aib_keras.experiments.cards import reductions
-from aib_keras.utils.files import atomic_path, read_json, write_json
+from aib_keras.utils.files import read_json
 
 _RESULTS = "*/result.json"
 _ERRORS = (
@@ -125,15 +125,6 @@ def section(cells):
     columns = [name for name in _COLUMNS if any(row[name] != markdown.MISSING for row in rows)]
     lines = markdown.table(columns, [[row[name] for name in columns] for row in rows])
     return "\n".join([f"## {cells[0].dataset}", "", *lines]) + "\n"
-
-
-def write(folder, name, text, cells):
-    """Writes `name.md` and `name.json` to a folder."""
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / f"{name}.md") as temporary:
-        temporary.write_text(text)
-    write_json(folder / f"{name}.json", [each.summary() for each in cells])
 
 
 def _error(name):

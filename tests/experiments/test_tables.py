@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from aib_keras.experiments import TrainingConfig, cards, tables
+from aib_keras.experiments import TrainingConfig, cards, markdown, tables
 
 
 def make_result(model="vgg", seed=0, error=0.25, **changes):
@@ -110,7 +110,8 @@ def test_results_are_read_with_what_was_found_on_other_data(tmp_path):
 
 def test_table_files(tmp_path):
     cells = [tables.cell([make_result()], "vgg", "cifar10", 7.77)]
-    tables.write(tmp_path / "new", "table1", tables.section(cells), cells)
+    summaries = [cell.summary() for cell in cells]
+    markdown.write(tmp_path / "new", "table1", tables.section(cells), summaries)
     assert "`vgg`" in (tmp_path / "new" / "table1.md").read_text()
     (content,) = json.loads((tmp_path / "new" / "table1.json").read_text())
     assert (content["paper"], content["test_error_last_epoch_mean"]) == (7.77, 25.0)
