@@ -1,4 +1,4 @@
-"""The same tests and outputs on TensorFlow, JAX and torch, each in a process of its own."""
+"""The same weights explain the same on TensorFlow, JAX and torch, each in its own process."""
 
 import importlib.util
 import pathlib
@@ -45,37 +45,6 @@ def run_on(backend, *arguments):
         text=True,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-
-
-@pytest.mark.parametrize("backend", OTHER_BACKENDS)
-def test_the_layers_tests_pass_on(backend):
-    run_on(backend, "-m", "pytest", "tests/layers", "-q", "-p", "no:cacheprovider")
-
-
-@pytest.mark.parametrize(
-    "models",
-    [
-        "vgg_gap",
-        # JAX compiles a deep model for minutes.
-        pytest.param("test_", marks=pytest.mark.slow),
-    ],
-)
-def test_the_zoos_models_on_jax(models):
-    if keras.backend.backend() == "jax":
-        pytest.skip("this process runs the tests of the models on JAX")
-    run_on(
-        "jax",
-        "-m",
-        "pytest",
-        "tests/zoo/test_every_model.py",
-        "-k",
-        models,
-        "-m",
-        "slow or not slow",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-    )
 
 
 @pytest.mark.parametrize("backend", OTHER_BACKENDS)
