@@ -33,7 +33,7 @@ def linear():
     inputs = keras.Input((4, 4, 3))
     dense = layers.Dense(2, name="linear")
     model = PlainClassifier(keras.Model(inputs, dense(layers.Flatten()(inputs))))
-    return model, ops.convert_to_numpy(dense.kernel).reshape(4, 4, 3, 2)
+    return model, dense.get_weights()[0].reshape(4, 4, 3, 2)
 
 
 def test_the_gradient_of_a_linear_model_is_its_weights():
