@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow lint check-wheel
+.PHONY: quickstart test test-slow test-backend lint check-wheel
 
 quickstart: .venv/quickstart-installed
 	$(BIN)/python recipes/quickstart.py
@@ -15,6 +15,17 @@ test: .venv/dev-installed
 
 test-slow: .venv/dev-installed
 	$(BIN)/python -m pytest -m slow
+
+# On another backend: make test-backend BACKEND=torch. XLA optimises little here, because it
+# compiles a test for longer than the test runs.
+BACKEND ?= jax
+test-backend: .venv/dev-installed
+	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
+	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true" \
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(BACKEND_TESTS)
+BACKEND_TESTS := tests/layers tests/models/test_aib_classifier.py tests/models/test_explain.py \
+	tests/models/test_predict_mc.py tests/training/test_fit.py tests/training/test_schedule.py \
+	tests/training/test_optimizer.py
 
 lint: .venv/dev-installed
 	$(BIN)/ruff check .
