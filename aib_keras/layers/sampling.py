@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from aib_keras.utils.checks import check_seed
+
 # Far apart, so that the seeds of the replicas of one layer do not meet the seeds of another.
 _REPLICA_STRIDE = 1_000_003
 
@@ -80,8 +82,8 @@ class GaussianSampler(SavedSeed, keras.layers.Layer):
 
     def __init__(self, seed=None, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        self.seed = seed
-        self.seed_generator = ReplicaSeedGenerator(seed)
+        self.seed = None if seed is None else check_seed("seed", seed)
+        self.seed_generator = ReplicaSeedGenerator(self.seed)
 
     def build(self, mean_shape, std_shape=None):
         if std_shape is not None and tuple(mean_shape) != tuple(std_shape):
@@ -121,8 +123,8 @@ class Dropout(SavedSeed, keras.layers.Layer):
         if not 0 <= rate < 1:
             raise ValueError(f"`rate` must lie in [0, 1), got {rate!r}.")
         self.rate = rate
-        self.seed = seed
-        self.seed_generator = ReplicaSeedGenerator(seed)
+        self.seed = None if seed is None else check_seed("seed", seed)
+        self.seed_generator = ReplicaSeedGenerator(self.seed)
 
     def call(self, inputs, training=None):
         if not training or self.rate == 0:

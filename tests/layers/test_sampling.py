@@ -145,3 +145,10 @@ def test_weights_written_by_plain_keras_dropout_load_and_leave_the_noise(tmp_pat
         ops.convert_to_numpy(model.layers[-1].seed_generator.state), before
     )
     np.testing.assert_array_equal(model.layers[0].get_weights()[0], plain.get_weights()[0])
+
+
+@pytest.mark.parametrize("make", [GaussianSampler, lambda seed: Dropout(0.5, seed=seed)])
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, "0"])
+def test_seeds_that_a_generator_does_not_take_are_refused(make, seed):
+    with pytest.raises(ValueError, match="`seed` must be an integer in"):
+        make(seed=seed)
