@@ -1,9 +1,10 @@
-"""The environment of a process that runs tests on another backend."""
+"""The environment of a process on another backend."""
 
 import os
 
-# JAX compiles the models here for longer than it runs them: quickly is better than well.
-_XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+# XLA_FLAGS with which JAX compiles a model quickly rather than well. It compiles the models of the
+# tests for longer than it runs them.
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
 def environment(backend):
@@ -12,5 +13,5 @@ def environment(backend):
         **os.environ,
         "KERAS_BACKEND": backend,
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "XLA_FLAGS": _XLA_FLAGS,
+        "XLA_FLAGS": QUICK_TO_COMPILE,
     }

@@ -1,10 +1,15 @@
-"""What all tests share: repeatable noise, and gradients on any backend."""
+"""What all tests share: repeatable noise, and gradients on any backend.
+
+Tests run on the backend that KERAS_BACKEND names, TensorFlow by default. One that needs TensorFlow
+is marked `tensorflow("why")` and skipped on another backend.
+"""
 
 import os
 
 import keras
 import numpy as np
 import pytest
+from backends import QUICK_TO_COMPILE
 from small import small_config
 
 from aib_keras import experiments
@@ -19,6 +24,16 @@ if keras.backend.backend() == "tensorflow":
     threads = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+elif keras.backend.backend() == "jax":
+    # Read before JAX's first operation.
+    os.environ.setdefault("XLA_FLAGS", QUICK_TO_COMPILE)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    marker = item.get_closest_marker("tensorflow")
+    if marker is not None and keras.backend.backend() != "tensorflow":
+        pytest.skip(f"needs the TensorFlow backend: {marker.args[0]}")
 
 
 @pytest.fixture

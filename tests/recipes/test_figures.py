@@ -35,11 +35,15 @@ def always_predict(label, workdir):
     model.save(workdir / "model.keras")
 
 
+@pytest.fixture(scope="module")
+def recipe(load_recipe):
+    return load_recipe("figures")
+
+
 @pytest.fixture
-def make(load_recipe, monkeypatch):
+def make(recipe, monkeypatch):
     """`make(runs, out)`: runs the recipe; the matplotlib figures that it saved, by file name."""
-    recipe, figures = load_recipe("figures"), {}
-    save = recipe.save
+    figures, save = {}, recipe.save
 
     def record(figure, path):
         figures[path.name] = figure

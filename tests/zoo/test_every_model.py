@@ -42,11 +42,14 @@ SLOW = {
 }
 
 
+# JAX compiles a deep model for minutes.
+QUICK_ON_JAX = {"vgg_gap"}
+
+
 def cases():
-    return [
-        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
-        for name in zoo.list_models()
-    ]
+    names = zoo.list_models()
+    slow = {*names} - QUICK_ON_JAX if keras.backend.backend() == "jax" else SLOW
+    return [pytest.param(name, marks=pytest.mark.slow if name in slow else ()) for name in names]
 
 
 def build(name):
