@@ -56,7 +56,7 @@ class TestBeforeAnyWork:
     @pytest.mark.parametrize("overwrite", [False, True])
     def test_folder_with_something_else(self, overwrite, model, tmp_path):
         (tmp_path / "thesis.tex").write_text("years")
-        with pytest.raises(FileExistsError, match="something else than a SavedModel"):
+        with pytest.raises(FileExistsError, match="something other than a SavedModel"):
             export.to_saved_model(model, tmp_path, overwrite=overwrite)
 
     def test_file_in_place_of_a_folder(self, model, tmp_path):
@@ -79,7 +79,9 @@ class TestBeforeAnyWork:
             to(model, tmp_path, overwrite=True)
 
     def test_unknown_quantize(self, model, tmp_path):
-        with pytest.raises(ValueError, match="None, 'float16', 'dynamic', 'int8', got 'int4'"):
+        with pytest.raises(
+            ValueError, match="None or 'float16' or 'dynamic' or 'int8', got 'int4'"
+        ):
             export.to_litert(model, tmp_path / "m", quantize="int4")
 
     def test_int8_without_images(self, model, tmp_path):
@@ -102,13 +104,13 @@ class TestBeforeAnyWork:
 
     def test_no_interpreter(self, model, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-        with pytest.raises(ImportError, match=r"aib_keras\[litert\]"):
+        with pytest.raises(ImportError, match=r"aib-keras\[litert\]"):
             export.to_litert(model, tmp_path / "m")
 
     @pytest.mark.parametrize("package", ["tf2onnx", "onnxruntime"])
     def test_no_onnx(self, package, model, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, package, None)
-        with pytest.raises(ImportError, match=rf"needs {package}.*aib_keras\[onnx\]"):
+        with pytest.raises(ImportError, match=rf"needs {package}.*aib-keras\[onnx\]"):
             export.to_onnx(model, tmp_path / "m")
 
 
@@ -158,7 +160,7 @@ class TestFailedCheck:
         model = zoo.vgg(width=0.0625)
         bias = model.backbone.get_layer("logits").bias
         bias.assign(bias * float("nan"))
-        with pytest.raises(export.ExportError, match="vgg itself gives NaN"):
+        with pytest.raises(export.ExportError, match="vgg itself returns NaN"):
             export.to_saved_model(model, tmp_path / "model")
         assert list(tmp_path.iterdir()) == []
 

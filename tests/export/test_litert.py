@@ -180,7 +180,7 @@ def test_int8_without_preprocessing(representative_images, images, expected, set
     check_outputs(found, expected(model, normalised(images)), TOLERANCE["int8"])
     metadata = export.read_litert_metadata(report.path)
     assert metadata["mean"] is metadata["std"] is metadata["input_range"] is None
-    assert "normalised as" in metadata["inputs"]["images"]
+    assert "normalised like" in metadata["inputs"]["images"]
 
 
 def test_int8_of_a_class_activation_map(representative_images, images, settled, tmp_path):

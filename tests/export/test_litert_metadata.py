@@ -22,7 +22,7 @@ def test_what_the_file_says(quantize, eight_bit_models, class_names):
     report = eight_bit_models["vgg_aib_qt", quantize]
     found = export.read_litert_metadata(report.path)
     assert found["name"] == "vgg_aib_qt"
-    assert "tells where it looks" in found["description"]
+    assert "shows where it looks" in found["description"]
     assert found["class_names"] == class_names
     assert found["image_size"] == (32, 32)
     assert (found["mean"], found["std"]) == ([0.0], [1.0])

@@ -67,7 +67,7 @@ def test_a_file_in_place_of_the_folder(models, tmp_path):
 
 
 def test_without_the_messages(models, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
-    with pytest.raises(ImportError, match=r"pip install 'aib_keras\[serving\]'"):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis.prediction_log_pb2", None)
+    with pytest.raises(ImportError, match=r'pip install "aib-keras\[serving\]"'):
         export.to_serving(models["vgg"], tmp_path / "birds")
     assert list(tmp_path.iterdir()) == []

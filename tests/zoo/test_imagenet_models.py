@@ -322,5 +322,5 @@ def test_authors_checkpoints_are_read_strictly(name, authors):
 
 
 def test_the_authors_have_no_checkpoint_of_the_plain_ones():
-    with pytest.raises(ValueError, match=r"(?s)'wrn50_2'.*vgg_aib_qt.*vgg16_aib.*wrn50_2_aib_qt"):
+    with pytest.raises(ValueError, match=r"(?s)'wrn50_2'.*vgg16_aib.*vgg_aib_qt.*wrn50_2_aib_qt"):
         zoo.load_authors_checkpoint(narrow("wrn50_2"), {})
