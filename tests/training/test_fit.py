@@ -1,13 +1,16 @@
 """`training.fit` with models of all kinds: what it leaves, and that a kill leaves no trace."""
 
 import dataclasses
+import errno
+import functools
+import shutil
 
 import keras
 import numpy as np
 import pytest
 
 from aib_keras import data, layers, models, training, zoo
-from aib_keras.training import FitConfig, fit
+from aib_keras.training import FitConfig, TrainingDivergedError, checkpoint, fit
 from aib_keras.utils.files import read_json_lines
 
 EPOCHS = 3
@@ -99,10 +102,27 @@ def arrays(model):
     return [keras.ops.convert_to_numpy(variable) for variable in model.weights]
 
 
+def assert_same_weights(found, expected):
+    for value, wanted in zip(arrays(found), arrays(expected), strict=True):
+        np.testing.assert_array_equal(value, wanted)
+
+
+@pytest.fixture(scope="module")
+def whole(examples, tmp_path_factory):
+    """`whole(make)`: model, lines and folder of a training that nothing interrupts, made once."""
+
+    @functools.cache
+    def whole(make):
+        model, folder = new(make), tmp_path_factory.mktemp("whole") / "run"
+        lines = fit(model, *examples, CONFIG, folder, augment=data.CropFlip(), verbose=0)
+        return model, lines, folder
+
+    return whole
+
+
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-def test_a_killed_training_resumes_to_the_same_weights(make, examples, tmp_path, capsys):
-    whole = new(make)
-    lines = fit(whole, *examples, CONFIG, tmp_path / "whole", augment=data.CropFlip(), verbose=0)
+def test_a_killed_training_resumes_to_the_same_weights(make, whole, examples, tmp_path, capsys):
+    expected, lines, _ = whole(make)
     with pytest.raises(KilledError):
         fit(
             new(make),
@@ -116,19 +136,49 @@ def test_a_killed_training_resumes_to_the_same_weights(make, examples, tmp_path,
     resumed = new(make)
     found = fit(resumed, *examples, CONFIG, tmp_path / "killed", augment=data.CropFlip(), verbose=0)
     assert f"Resuming after epoch 1 of {EPOCHS}" in capsys.readouterr().out
-    for value, expected in zip(arrays(resumed), arrays(whole), strict=True):
-        np.testing.assert_array_equal(value, expected)
+    assert_same_weights(resumed, expected)
     assert [line["epoch"] for line in found] == [1, 2, 3]
     assert found == read_json_lines(tmp_path / "killed" / "metrics.jsonl")
     for one, other in zip(found, lines, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
+def test_a_training_goes_on_from_its_last_good_state_whatever_stopped_it(
+    whole, examples, tmp_path, monkeypatch
+):
+    def go_on(**settings):
+        model = new(bare_layers_model)
+        fit(model, *examples, CONFIG, workdir, augment=data.CropFlip(), verbose=0, **settings)
+        return model
+
+    workdir = tmp_path / "run"
+    state = workdir / "checkpoint" / "epoch-00001.weights.h5"
+    with pytest.raises(KilledError):
+        go_on(callbacks=[KillAfter(epoch=1)])
+    first = state.read_bytes()
+
+    with monkeypatch.context() as patch:
+        usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
+        patch.setattr(checkpoint.shutil, "disk_usage", lambda path: usage)
+        with pytest.raises(OSError, match="state after epoch 1 is kept") as caught:
+            go_on()
+    assert caught.value.errno == errno.ENOSPC
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.BetaWarmup, "factor", lambda self, epoch: float("nan"))
+        with pytest.raises(TrainingDivergedError, match="state after epoch 1 is kept"):
+            go_on()
+
+    assert list(state.parent.iterdir()) == [state]
+    assert state.read_bytes() == first
+    assert not (workdir / "model.keras").exists()
+    assert_same_weights(go_on(), whole(bare_layers_model)[0])
+
+
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-def test_what_a_training_leaves(make, examples, tmp_path):
-    model = new(make)
-    lines = fit(model, *examples, CONFIG, tmp_path / "run", verbose=0)
-    names = {path.name for path in (tmp_path / "run").iterdir()}
+def test_what_a_training_leaves(make, whole, examples):
+    model, lines, workdir = whole(make)
+    names = {path.name for path in workdir.iterdir()}
     has_map = isinstance(model, models.ImageClassifier)
     assert {"config.json", "metrics.jsonl", "model.keras", "checkpoint"} <= names
     assert ("maps" in names) == has_map
@@ -140,7 +190,7 @@ def test_what_a_training_leaves(make, examples, tmp_path):
         assert float(encoder.beta) == pytest.approx(0.01)
         assert lines[-1]["kl_nats"] > 0
     assert bool(encoders) == (make is not plain_keras_model)
-    saved = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    saved = keras.saving.load_model(workdir / "model.keras")
     images = examples[1].images
     np.testing.assert_allclose(
         saved.predict(images, verbose=0), model.predict(images, verbose=0), rtol=1e-5, atol=1e-6
@@ -154,17 +204,16 @@ def test_a_finished_training_is_loaded(examples, tmp_path, capsys):
     again = plain_keras_model()
     assert fit(again, *examples, CONFIG, tmp_path / "run", verbose=0) == lines
     assert "finished" in capsys.readouterr().out
-    for value, expected in zip(arrays(again), arrays(first), strict=True):
-        np.testing.assert_array_equal(value, expected)
+    assert_same_weights(again, first)
 
 
 def test_whether_a_model_returns_logits_is_found_out(examples, tmp_path):
     """The NLL that `fit` reports is that of the model's probabilities."""
-    for make in (plain_keras_model, zoo_model):
+    for make in (plain_keras_model, bare_layers_model):
         model = new(make)
         lines = fit(model, *examples, CONFIG, tmp_path / make.__name__, verbose=0)
         outputs = model.predict(examples[1].images, verbose=0).astype("float64")
-        if make is zoo_model:
+        if make is bare_layers_model:
             exponentials = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
             outputs = exponentials / exponentials.sum(axis=-1, keepdims=True)
         expected = -np.log(outputs[np.arange(16), examples[1].labels]).mean()
@@ -178,14 +227,12 @@ def test_data_of_other_kinds(examples, tmp_path):
     fit(expected, train, test, CONFIG, tmp_path / "image_data", verbose=0)
     model = new(plain_keras_model)
     fit(model, *arrays_of, CONFIG, tmp_path / "arrays", verbose=0)
-    for value, wanted in zip(arrays(model), arrays(expected), strict=True):
-        np.testing.assert_array_equal(value, wanted)
+    assert_same_weights(model, expected)
     batches = data.AugmentedBatches(train, 16, seed=CONFIG.seed, drop_remainder=True)
     model = new(plain_keras_model)
     lines = fit(model, batches, None, CONFIG, tmp_path / "batches", verbose=0)
     assert "val_loss" not in lines[0]
-    for value, wanted in zip(arrays(model), arrays(expected), strict=True):
-        np.testing.assert_array_equal(value, wanted)
+    assert_same_weights(model, expected)
 
 
 @pytest.mark.parametrize(

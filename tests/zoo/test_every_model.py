@@ -37,7 +37,7 @@ WITHOUT_MAP = {
 
 # Those that are another one with less in it, and the largest.
 SLOW = {
-    *("vgg_att2", "vgg_aib", "wrn_aib"),
+    *("vgg_att2", "vgg_aib", "wrn_aib", "wrn_aib_qt"),
     *("vgg16", "vgg16_aib", "wrn50_2", "wrn50_2_aib", "wrn50_2_aib_qt"),
 }
 

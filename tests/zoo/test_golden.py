@@ -18,7 +18,13 @@ from aib_keras.training import CoupledSGD
 
 LABELS = np.array([1, 8])
 BETA = 0.01
-AIB_MODELS = ["vgg_aib", "vgg_aib_qt", "wrn_aib", "wrn_aib_qt"]
+# The largest by far; wrn_aib is wrn_aib_qt without its quantiser.
+AIB_MODELS = [
+    "vgg_aib",
+    "vgg_aib_qt",
+    pytest.param("wrn_aib", marks=pytest.mark.slow),
+    "wrn_aib_qt",
+]
 
 
 def authors_model(name, **settings):
