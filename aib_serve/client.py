@@ -7,25 +7,25 @@ import numpy as np
 
 _SIGNATURE = "classify_bytes"
 _INPUT = "image_bytes"
-_START = "is one running there? serving/README.md tells how to start one"
+_START = "is one running there? serving/README.md says how to start one"
 
 
 class ServingError(RuntimeError):
-    """A server did not answer, or answered that it cannot."""
+    """A server did not answer, or it refused the request."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model says of one image file.
+    """What a served model predicts for one image file.
 
     Attributes:
-        error: What is wrong with the file; empty if it could be decoded. The rest is of no use
-            otherwise.
+        error: What is wrong with the file, or "" if it could be decoded. With an error, the other
+            attributes have no meaning.
         predicted_class: Name of the most probable class.
         probabilities: Dict of class name to a number in [0, 1].
-        attention: Array `(h, w)` in (0, 1): the map; None if the model has none.
-        attention_quantized: Likewise, quantised; None if the model has no quantiser.
-        attention_box: y0, x0, y1, x1 in [0, 1]: the part of the picture that the maps are of.
+        attention: Array `(h, w)` in (0, 1), the map, or None if the model has none.
+        attention_quantized: Array `(h, w)`, the quantised map, or None without a quantiser.
+        attention_box: y0, x0, y1, x1 in [0, 1], the part of the image that the maps cover.
     """
 
     error: str
@@ -37,11 +37,11 @@ class Prediction:
 
 
 class RestClient:
-    """Asks over REST, which needs `requests` and nothing of TensorFlow.
+    """Sends requests over REST. It needs `requests`, and not TensorFlow.
 
     Args:
-        url: Of the server, such as `"http://localhost:8501"`.
-        model: Name of the model there.
+        url: URL of the server, such as `"http://localhost:8501"`.
+        model: Name of the model on the server.
         timeout: Seconds to wait for an answer.
     """
 
@@ -50,13 +50,13 @@ class RestClient:
         self.timeout = timeout
 
     def classify(self, files):
-        """Predictions for image files.
+        """Classifies image files.
 
         Args:
-            files: Sequence of bytes, each the content of a JPEG, PNG or WebP file; 128 at most.
+            files: Sequence of at most 128 bytes objects, the contents of JPEG, PNG or WebP files.
 
         Returns:
-            A list of `Prediction`, one for each.
+            A list with one `Prediction` per file.
 
         Raises:
             ServingError: if there is no server, or it refuses the request.
@@ -81,11 +81,11 @@ class RestClient:
 
 
 class GrpcClient:
-    """Asks over gRPC: smaller messages, and tensorflow-serving-api with TensorFlow behind it.
+    """Sends requests over gRPC. Messages are smaller, but it needs tensorflow-serving-api.
 
     Args:
-        target: Of the server, such as `"localhost:8500"`.
-        model: Name of the model there.
+        target: Host and port of the server, such as `"localhost:8500"`.
+        model: Name of the model on the server.
         timeout: Seconds to wait for an answer.
 
     Raises:
@@ -99,16 +99,16 @@ class GrpcClient:
         except ImportError as error:
             raise ImportError(
                 "gRPC needs tensorflow-serving-api, which is not installed: "
-                "pip install 'aib_keras[serving]', or ask over REST."
+                'pip install "aib-keras[serving]", or send requests over REST.'
             ) from error
         self.target, self.model, self.timeout = target, model, timeout
-        # Images are larger than the 4 MB that gRPC would let through.
+        # Images can be larger than gRPC's default limit of 4 MB.
         options = [(f"grpc.max_{way}_message_length", -1) for way in ("send", "receive")]
         channel = grpc.insecure_channel(target, options=options)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
     def classify(self, files):
-        """As `RestClient.classify`."""
+        """Classifies image files, as `RestClient.classify` does."""
         import grpc
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
@@ -131,7 +131,7 @@ class GrpcClient:
 
 
 def _prediction(row):
-    """A `Prediction` from the outputs of one file, as JSON or as arrays."""
+    """Makes a `Prediction` of the outputs for one file, from JSON or arrays."""
 
     def attention(name):
         return np.asarray(row[name], np.float32)[..., 0] if name in row else None

@@ -1,4 +1,4 @@
-"""`aib-serve-client`: what a served model sees in image files, and where it looks.
+"""`aib-serve-client`: classifies image files with a served model and shows where it looks.
 
     aib-serve-client bird.jpg wing.png
     aib-serve-client --grpc=localhost:8500 --model=vgg16_aib_qt --out=maps *.jpg
@@ -16,8 +16,8 @@ from PIL import Image
 from aib_serve.client import GrpcClient, RestClient, ServingError
 from aib_serve.overlay import overlay_file
 
-URL = flags.DEFINE_string("url", "http://localhost:8501", "Of the server, for REST.")
-GRPC = flags.DEFINE_string("grpc", None, "Host and port to ask over gRPC instead.")
+URL = flags.DEFINE_string("url", "http://localhost:8501", "URL of the server, for REST.")
+GRPC = flags.DEFINE_string("grpc", None, "Host and port for gRPC, instead of REST.")
 MODEL = flags.DEFINE_string("model", "aib", "Name of the model on the server.")
 OUT = flags.DEFINE_string("out", ".", "Folder for the images with the maps.")
 TOP = flags.DEFINE_integer("top", 3, "Classes to print.", lower_bound=1)
@@ -26,7 +26,7 @@ _FILES_IN_REQUEST = 16
 
 
 def run():
-    """Entry point of the command."""
+    """Runs the command. This is its entry point."""
     app.run(main)
 
 
@@ -57,7 +57,7 @@ def main(argv):
 
 
 def describe(path, prediction):
-    """A line about one file."""
+    """Returns a line about one file."""
     if prediction.error:
         return f"{path}: {prediction.error}"
     best = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[: TOP.value]
@@ -65,13 +65,13 @@ def describe(path, prediction):
 
 
 def _check(paths):
-    """Ends the command with a reason before anything is sent or written."""
+    """Ends the command with a clear message before anything is sent or written."""
     if not paths:
-        raise app.UsageError("Give the image files to classify, such as: aib-serve-client bird.jpg")
+        raise app.UsageError("Name the image files to classify, such as: aib-serve-client bird.jpg")
     if missing := [str(path) for path in paths if not path.is_file()]:
         raise app.UsageError(f"No such file: {', '.join(missing)}.")
     if not pathlib.Path(OUT.value).is_dir():
-        raise app.UsageError(f"--out={OUT.value} is not a folder. Make it first.")
+        raise app.UsageError(f"--out={OUT.value} is not a folder. Create it first.")
     saved = [_overlay_path(path) for path in paths]
     if len(set(saved)) < len(saved):
         raise app.UsageError("Two of the files have the same name: their maps would be one file.")

@@ -1,4 +1,4 @@
-"""A map laid over its image, as colours."""
+"""Overlays attention maps on images."""
 
 import io
 import math
@@ -11,21 +11,20 @@ _COLOR_MAP = "viridis"
 
 
 def overlay(image, attention, opacity=0.5, *, nearest=False, limits=(0.0, 1.0)):
-    """A map, resized to its image, coloured with matplotlib's viridis and laid over the image.
+    """Overlays a map on its image, in the colours of matplotlib's viridis.
 
-    The map's pixels cover the image as equal squares do: its corners are the image's corners.
+    The map is resized to the image: the corners of the map are the corners of the image.
 
     Args:
         image: uint8 array `(H, W, 3)`.
         attention: Array of numbers within `limits`, `(h, w)` or `(h, w, 1)`: one map, without a
             batch axis.
-        opacity: Number in [0, 1]: 0 shows the image alone, 1 the map alone.
-        nearest: Boolean. True shows the map's pixels as they are, for quantised maps, whose values
-            must not be mixed; False interpolates between them (bilinear).
-        limits: Pair low < high: the values that get the darkest and the brightest colour. None
-            takes the map's own minimum and maximum, for maps whose range is narrow; a map of one
-            value is then dark. Two pictures can be compared only under the same limits: say beside
-            them which these are.
+        opacity: Number in [0, 1]. 0 shows only the image, 1 only the map.
+        nearest: Boolean. True shows the cells of the map as they are, for quantised maps, whose
+            values must not be mixed. False interpolates between them (bilinear).
+        limits: Pair low < high, the values of the darkest and the brightest colour. None takes the
+            map's own minimum and maximum, for maps with a narrow range; a constant map is then
+            dark. Two overlays compare only under the same limits, so state them.
 
     Returns:
         uint8 array `(H, W, 3)`.
@@ -42,7 +41,7 @@ def overlay(image, attention, opacity=0.5, *, nearest=False, limits=(0.0, 1.0)):
     height, width = image.shape[:2]
     resampling = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
     resized = np.asarray(Image.fromarray(attention).resize((width, height), resampling))
-    # Imported here, because it takes longer than all else that a client does before its request.
+    # Imported here, because it takes longer than all else that a client does before a request.
     from matplotlib import colormaps
 
     colors = 255 * colormaps[_COLOR_MAP](resized)[..., :3]
@@ -50,12 +49,13 @@ def overlay(image, attention, opacity=0.5, *, nearest=False, limits=(0.0, 1.0)):
 
 
 def overlay_file(file, attention, box=(0, 0, 1, 1)):
-    """The picture in an image file with a map, in its own range, over the part that it is of.
+    """Overlays a map, in its own range, on the part of an image file that it covers.
 
     Args:
-        file: Bytes. The picture is turned upright as its EXIF data says, and put on white.
+        file: Bytes, the content of the file. Its EXIF orientation is applied, and transparency is
+            composited over white.
         attention: As in `overlay`.
-        box: y0, x0, y1, x1 in [0, 1], in shares of the upright picture's sides.
+        box: y0, x0, y1, x1 in [0, 1], as shares of the sides of the upright image.
 
     Returns:
         uint8 array `(H, W, 3)`.
@@ -71,7 +71,7 @@ def overlay_file(file, attention, box=(0, 0, 1, 1)):
 
 
 def _part(low, high, side):
-    """At least one pixel of a side."""
+    """Returns the slice of a side, at least one pixel, between two shares."""
     start = min(round(low * side), side - 1)
     return slice(start, max(round(high * side), start + 1))
 

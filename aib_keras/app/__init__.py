@@ -1,1 +1,1 @@
-"""A page in the browser where one can see a trained model look: `python -m aib_keras.app`."""
+"""A page in the browser that shows where trained models look: `python -m aib_keras.app`."""

@@ -1,4 +1,4 @@
-"""The perturbations that the page offers, each with the one number that a slider sets."""
+"""The perturbations that the page offers. A slider sets the size of each."""
 
 import dataclasses
 import math
@@ -37,7 +37,7 @@ _KINDS = {
         value=lambda side: max(1, side // 4),
         has_place=True,
     ),
-    # No frequency is further from zero than half the side, but for the corners of the spectrum.
+    # Except in the corners of the spectrum, no frequency is more than half the side from zero.
     # The values are those of the paper's Table 2; a radius means the same at any image size.
     "high-pass": _Kind(
         "Radius: frequencies above it stay, in cycles per image",
@@ -56,23 +56,23 @@ CHANGES = tuple(_KINDS)
 
 
 def slider(kind, image_size):
-    """The `Slider` of a perturbation, one of `CHANGES`, for images of a size (height, width)."""
+    """Returns the `Slider` of a perturbation in `CHANGES` for images of a size (height, width)."""
     chosen = _KINDS[check_choice("perturbation", kind, CHANGES)]
     side = min(image_size)
     return Slider(chosen.label, chosen.maximum(side), chosen.value(side))
 
 
 def has_place(kind):
-    """Whether a perturbation is at a place that depends on a seed."""
+    """Returns whether a perturbation has a place that depends on a seed."""
     return _KINDS[check_choice("perturbation", kind, CHANGES)].has_place
 
 
 def perturbation(kind, size, seed, image_size):
-    """The perturbation that the page's controls ask for.
+    """Returns the perturbation that the controls of the page ask for.
 
     Args:
         kind: One of `CHANGES`.
-        size: What the slider says: a whole number from 1 to the slider's maximum.
+        size: Value of the slider: a whole number from 1 to its maximum.
         seed: Whole number in [0, 2^31).
         image_size: (height, width) of what the model sees.
 
@@ -98,6 +98,6 @@ def _whole_number(name, value, low, high):
 
 
 def _short(value):
-    """Its repr, cut where somebody sends a whole book."""
+    """Returns the repr of a value, cut if it is very long."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}…"

@@ -10,14 +10,14 @@ import numpy as np
 from aib_keras.app import changes, rendering
 
 TITLE = "Where the model looks"
-# How long uploads and pictures stay on the disk, and how often old ones are sought.
+# How long uploads and pictures stay on the disk, and how often old ones are looked for.
 _KEPT_HOURS = 4
 _SOUGHT_SECONDS = 600
 _WAITING = 16
 _INTRODUCTION = f"""# {TITLE}
-Drop an image, or choose an example: the map shows which parts of it the model lets through to its \
+Drop an image, or choose an example. The map shows which parts of it the model lets through to its \
 decision."""
-# The system's fonts, for Gradio's own may come from Google.
+# The system's fonts, because Gradio's own may come from Google.
 THEME = gr.themes.Default(
     primary_hue="teal", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
 )
@@ -28,13 +28,13 @@ CSS = """
 .scale-bar {height: 12px; border-radius: 3px; margin: 4px 0}
 .scale-ends {display: flex; justify-content: space-between; font-size: 0.85em}
 """
-# Gradio gives the buttons of `gr.Examples` no names that a screen reader could tell.
+# Gradio gives the buttons of `gr.Examples` no names that a screen reader could read.
 _NAME_EXAMPLES = """() => document.querySelectorAll("#examples .gallery-item").forEach(
     (button, place) => button.setAttribute("aria-label", `Example ${place + 1}`))"""
 
 
 def build(trainings, examples=()):
-    """The page as `gr.Blocks`, to be launched.
+    """Builds the page as `gr.Blocks`, to be launched.
 
     Args:
         trainings: `aib_keras.app.predictions.Trainings`.
@@ -95,10 +95,10 @@ def build(trainings, examples=()):
         outputs = [
             probabilities, attention, quantized, scale, facts, modified, modified_map, comparison
         ]  # fmt: skip
-        # Keras builds the helper models of `explain` when they are first used, and its `predict`
-        # is not made for several threads, in which Gradio runs its functions: one at a time.
+        # One at a time: Gradio runs its functions in several threads, Keras's `predict` is not made
+        # for that, and `explain` builds helper models when it is first called.
         one_at_a_time = {"concurrency_id": "keras", "concurrency_limit": 1, "preprocess": False}
-        # Without Gradio's preprocessing, which would decode the file before our checks do.
+        # Without Gradio's preprocessing, which would decode the file before our checks run.
         look = {
             "fn": functools.partial(_look, trainings, image.GRADIO_CACHE),
             "inputs": [model, image, opacity, stretch, kind, size, seed],
@@ -110,7 +110,7 @@ def build(trainings, examples=()):
         looked = gr.on(
             [image.change, opacity.input, stretch.input, size.input, seed.input],
             **look,
-            # Of what a moving slider asks for, only the last is worth computing.
+            # A moving slider asks for many results, of which only the last is worth computing.
             trigger_mode="always_last",
             api_name="look",
         )
@@ -126,15 +126,15 @@ def build(trainings, examples=()):
         settled.then(None, js=_NAME_EXAMPLES, api_visibility="private")
         looked_again = settled.success(**look, api_visibility="private")
         for event in (looked, settled, looked_again):
-            # Results of another image beside an error would mislead.
+            # Results of another image next to an error would mislead.
             event.failure(
-                functools.partial(_blank, "Nothing to show: what was asked for is not possible."),
+                functools.partial(_blank, "Nothing to show, because of the error."),
                 None,
                 outputs,
                 api_visibility="private",
                 show_progress="hidden",
             )
-    # Not open to requests that pass the queue by, and with it the limit to one at a time.
+    # Closed to requests that bypass the queue, and with it the limit to one at a time.
     return page.queue(max_size=_WAITING, api_open=False)
 
 
@@ -152,7 +152,7 @@ def _picture(label, alt_text, elem_id):
 
 
 def _take_uploads_only(image):
-    """Has an image component refuse addresses, which Gradio would fetch for clients of its API."""
+    """Makes an image component refuse URLs, which Gradio would fetch for clients of its API."""
     move = image.async_move_resource_to_block_cache
 
     async def move_if_local(path):
@@ -164,7 +164,7 @@ def _take_uploads_only(image):
 
 
 def _settle(trainings, model, kind):
-    """The controls for a model and a perturbation."""
+    """Returns the controls for a model and a perturbation."""
     trained = _or_error(trainings.load, model)
     found = _or_error(changes.slider, kind, trained.transform.size)
     return (
@@ -175,14 +175,14 @@ def _settle(trainings, model, kind):
 
 
 def _look(trainings, uploads, model, image, opacity, stretch, kind, size, seed):
-    """All that is shown, for an image and its perturbation."""
+    """Returns everything that is shown for an image and its perturbation."""
     if image is None:
         return _blank("Drop an image, or choose an example.")
     trained = _or_error(trainings.load, model)
     perturbation = _or_error(changes.perturbation, kind, size, seed, trained.transform.size)
     image = _read(trained, image, uploads)
     modified = perturbation(image[None])[0]
-    # Both at once, because each call of Keras's predict has a cost of its own.
+    # Both at once, because each call of Keras's predict has a fixed cost.
     before, after = _or_error(trained.predict, np.stack([image, modified]))
     limits = rendering.limits(before.attention, stretch)
     painted = functools.partial(_or_error, rendering.painted, limits=limits, opacity=opacity)
@@ -216,13 +216,13 @@ def _read(trained, file, uploads):
     try:
         return trained.transform.read(path)
     except ValueError as error:
-        # Where Gradio keeps the upload says nothing to the one who sent it.
+        # The path where Gradio keeps an upload means nothing to its sender.
         message = html.escape(str(error).replace(path, pathlib.Path(path).name), quote=False)
         raise gr.Error(message, print_exception=False) from error
 
 
 def _is_inside(path, folder):
-    """Whether a path is in a folder. Clients of the API can name any file of this machine."""
+    """Returns whether a path is in a folder. API clients can name any file on this machine."""
     try:
         return pathlib.Path(path).resolve().is_relative_to(pathlib.Path(folder).resolve())
     except (ValueError, OSError):

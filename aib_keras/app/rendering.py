@@ -13,12 +13,12 @@ _SHOWN_SIDE = 256
 
 
 def limits(attention, stretch):
-    """The values (low, high) of the darkest and the brightest colour.
+    """Returns the values (low, high) of the darkest and the brightest colour.
 
     Args:
-        attention: Array `(h, w)`, or None for a model without a map, which has no limits: None.
-        stretch: Boolean. True gives the map's own minimum and maximum, as do maps that are not in
-            [0, 1]; else they are 0 and 1.
+        attention: Array `(h, w)`, or None for a model without a map, for which it returns None.
+        stretch: Boolean. True returns the map's own minimum and maximum. False returns 0 and 1,
+            except for maps that are not in [0, 1].
     """
     if attention is None:
         return None
@@ -29,7 +29,7 @@ def limits(attention, stretch):
 
 
 def painted(image, attention, limits, opacity, nearest=False):
-    """A map over its image, both enlarged; values beyond the limits get the outermost colours.
+    """Overlays a map on its image, both enlarged. Values beyond the limits get the end colours.
 
     Raises:
         ValueError: if the opacity is not in [0, 1].
@@ -41,13 +41,13 @@ def painted(image, attention, limits, opacity, nearest=False):
 
 
 def enlarged(image):
-    """A small image large enough to be seen, each pixel a square."""
+    """Enlarges a small image so that each pixel is a visible square."""
     factor = max(1, _SHOWN_SIDE // max(image.shape[:2]))
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def scale(limits):
-    """The colours of the maps as a bar in HTML, and which values they stand for."""
+    """Returns a colour bar of the maps in HTML, with the values at its ends."""
     if limits is None:
         return ""
     hexes = ", ".join(colors.to_hex(colormaps["viridis"](share)) for share in np.linspace(0, 1, 9))
@@ -61,16 +61,16 @@ def scale(limits):
 
 
 def facts(trained, found):
-    """What the model tells of the image, in sentences; and what it cannot tell."""
+    """Returns sentences on what the model says about the image, and on what it cannot say."""
     if found.bits is None:
-        lines = ["This model has no information bottleneck: it cannot tell how many bits it uses."]
+        lines = ["This model has no information bottleneck: it cannot count the bits that it uses."]
     else:
         lines = [
-            f"**{found.bits:.1f} bits** of information: the KL of p(z|x) to the prior, which on "
-            "the mean over images bounds from above what the latent z tells of an image."
+            f"**{found.bits:.1f} bits** of information: the KL divergence of p(z|x) from the "
+            "prior. Its mean over images is an upper bound on what the latent z says about one."
         ]
     if found.attention is None:
-        lines.append("This model has no spatial map: there is nothing to lay over the image.")
+        lines.append("This model has no spatial map, so there is nothing to overlay.")
     elif found.attention_quantized is None:
         lines.append("This model does not quantise its map.")
     else:
@@ -79,12 +79,12 @@ def facts(trained, found):
             "quantised map."
         )
     if trained.crop_to_box:
-        lines.append("It was trained on images cropped to their object: crop yours, too.")
+        lines.append("It was trained on images cropped to their object. Crop yours, too.")
     return "\n\n".join(lines)
 
 
 def comparison(before, after):
-    """What a perturbation does, as a table."""
+    """Returns a table of what a perturbation changes."""
     rows = [
         "| | image | modified |",
         "|---|---|---|",
@@ -95,14 +95,14 @@ def comparison(before, after):
         rows.append(f"| bits | {before.bits:.1f} | {after.bits:.1f} |")
     text = "\n".join(rows)
     if before.attention is None:
-        return f"{text}\n\nNo map, no similarity of maps."
+        return f"{text}\n\nWithout a map there is no similarity of maps."
     cosine = map_similarity(before.attention[None], after.attention[None])[0]
     return (
-        f"{text}\n\n**Cosine of the two maps: {cosine:.3f}**. Maps of different images can be "
-        "near 1, too."
+        f"{text}\n\n**Cosine of the two maps: {cosine:.3f}**. It can be near 1 for "
+        "maps of different images, too."
     )
 
 
 def _escaped(class_name):
-    """A class's name for a cell of a Markdown table."""
+    """Returns the name of a class for a cell of a Markdown table."""
     return html.escape(class_name).replace("|", "&#124;")

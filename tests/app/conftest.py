@@ -68,7 +68,7 @@ def app_command():
 @pytest.fixture(scope="session")
 def server(runs, app_command, tmp_path_factory):
     """A running app with `runs`: its `address`, `pid`, and `log()`, what it has printed."""
-    pytest.importorskip("gradio", reason="the page needs Gradio: pip install 'aib_keras[app]'")
+    pytest.importorskip("gradio", reason="the page needs Gradio: pip install aib-keras[app]")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -61,7 +61,7 @@ def test_without_a_trained_model_it_says_how_to_get_one(refusals):
 
 
 def test_without_gradio_it_says_what_to_install_and_the_library_does_not_need_it(refusals):
-    check(refusals["gradio"], "pip install 'aib_keras[app]'")
+    check(refusals["gradio"], 'pip install "aib-keras[app]"')
 
 
 @needs_gradio

@@ -121,7 +121,7 @@ def test_command(rest_address, contents, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Give the image files"),
+        ([], "Name the image files"),
         (["missing.jpg"], "No such file: missing.jpg"),
         ([__file__, "--out=nowhere"], "--out=nowhere is not a folder"),
         ([__file__, __file__], "the same name"),
