@@ -118,10 +118,11 @@ def map_scores(model, data, maps):
         found = score(model, data.images, maps, **settings)
         scores[name] = round(found["auc"], 6)
         scores[f"{name}_curve"] = found["curve"].round(6).tolist()
-    if data.boxes is not None:
-        place = data.boxes, data.input_shape[:2]
-        scores["pointing"] = round(pointing_game(maps, *place), 6)
-        scores["energy"] = round(energy_pointing_game(maps, *place), 6)
+    if data.boxes is not None and data.has_visible_box.any():
+        visible = data.has_visible_box
+        place = data.boxes[visible], data.input_shape[:2]
+        scores["pointing"] = round(pointing_game(maps[visible], *place), 6)
+        scores["energy"] = round(energy_pointing_game(maps[visible], *place), 6)
     return scores
 
 

@@ -94,6 +94,11 @@ class ImageData:
         """(H, W, 3)."""
         return self.images.shape[1:]
 
+    @property
+    def has_visible_box(self):
+        """Boolean `(N,)`: whether a box has an area, which a crop can take from it."""
+        return (self.boxes[:, 2:] > self.boxes[:, :2]).all(axis=1)
+
     def take(self, n):
         """Returns the first `n` examples, which share memory with these.
 

@@ -75,12 +75,16 @@ def _sampled(model, evaluation, config, split):
 
 
 def _pointing(model, evaluation):
-    """Returns the share of images whose map has its maximum in the box, and chance."""
-    if not model.map_names or evaluation.boxes is None:
+    """Returns the share of images whose map has its maximum in the box, and chance.
+
+    Images whose box lies outside the crop do not count.
+    """
+    if not model.map_names or evaluation.boxes is None or not evaluation.has_visible_box.any():
         return {}
-    maps = model.explain(evaluation.images)["attention"]
-    shape = evaluation.input_shape[:2]
+    visible = evaluation.has_visible_box
+    maps = model.explain(evaluation.images[visible])["attention"]
+    place = evaluation.boxes[visible], evaluation.input_shape[:2]
     return {
-        "pointing": round(pointing_game(maps, evaluation.boxes, shape), 6),
-        "pointing_uniform_map": round(pointing_game(0 * maps, evaluation.boxes, shape), 6),
+        "pointing": round(pointing_game(maps, *place), 6),
+        "pointing_uniform_map": round(pointing_game(0 * maps, *place), 6),
     }

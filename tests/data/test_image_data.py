@@ -94,3 +94,11 @@ def test_center_crop_needs_a_size(size):
 def test_refuses(changes, error, message):
     with pytest.raises(error, match=message):
         make(**changes)
+
+
+def test_boxes_that_a_crop_leaves_without_an_area_are_not_visible():
+    boxes = np.array([[0, 0, 2, 2], [4, 4, 6, 6]], "float32")
+    images, labels = np.zeros((2, 8, 8, 3), "uint8"), np.array([0, 1], "int32")
+    data = ImageData(images, labels, ("a", "b"), boxes)
+    assert data.has_visible_box.tolist() == [True, True]
+    assert data.center_crop((4, 4)).has_visible_box.tolist() == [False, True]

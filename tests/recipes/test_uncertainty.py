@@ -95,6 +95,6 @@ def test_images_are_not_foreign_to_their_own_model(recipe, runs):
 
 def test_a_model_that_is_not_there_is_told_with_those_that_are(recipe, runs):
     with pytest.raises(
-        app.UsageError, match=r"no finished training of wrn in .*there: vgg, vgg_dv"
+        app.UsageError, match=r"no finished training of wrn. Finished there: vgg, vgg_dv"
     ):
         run(recipe, runs, "--models=vgg,wrn")
