@@ -106,13 +106,15 @@ class _File:
 
     def __init__(self, path):
         self.path = path
+        # Opened here, because NumPy leaves a broken file open.
+        self._stream = open(path, "rb")
         try:
-            self._file = np.load(path, allow_pickle=False)
-        except (FileNotFoundError, PermissionError):
-            raise
+            self._file = np.load(self._stream, allow_pickle=False)
         except Exception as error:  # For broken files NumPy raises errors of any type.
+            self._stream.close()
             raise ValueError(f"{path} is not a readable .npz file ({error}).") from error
         if not hasattr(self._file, "files"):
+            self._stream.close()
             raise ValueError(f"{path} is not an .npz file: it holds a single array.")
         self.keys = tuple(self._file.files)
 
@@ -121,6 +123,7 @@ class _File:
 
     def __exit__(self, *_):
         self._file.close()
+        self._stream.close()
 
     def header(self, key):
         with self._readable(key):

@@ -46,12 +46,11 @@ def decode(path, size=None):
             message names the file.
     """
     try:
-        image = Image.open(path)
-        # Up to twice its limit Pillow only warns, and the warning does not name the file.
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and math.prod(image.size) > limit:
-            raise Image.DecompressionBombError(f"{image.size[0]}x{image.size[1]} pixels")
-        with image:
+        with Image.open(path) as image:
+            # Up to twice its limit Pillow only warns, and the warning does not name the file.
+            limit = Image.MAX_IMAGE_PIXELS
+            if limit is not None and math.prod(image.size) > limit:
+                raise Image.DecompressionBombError(f"{image.size[0]}x{image.size[1]} pixels")
             return np.asarray(_resized(_to_rgb(ImageOps.exif_transpose(image)), size))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(

@@ -72,15 +72,14 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
     part_names = ("preprocessing",)
     # The spatial maps `(B, h, w, 1)` among the outputs of `forward`.
     map_names = ()
-    # Parts that some subclasses have.
-    feature_extractor = None
-    attention = None
-    encoder = None
 
     def __init__(self, preprocessing=None, features_layer=None, **kwargs):
         # Casting float images to half precision before they are normalised would round them.
         super().__init__(autocast=False, **kwargs)
         self.preprocessing = preprocessing
+        # Parts that some subclasses have. Not attributes of the class, which would hide the parts
+        # of an instance on the torch backend.
+        self.feature_extractor = self.attention = self.encoder = None
         self.features_layer_name = features_layer
         # A namespace, so that Keras does not take the helper models in it for layers of this one.
         self._untracked = types.SimpleNamespace(range_warned=False, explainer=None, samplers={})

@@ -89,6 +89,8 @@ FILES = {
 }
 
 
+# Pillow reads such files, and warns.
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
 def test_as_for_training(decode):
     images, problems = decode(list(FILES.values()))
     for (name, content), image, problem in zip(FILES.items(), images, problems, strict=True):

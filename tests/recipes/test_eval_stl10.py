@@ -27,6 +27,8 @@ def stl10(stl10_classes):
 class Predicts:
     """Predicts the CIFAR-10 class of a table, from the STL-10 label in the first pixel."""
 
+    encoder = None
+
     def __init__(self, table):
         self.table = np.array(table)
 

@@ -7,7 +7,6 @@ import pytest
 @pytest.mark.parametrize("name", ["train_cifar10", "train_cifar100", "train_svhn"])
 def test_the_papers_settings_are_the_defaults(name, load_recipe):
     config = load_recipe(name).DEFAULTS
-    config.check()
     config = config.resolved()
     assert (config.epochs, config.batch_size, config.learning_rate) == (200, 128, 0.1)
     assert (config.optimizer, config.schedule, config.augment) == ("sgd", "paper", "crop_flip")
@@ -15,7 +14,6 @@ def test_the_papers_settings_are_the_defaults(name, load_recipe):
 
 def test_the_papers_settings_on_cub_are_the_defaults(load_recipe):
     config = load_recipe("train_cub").DEFAULTS
-    config.check()
     config = config.resolved()
     assert (config.epochs, config.batch_size, config.learning_rate) == (200, 16, 1e-4)
     assert (config.optimizer, config.schedule, config.augment) == ("adam", "paper_cub", "crop_flip")

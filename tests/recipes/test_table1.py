@@ -119,7 +119,7 @@ def test_a_training_that_fails_is_told_with_its_reason(tmp_path, recipe_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode != 0
     assert "cifar10-vgg-seed0 failed" in done.stderr
-    assert "`epochs` must be an integer of at least 1, got 0" in done.stderr
+    assert "--epochs must be an integer of at least 1, got 0" in done.stderr
 
 
 def test_a_misspelt_model_stops_before_any_training(tmp_path, recipe_path):

@@ -195,6 +195,8 @@ def test_files_that_are_not_of_vgg16(content, message, tmp_path):
     assert str(path) in str(error.value)
 
 
+# Keras warns of what it cannot load before it raises.
+@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
 def test_weights_of_another_network_are_not_of_vgg16(tmp_path):
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(64, 3)])
     model.save_weights(tmp_path / "other.weights.h5")
