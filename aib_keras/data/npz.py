@@ -107,7 +107,7 @@ class _File:
     def __init__(self, path):
         self.path = path
         # Opened here, because NumPy leaves a broken file open.
-        self._stream = open(path, "rb")
+        self._stream = open(path, "rb")  # noqa: SIM115
         try:
             self._file = np.load(self._stream, allow_pickle=False)
         except Exception as error:  # For broken files NumPy raises errors of any type.
