@@ -92,7 +92,7 @@ def test_a_table_of_what_is_trained_and_no_work_twice(table2, runs, capsys, monk
     # A kill after the sixth perturbation, and the same command again.
     write_json(path, {**kept, "found": {**found, "perturbations": found["perturbations"][:6]}})
     run(table2, runs)
-    assert read_json(path) == found
+    assert read_json(path) == kept
     out = capsys.readouterr().out
     assert "image window 12" in out
     assert "seed0: image window 8" not in out
