@@ -104,7 +104,7 @@ def test_a_table_of_what_is_trained_and_no_work_twice(table2, runs, capsys, monk
     assert (runs / "table2.md").read_text() == text
 
     run(table2, runs, "--examples=8", "--models=vgg_gap", "--threshold=0.57")
-    assert {change["images"] for change in read_json(path)["perturbations"]} == {8}
+    assert {change["images"] for change in read_json(path)["found"]["perturbations"]} == {8}
     assert "above 0.57" in (runs / "table2.md").read_text()
 
 
