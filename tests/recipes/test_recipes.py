@@ -3,20 +3,25 @@ import sys
 
 import pytest
 
+from aib_keras.experiments.paper_schedules import paper_stages
+
 
 @pytest.mark.parametrize("name", ["train_cifar10", "train_cifar100", "train_svhn"])
 def test_the_papers_settings_are_the_defaults(name, load_recipe):
-    config = load_recipe(name).DEFAULTS
-    config = config.resolved()
+    config = load_recipe(name).DEFAULTS.resolved()
     assert (config.epochs, config.batch_size, config.learning_rate) == (200, 128, 0.1)
-    assert (config.optimizer, config.schedule, config.augment) == ("sgd", "paper", "crop_flip")
+    assert (config.optimizer, config.schedule, config.augment) == ("sgd", "steps", "crop_flip")
+    assert config.schedule_steps == paper_stages(config.model)
 
 
 def test_the_papers_settings_on_cub_are_the_defaults(load_recipe):
-    config = load_recipe("train_cub").DEFAULTS
-    config = config.resolved()
+    config = load_recipe("train_cub").DEFAULTS.resolved()
     assert (config.epochs, config.batch_size, config.learning_rate) == (200, 16, 1e-4)
-    assert (config.optimizer, config.schedule, config.augment) == ("adam", "paper_cub", "crop_flip")
+    assert (config.optimizer, config.schedule, config.augment) == (
+        "adam",
+        "exponential",
+        "crop_flip",
+    )
     assert (config.image_size, round(config.image_size / config.crop_pct)) == (224, 256)
     assert config.crop_to_box
     assert config.prediction_samples == 12
