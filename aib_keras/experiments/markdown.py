@@ -14,11 +14,11 @@ def table(columns, rows):
         columns: Titles.
         rows: One list of strings per row, as many as there are columns.
     """
-    return [_line(columns), "|---" * len(columns) + "|", *map(_line, rows)]
-
-
-def _line(cells):
-    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
+    return [
+        f"| {' | '.join(columns)} |",
+        "|---" * len(columns) + "|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
 
 
 def number(value, digits, factor=1):

@@ -10,7 +10,7 @@ def test_a_table_has_a_line_of_titles_a_rule_and_a_line_per_row():
         "| model | error % |",
         "|---|---|",
         "| `vgg` | 7.77 |",
-        "| | – |",
+        "|  | – |",
     ]
 
 

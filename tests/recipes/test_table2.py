@@ -74,7 +74,7 @@ def test_a_table_of_what_is_trained_and_no_work_twice(table2, runs, capsys, monk
     assert "digits-vgg-seed0 is left out: vgg has no map." in out
     text = (runs / "table2.md").read_text()
     assert text in out
-    assert f"| model | | {' | '.join(NAMES)} | other image |" in text
+    assert f"| model |  | {' | '.join(NAMES)} | other image |" in text
     assert "- `vgg_gap`, seed 0: width 0.03 of the paper's; 1 epochs of 200; 64 training" in text
     assert "scored on 24 images of test[:24]." in text
 
@@ -90,8 +90,7 @@ def test_a_table_of_what_is_trained_and_no_work_twice(table2, runs, capsys, monk
     assert len(row["other_image"]) == len(THRESHOLDS)
 
     # A kill after the sixth perturbation, and the same command again.
-    six = {**found, "perturbations": found["perturbations"][:6]}
-    write_json(path, {**kept, "found": six})
+    write_json(path, {**kept, "found": {**found, "perturbations": found["perturbations"][:6]}})
     run(table2, runs)
     assert read_json(path) == kept
     out = capsys.readouterr().out
@@ -141,6 +140,6 @@ def test_the_papers_figures_are_beside_ours_and_no_score_is_a_dash(table2):
         "99.91 | 53.26 | – |"
     ]
     assert f"| `vgg_aib` | seed 1 | {'50.00 | ' * 9}– | 50.00 |" in lines
-    assert f"| | 95 % interval | {'25.0–75.0 | ' * 9}– | |" in lines
-    assert f"| | images | {'4 | ' * 9}0 | |" in lines
+    assert f"|  | 95 % interval | {'25.0–75.0 | ' * 9}– |  |" in lines
+    assert f"|  | images | {'4 | ' * 9}0 |  |" in lines
     assert "- `vgg_aib`, seed 0: full size; scored on 9 images of test." in lines
