@@ -1,12 +1,12 @@
-"""Cost of the interpretability score: time of one perturbation, in forward passes over the images.
+"""Cost of the interpretability score per perturbation, in forward passes over the images.
 
     python benchmarks/consistency.py
     python benchmarks/consistency.py --model=vgg_att3 --width=1 --num_images=1000
 
-The score needs two forward passes, one for the images and one for the modified ones. A plain
-`model.predict` over the images and the scoring take turns in one run, and each scoring is divided
-by the pass right before it, so that a busy machine slows both. Images are random and of CIFAR's
-size.
+The score needs two forward passes, one over the images and one over the perturbed images. A plain
+`model.predict` and the scoring take turns in one run, and the time of each scoring is divided by
+that of the pass right before it, because other load on the machine slows both. The images are
+random and have the size of CIFAR's.
 """
 
 import statistics
@@ -20,22 +20,22 @@ from aib_keras import explain, metrics, zoo
 _MODEL = flags.DEFINE_string("model", "vgg_aib_qt", "A model of the zoo that has a map")
 _WIDTH = flags.DEFINE_float("width", 0.125, "Multiplies every channel count")
 _NUM_IMAGES = flags.DEFINE_integer("num_images", 10_000, "Images to score", lower_bound=1)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images a batch", lower_bound=1)
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "Times that each is measured", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images per batch", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "Measurements of each score", lower_bound=1)
 _TARGET = flags.DEFINE_float("target", 2.5, "Forward passes that a score may cost")
 
 
 def main(_):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, size=(_NUM_IMAGES.value, 32, 32, 3), dtype=np.uint8)
-    model = zoo.get(_MODEL.value)(width=_WIDTH.value)
+    model = zoo.create(_MODEL.value, width=_WIDTH.value)
     perturbations = (
         explain.ColorWindow(8),
         explain.ImageWindow(8, images[:1000]),
         explain.HighPass(),
         explain.LowPass(),
     )
-    # Whatever is compiled is compiled now, for the batches that come later.
+    # Compiles what is compiled, so that no measurement includes it.
     forward(model, images)
     score(model, images, perturbations[0])
     passes, scores = [], {perturbation.name: [] for perturbation in perturbations}

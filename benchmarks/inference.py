@@ -1,13 +1,14 @@
-"""Latency and throughput of a model in all the forms that it is served in, in one run.
+"""Latency and throughput of a model in every form that it is served in, measured in one run.
 
     python benchmarks/inference.py
     python benchmarks/inference.py --model=vgg_aib_qt --width=1 --seconds=20
 
-Forms: the plain call `model(images)`, `model.predict`, the SavedModel, LiteRT in float32 and int8,
-and ONNX Runtime, each with all cores. They take turns, so that a busy machine slows all of them;
-each is given as the median time of a request, in ms, and by how many times it is as fast as the
-plain call in the same turn. Then the same forms under several clients at once, each with one image
-a request, in images a second. Weights and images are random: neither changes the time.
+The forms are the plain call `model(images)`, `model.predict`, the SavedModel, LiteRT in float32 and
+int8, and ONNX Runtime, each with all cores. They take turns, so that other load on the machine
+slows all of them. For each, the benchmark prints the median time per request in ms, and how many
+times as fast as the plain call of the same turn it is. It then prints the images per second of each
+form when several clients send requests of one image at the same time. Weights and images are
+random, because neither changes the time.
 """
 
 import concurrent.futures
@@ -25,16 +26,16 @@ from aib_keras import export, zoo
 
 _MODEL = flags.DEFINE_string("model", "vgg_aib_qt", "A model of the zoo")
 _WIDTH = flags.DEFINE_float("width", 0.125, "Multiplies every channel count")
-_BATCHES = flags.DEFINE_list("batch_sizes", ["1", "64"], "Images in a request")
-_SECONDS = flags.DEFINE_float("seconds", 10.0, "For each form and batch size, at least")
-_CLIENTS = flags.DEFINE_integer("clients", 4, "At the same time", lower_bound=1)
+_BATCHES = flags.DEFINE_list("batch_sizes", ["1", "64"], "Images per request")
+_SECONDS = flags.DEFINE_float("seconds", 10.0, "Least time per form and batch size")
+_CLIENTS = flags.DEFINE_integer("clients", 4, "Clients at the same time", lower_bound=1)
 _REFERENCE = "model(images)"
 
 
 def main(_):
-    # Converters tell of every step.
+    # The converters log every step.
     logging.set_verbosity(logging.ERROR)
-    model = zoo.get(_MODEL.value)(width=_WIDTH.value)
+    model = zoo.create(_MODEL.value, width=_WIDTH.value)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (128, *model.get_build_config()["input_shape"][1:]), np.uint8)
     with tempfile.TemporaryDirectory() as folder:
@@ -56,7 +57,7 @@ def main(_):
 
 
 def all_forms(model, images, folder):
-    """Name -> function that makes, for one client, a function of images."""
+    """Returns a dict from a name to a function that makes one client's function of images."""
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
@@ -71,7 +72,7 @@ def all_forms(model, images, folder):
     session = onnx_session(folder / "model.onnx")
 
     def litert(quantize):
-        # An interpreter holds the tensors of one request: each client has one of its own.
+        # An interpreter holds the tensors of one request, so each client needs its own.
         runner = Interpreter(
             model_content=contents[quantize], num_threads=os.cpu_count()
         ).get_signature_runner("serving_default")
@@ -100,7 +101,7 @@ def onnx_session(path):
 
 
 def latencies(forms, images):
-    """Name -> seconds of each request, one of each form in turn."""
+    """Returns a dict from a name to the seconds of each request. The forms take turns."""
     functions = {name: make() for name, make in forms.items()}
     for function in functions.values():
         for _ in range(3):
@@ -116,7 +117,7 @@ def latencies(forms, images):
 
 
 def throughput(make, images):
-    """Images a second that several clients get together."""
+    """Returns the images per second of all clients together."""
     ready = threading.Barrier(_CLIENTS.value + 1)
 
     def client():

@@ -1,10 +1,10 @@
-"""Images per second of the augmenting input pipeline, beside plain slices of the same array.
+"""Images per second of the augmenting input pipeline, and of plain slices of the same array.
 
     python benchmarks/input_pipeline.py
     python benchmarks/input_pipeline.py --data_dir=~/tensorflow_datasets
 
-The two are measured in turns in one run and the medians compared, so that a busy machine slows
-both. Without --data_dir the images are random and have the shape of CIFAR's.
+The two take turns in one run, so that other load on the machine slows both, and their medians are
+compared. Without --data_dir the images are random and have the shape of CIFAR's.
 """
 
 import statistics
@@ -17,7 +17,7 @@ from aib_keras.data import AugmentedBatches, CropFlip, ImageData, load
 
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS has CIFAR-10; random images if unset")
 _NUM_IMAGES = flags.DEFINE_integer("num_images", 20_000, "Random images to make", lower_bound=1)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images a batch", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images per batch", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Passes of each pipeline", lower_bound=1)
 _TARGET = flags.DEFINE_float("target", 20_000, "Images per second that are wanted")
 
@@ -50,7 +50,7 @@ def _data():
 def _slices(data):
     for start in range(0, len(data), _BATCH_SIZE.value):
         chosen = slice(start, start + _BATCH_SIZE.value)
-        # A copy, as a batch that is handed to a device is one; a view would cost nothing.
+        # Batches for a device are copies too. A view would cost nothing.
         yield data.images[chosen].copy(), data.labels[chosen].copy()
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/train_step.py --backends=tensorflow,jax --width=0.125
 
-The models of one backend take turns in one process, so that whatever else the machine does hits
-all of them; the times are medians over the rounds. Memory is the peak of a process of its own.
+The models of one backend take turns in one process, so that other load on the machine slows all of
+them. Times are medians over the rounds. Memory is the peak of a separate process for each model.
 """
 
 import json
@@ -19,13 +19,13 @@ from absl import app, flags
 BACKENDS = flags.DEFINE_list("backends", ["tensorflow"], "tensorflow, jax, torch.")
 MODELS = flags.DEFINE_list("models", ["vgg", "vgg_aib", "vgg_aib_qt"], "Names of the zoo.")
 WIDTH = flags.DEFINE_float("width", 0.125, "Multiplies every channel count.")
-BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in a step.")
-ROUNDS = flags.DEFINE_integer("rounds", 15, "Steps timed of each model.", lower_bound=3)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images per step.")
+ROUNDS = flags.DEFINE_integer("rounds", 15, "Timed steps per model.", lower_bound=3)
 CHILD = flags.DEFINE_bool("child", False, "Measure in this process and print JSON.")
 
 
 def measure():
-    """Median seconds a step of each model, taking turns, and this process's peak memory."""
+    """Returns the median seconds per step of each model, and the peak memory of this process."""
     import keras
     import numpy as np
 
@@ -37,7 +37,7 @@ def measure():
     labels = rng.integers(0, 10, BATCH_SIZE.value)
     models = {}
     for name in MODELS.value:
-        model = zoo.get(name)(width=WIDTH.value)
+        model = zoo.create(name, width=WIDTH.value)
         model.compile(
             CoupledSGD(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         )
@@ -69,7 +69,7 @@ def main(argv):
     if CHILD.value:
         print(json.dumps(measure()))
         return
-    print("| backend | model | ms a step | of the first | peak MiB | of the first |")
+    print("| backend | model | ms per step | of the first | peak MiB | of the first |")
     print("|---|---|---|---|---|---|")
     for backend in BACKENDS.value:
         seconds = in_child(backend, MODELS.value)["seconds"]

@@ -30,7 +30,7 @@ BEST = {"beta": (0.01, 0.01), "latent_dim": (256, 256), "num_anchors": (20, 50)}
 
 RUNS = flags.DEFINE_string("runs", "runs/ablation", "Folder of work directories, and the figure.")
 MODEL = flags.DEFINE_string("model", "vgg_aib_qt", "A model with these settings.")
-DATASET = flags.DEFINE_string("dataset", "cifar10", "As the recipes take it.")
+DATASET = flags.DEFINE_string("dataset", "cifar10", "Data set, as the training recipes take it.")
 SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train with.")
 HELD_OUT = flags.DEFINE_integer("held_out", 5000, "Training examples to evaluate on; 0: test.", 0)
 JOBS = flags.DEFINE_integer("jobs", 1, "Trainings at the same time.", 1)

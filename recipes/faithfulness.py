@@ -27,9 +27,9 @@ from aib_keras.metrics import deletion, energy_pointing_game, insertion, pointin
 
 RUNS = flags.DEFINE_list("runs", ["runs"], "Folders of work directories.")
 MODELS = flags.DEFINE_list("models", None, "Names of the zoo; default: all that have a map.")
-EXAMPLES = flags.DEFINE_integer("examples", 1000, "The first so many test images.", 1)
+EXAMPLES = flags.DEFINE_integer("examples", 1000, "Number of test images to measure on.", 1)
 STEPS = flags.DEFINE_integer("steps", 16, "Points of the curves of insertion and deletion.", 1)
-SEED = flags.DEFINE_integer("seed", 0, "Of the order of cells with equal values.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the order of cells with equal values.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images in a forward pass.", 1)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data, if it has moved.")
 

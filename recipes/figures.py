@@ -1,6 +1,7 @@
 r"""The paper's Fig. 3 and Fig. 5, and two figures of a training: its anchors, its maps as a film.
 
-It reads work directories that recipes/table1.py or a train_*.py recipe left. Seconds per figure.
+The recipe reads work directories that recipes/table1.py or a train_*.py recipe left. Each figure
+takes seconds on two CPU cores.
 
     python recipes/figures.py --runs=runs/table1 --data_dir=... --out=runs/figures
 
@@ -24,11 +25,11 @@ from aib_keras.experiments import load_evaluation, tables
 from aib_keras.training import read_map_history
 
 RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories.")
-DATASET = flags.DEFINE_string("dataset", "cifar10", "Of these only the ones on this data set.")
+DATASET = flags.DEFINE_string("dataset", "cifar10", "Only trainings on this data set.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 OUT = flags.DEFINE_string("out", "runs/figures", "Folder for the figures.")
 EXAMPLES = flags.DEFINE_integer("examples", 3, "Images in Fig. 3; Fig. 5 has twice as many.", 1)
-SEED = flags.DEFINE_integer("seed", 0, "Of the perturbations.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the perturbations.")
 
 PERTURBATIONS = {
     "color-window": lambda side: explain.ColorWindow(side // 4, seed=SEED.value),
@@ -59,7 +60,7 @@ def main(argv):
 
 
 def of_a_training(result, evaluation, out):
-    """Anchors and film of one work directory."""
+    """Draws the anchors and the film of one work directory."""
     workdir = pathlib.Path(result["workdir"])
     history = read_map_history(workdir / "maps")
     if not history:
@@ -72,7 +73,7 @@ def of_a_training(result, evaluation, out):
 
 
 def perturbations(models, evaluation, out):
-    """Fig. 3, once for each perturbation."""
+    """Draws Fig. 3 once for each perturbation."""
     images = evaluation.images[: EXAMPLES.value]
     before = {name: model.explain(images) for name, model in models.items()}
     for name, make in PERTURBATIONS.items():
@@ -82,7 +83,7 @@ def perturbations(models, evaluation, out):
 
 
 def quantization(models, evaluation, out):
-    """Fig. 5."""
+    """Draws Fig. 5, if there are images for it."""
     if not {"vgg_aib", "vgg_aib_qt"} <= models.keys():
         print("No fig5.png: it needs vgg_aib and vgg_aib_qt.")
         return

@@ -27,9 +27,9 @@ from aib_keras.export import litert
 from aib_keras.utils.files import read_json
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of a finished training.")
-EXAMPLES = flags.DEFINE_integer("examples", 1000, "The first so many test images.", 1)
+EXAMPLES = flags.DEFINE_integer("examples", 1000, "Number of test images to measure on.", 1)
 REPRESENTATIVE = flags.DEFINE_integer("representative", 200, "Training images for int8.", 1)
-THREADS = flags.DEFINE_integer("threads", 1, "Of the interpreter.", 1)
+THREADS = flags.DEFINE_integer("threads", 1, "Threads of the interpreter.", 1)
 TURNS = flags.DEFINE_integer("turns", 20, "Timings of each variant.", 1)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data, if it has moved.")
 
@@ -37,7 +37,7 @@ DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data, if 
 VARIANTS = {"float32": None, "float16": "float16", "dynamic": "dynamic", "int8": "int8"}
 # Images in a timed batch.
 BATCH_SIZES = (1, 64)
-# A timing is of as many runs of the interpreter as take this long.
+# Each timing repeats the run for about this long.
 SECONDS_A_TIMING = 0.02
 
 
@@ -71,7 +71,7 @@ def main(argv):
 
 
 def export_all(workdir, folder, result, evaluation):
-    """Name of a variant -> `ExportReport`."""
+    """Exports every variant. Returns a dict from its name to its `ExportReport`."""
     model = keras.saving.load_model(workdir / "model.keras", compile=False)
     images = representative_images(result, evaluation.input_shape)
     reports = {}
@@ -89,7 +89,7 @@ def export_all(workdir, folder, result, evaluation):
 
 
 def representative_images(result, shape):
-    """Images that the model was trained on, from all over them, for folders are sorted by class."""
+    """Returns training images at even distances, because folders are sorted by class."""
     config = experiments.TrainingConfig.from_json(result["config"])
     if DATA_DIR.value is not None:
         config = dataclasses.replace(config, data_dir=DATA_DIR.value)
@@ -101,7 +101,7 @@ def representative_images(result, shape):
 
 
 def timed(reports, images, batch_size):
-    """Name of a variant -> milliseconds of a batch of some of the images, a number a turn."""
+    """Returns a dict from the name of a variant to its milliseconds per batch, one per turn."""
     from ai_edge_litert.interpreter import Interpreter
 
     batch = np.resize(images, (batch_size, *images.shape[1:]))
@@ -123,7 +123,7 @@ def timed(reports, images, batch_size):
 
 
 def seconds_of(interpreter, runs=1):
-    """Seconds of a run of an interpreter, the mean of some."""
+    """Returns the mean seconds per run of an interpreter."""
     start = time.perf_counter()
     for _ in range(runs):
         interpreter.invoke()
@@ -131,7 +131,7 @@ def seconds_of(interpreter, runs=1):
 
 
 def measured(reports, evaluation, times):
-    """Name of a variant -> its figures."""
+    """Returns a dict from the name of a variant to its figures."""
     figures, base = {}, None
     for name, report in reports.items():
         found = litert.run(report.path, evaluation.images, num_threads=THREADS.value)
@@ -159,7 +159,7 @@ def measured(reports, evaluation, times):
 
 
 def mean_cosine(maps, others):
-    """Mean over the images of the cosine between two maps `(N, h, w, 1)`."""
+    """Returns the mean cosine similarity of two batches of maps `(N, h, w, 1)`."""
     return float(np.mean(metrics.map_similarity(maps, others)))
 
 

@@ -1,8 +1,11 @@
-"""Model cards of finished trainings, and the zoo's README that lists them.
+"""Writes the model cards of finished trainings, and the zoo's README that lists them.
+
+The paper has nothing on this. It takes seconds.
 
     python recipes/model_cards.py --runs=runs/table1,runs/cub --zoo=zoo
 
-Reads every */result.json in the folders, writes --zoo/cards/*.md and --zoo/README.md. Seconds.
+The recipe reads every */result.json in the folders of --runs and writes cards/*.md and README.md to
+--zoo.
 """
 
 from absl import app, flags

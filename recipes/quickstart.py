@@ -1,13 +1,13 @@
 """Watch IB attention learn to look, on two CPU cores, in under 6 minutes, without a download.
 
-Trains a narrow `vgg_aib_qt`, and `vgg` with the same budget beside it, on cluttered digits: one
-whole digit among pieces of others. Expect under 10 % test error and the maximum of the map inside
-the digit's box for over 90 % of the test images. Exports the trained model as a SavedModel and for
-LiteRT, and checks both against the model.
+The paper has no such data. The recipe trains a narrow `vgg_aib_qt` and, with the same budget, `vgg`
+on cluttered digits: images of one whole digit among pieces of others. Expect less than 10 % test
+error, and the maximum of the map in the box of the digit for more than 90 % of the test images. The
+recipe exports the trained model as a SavedModel and for LiteRT, and checks both against the model.
 
     python recipes/quickstart.py
 
-The same command again resumes after a break, or shows the results once more.
+The same command again resumes an interrupted run, or prints the results of a finished one.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from aib_keras import export
 from aib_keras.experiments import TrainingConfig, train
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Folder for all results.")
-SEED = flags.DEFINE_integer("seed", 0, "Of weights, order, augmentation and noise.")
+SEED = flags.DEFINE_integer("seed", 0, "Seed of weights, order, augmentation and noise.")
 
 CONFIG = TrainingConfig(
     model="vgg_aib_qt",
@@ -37,7 +37,7 @@ BASELINE = dataclasses.replace(CONFIG, model="vgg", settings={"width": 0.125})
 
 def main(argv):
     del argv
-    # TensorFlow's export tells of every file it writes.
+    # TensorFlow's export logs every file that it writes.
     logging.set_verbosity(logging.ERROR)
     workdir = pathlib.Path(WORKDIR.value)
     results = {}

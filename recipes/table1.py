@@ -55,7 +55,7 @@ CUB_FLAGS = ("--image_size=80",)
 
 RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories, and of the table.")
 TRAIN = flags.DEFINE_bool("train", False, "Train what --models, --datasets and --seeds name.")
-MODELS = flags.DEFINE_list("models", None, "Of --datasets; default: the paper's rows for each.")
+MODELS = flags.DEFINE_list("models", None, "Models; default: the paper's rows for each data set.")
 DATASETS = flags.DEFINE_list("datasets", list(RECIPES), "Data sets to train on.")
 SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train with.")
 JOBS = flags.DEFINE_integer("jobs", 1, "Trainings at the same time.", 1)

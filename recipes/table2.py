@@ -4,8 +4,8 @@ Paper (CIFAR-10, 8x8 window of a random colour, share of maps that stay consiste
 79.61 %, wrn_abn 65.01 %, vgg_aib_qt 99.79 %. The paper names no threshold of the cosine similarity;
 its authors' scripts list 0.85, 0.9 and 0.95.
 
-After recipes/table1.py, 10,000 images of CIFAR-10 and models of an eighth of the width, on two CPU
-cores: 2 to 4 minutes a model, and the download of SVHN (1.5 GB) once.
+After recipes/table1.py, it takes 2 to 4 minutes per model on two CPU cores, for 10,000 images of
+CIFAR-10 and models of an eighth of the width. The first run also downloads SVHN (1.5 GB).
 
     python recipes/table2.py --runs=runs/table1
 
@@ -67,8 +67,8 @@ MAP = flags.DEFINE_string("map", "attention", "Which map: attention or attention
 THRESHOLD = flags.DEFINE_float(
     "threshold", 0.9, "Cosine similarity in table2.md, in steps of 0.01."
 )
-EXAMPLES = flags.DEFINE_integer("examples", None, "Score the first so many images only.", 1)
-SEED = flags.DEFINE_integer("seed", 0, "Of places and colours.", 0)
+EXAMPLES = flags.DEFINE_integer("examples", None, "Number of images to score; default: all.", 1)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of places and colours.", 0)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images in a forward pass.", 1)
 
 

@@ -32,10 +32,12 @@ from aib_keras.experiments import cards, markdown, measured
 from aib_keras.utils.files import atomic_path
 
 RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories, and of the table.")
-MODELS = flags.DEFINE_list("models", None, "Of these models only.")
+MODELS = flags.DEFINE_list("models", None, "Names of models; default: all.")
 OOD = flags.DEFINE_string("ood", "svhn_cropped", "Images of another kind; empty for none.")
 OOD_SPLIT = flags.DEFINE_string("ood_split", "test", "Split of --ood.")
-EXAMPLES = flags.DEFINE_integer("examples", None, "Measure on the first so many images only.", 1)
+EXAMPLES = flags.DEFINE_integer(
+    "examples", None, "Number of images to measure on; default: all.", 1
+)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data [as in the training].")
 
 FILE = "uncertainty.json"

@@ -36,6 +36,8 @@ def chosen_trainings(runs, models=None):
 def kept(path, settings):
     """Returns what was measured before with the same settings, or None.
 
+    A file of another layout, or one that is older than the model, counts as no measurement.
+
     Args:
         path: Path of the JSON file that `keep` wrote.
         settings: Dict of all that the measurement depends on.
@@ -44,8 +46,8 @@ def kept(path, settings):
     model = path.with_name("model.keras")
     if not path.exists() or (model.exists() and path.stat().st_mtime < model.stat().st_mtime):
         return None
-    found = read_json(path)
-    return found["found"] if found["settings"] == settings else None
+    content = read_json(path)
+    return content.get("found") if content.get("settings") == settings else None
 
 
 def keep(path, settings, found):

@@ -79,7 +79,7 @@ def test_representative_images_are_of_the_training_and_from_all_over_it(workdir,
     flags.FLAGS.unparse_flags()
     flags.FLAGS(["litert_report", "--representative=4"])
     result = json.loads((workdir / "result.json").read_text())
-    train_data, _, _ = experiments.load_data(TrainingConfig(**result["config"]))
+    train_data, _, _ = experiments.load_data(TrainingConfig.from_json(result["config"]))
     images = run.recipe.representative_images(result, train_data.input_shape)
     np.testing.assert_array_equal(images, train_data.images[[0, 21, 42, 63]])
 

@@ -26,6 +26,21 @@ def test_the_papers_settings_on_cub_are_the_defaults(load_recipe):
     assert config.prediction_samples == 12
 
 
+def test_the_papers_learning_rate_halves_every_eighth_of_the_training(load_recipe):
+    stages = load_recipe("train_cifar10").DEFAULTS.resolved().schedule_steps
+    # After the warm-up of the first three epochs of 200.
+    assert stages[3:] == (
+        (0.015, 1.0),
+        (0.125, 0.5),
+        (0.25, 0.25),
+        (0.375, 0.125),
+        (0.5, 0.0625),
+        (0.625, 0.03125),
+        (0.75, 0.015625),
+        (0.875, 0.0078125),
+    )
+
+
 def test_the_papers_numbers_of_anchors_on_cifar100(load_recipe):
     settings = load_recipe("train_cifar100").MODEL_SETTINGS
     assert settings["vgg_aib_qt"]["num_anchors"] == 50
