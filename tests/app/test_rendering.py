@@ -70,7 +70,7 @@ def test_the_facts_are_those_that_the_model_has():
     assert "does not quantise" in text
     text = rendering.facts(trained(crop_to_box=True), prediction(attention=None))
     assert "no spatial map" in text
-    assert "crop yours, too" in text
+    assert "Crop yours, too" in text
 
 
 def test_the_comparison_has_what_both_predictions_have():
@@ -82,7 +82,7 @@ def test_the_comparison_has_what_both_predictions_have():
     cosine = (MAP * MAP[::-1]).sum() / (MAP**2).sum()
     assert f"**Cosine of the two maps: {cosine:.3f}**" in rows[-1]
     assert "bits" not in rendering.comparison(prediction(bits=None), prediction(bits=None))
-    assert "No map" in rendering.comparison(prediction(attention=None), prediction(attention=None))
+    assert "no similarity of maps" in rendering.comparison(prediction(attention=None), prediction(attention=None))
 
 
 def test_the_name_of_a_class_is_only_text():
