@@ -35,6 +35,27 @@ class CropFlip:
 
     def __call__(self, images, rng):
         count, height, width, channels = images.shape
+        rows, columns = self.positions(images.shape, rng)
+        # One gather of whole pixels is several times faster than padding and cropping each image.
+        first = np.arange(count)[:, None] * height
+        pixels = (first + rows)[:, :, None] * width + columns[:, None, :]
+        crops = images.reshape(-1, channels).take(pixels.ravel(), axis=0)
+        return crops.reshape(count, *pixels.shape[1:], channels)
+
+    def positions(self, shape, rng):
+        """Draws which rows and columns of each image are in its crop.
+
+        Args:
+            shape: The shape `(B, H, W, C)` of the images.
+            rng: `np.random.Generator`.
+
+        Returns:
+            Integer arrays `(B, height)` in [0, H) and `(B, width)` in [0, W).
+
+        Raises:
+            ValueError: As when the object is called.
+        """
+        count, height, width, _ = shape
         if self.padding >= min(height, width):
             raise ValueError(
                 f"Reflection cannot pad {height}x{width} images by {self.padding} pixels: "
@@ -53,11 +74,7 @@ class CropFlip:
         if self.flip:
             mirrored = rng.random((count, 1)) < 0.5
             columns = np.where(mirrored, columns[:, ::-1], columns)
-        # One gather of whole pixels is several times faster than padding and cropping each image.
-        first = np.arange(count)[:, None] * height
-        pixels = (first + rows)[:, :, None] * width + columns[:, None, :]
-        crops = images.reshape(-1, channels).take(pixels.ravel(), axis=0)
-        return crops.reshape(count, *size, channels)
+        return rows, columns
 
 
 def _reflect(positions, size):
@@ -138,12 +155,28 @@ class AugmentedBatches(keras.utils.PyDataset):
         return math.ceil(len(self.data) / self.batch_size)
 
     def __getitem__(self, index):
+        examples, rng = self.draw(index)
+        images, labels = self.data.images[examples], self.data.labels[examples]
+        if self.augment is not None:
+            images = self.augment(images, rng)
+        return images, labels
+
+    def draw(self, index):
+        """Returns what batch `index` of the epoch is made from.
+
+        Args:
+            index: Integer in [0, len(self)).
+
+        Returns:
+            A tuple of the indices of its examples, `(B,)`, and the `np.random.Generator` of its
+            augmentation.
+
+        Raises:
+            IndexError: If there is no batch of the index.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"There are batches 0 to {len(self) - 1}; got {index}.")
         epoch, order = self._epoch_and_order
-        chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-        images, labels = self.data.images[chosen], self.data.labels[chosen]
-        if self.augment is not None:
-            # The order has the last number 0. NumPy ignores zeros at the end of a seed.
-            images = self.augment(images, np.random.default_rng([self.seed, epoch, index + 1]))
-        return images, labels
+        examples = order[index * self.batch_size : (index + 1) * self.batch_size]
+        # The order has the last number 0. NumPy ignores zeros at the end of a seed.
+        return examples, np.random.default_rng([self.seed, epoch, index + 1])

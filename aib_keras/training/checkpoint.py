@@ -29,13 +29,16 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         folder: Folder of the file.
+        epochs: Integer, epochs from one saved state to the next. The last epoch of a training is
+            always saved.
     """
 
     _SUFFIX = ".weights.h5"
 
-    def __init__(self, folder):
+    def __init__(self, folder, epochs=1):
         super().__init__()
         self.folder = pathlib.Path(folder)
+        self.epochs = epochs
 
     def latest(self):
         """Returns the path of the latest state and its number of epochs, or (None, 0)."""
@@ -62,6 +65,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         _check_finite(logs, f"at the end of epoch {epoch + 1}", self)
+        if (epoch + 1) % self.epochs and epoch + 1 < self.params["epochs"]:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"epoch-{epoch + 1:05d}{self._SUFFIX}"
         previous, previous_epoch = self.latest()

@@ -116,6 +116,7 @@ class FitConfig:
     momentum: float = setting(
         0.9, "Momentum of SGD, in [0, 1).", functools.partial(check_number, minimum=0, maximum=1)
     )
+    nesterov: bool = setting(False, "Nesterov's momentum with SGD.", check_boolean)
     weight_decay: float = setting(
         5e-4,
         "Weight decay of SGD, added to the gradient as in PyTorch.",
@@ -131,6 +132,11 @@ class FitConfig:
         "Start and end of the rise of beta, as shares of the training. (0, 0): no warm-up.",
         _check_shares,
     )
+    label_smoothing: float = setting(
+        0.0,
+        "Share of the target that is spread evenly over all classes, in [0, 1].",
+        functools.partial(check_number, minimum=0, maximum=1),
+    )
     from_logits: bool | None = setting(
         None,
         "Whether the model returns logits (True) or probabilities (False). None: `fit` finds out.",
@@ -142,9 +148,25 @@ class FitConfig:
         check_boolean,
         decides=False,
     )
-    steps_per_execution: int = setting(
+    data_on_device: bool | None = setting(
+        None,
+        "Whether to hold the training examples in the memory of the device and run many steps per "
+        "call, which keeps a GPU busy with small images. It needs the JAX backend, one device, and "
+        "examples in memory that are augmented by `CropFlip` or not at all. None: where all that "
+        "holds and the device is an accelerator.",
+        check_boolean,
+        decides=False,
+    )
+    steps_per_execution: int | None = setting(
+        None,
+        "Steps per call of the compiled function. None: a whole epoch with `data_on_device`, "
+        "otherwise 1.",
+        functools.partial(check_integer, minimum=1),
+        decides=False,
+    )
+    checkpoint_epochs: int = setting(
         1,
-        "Steps per call of the compiled function.",
+        "Epochs from one saved state to the next. The last epoch is always saved.",
         functools.partial(check_integer, minimum=1),
         decides=False,
     )

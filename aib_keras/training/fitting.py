@@ -13,6 +13,8 @@ from aib_keras.training.beta_warmup import BetaWarmup, variational_encoders
 from aib_keras.training.callbacks import AttentionImages, MapHistory, MetricsLog, SetEpoch
 from aib_keras.training.checkpoint import Checkpoint, StopOnNaN
 from aib_keras.training.config import FitConfig
+from aib_keras.training.data_on_device import train_on_device, use_data_on_device
+from aib_keras.training.losses import SmoothedCrossentropy
 from aib_keras.training.optimizer import CoupledSGD
 from aib_keras.training.schedule import learning_rate
 from aib_keras.training.workdir import claim_workdir
@@ -86,10 +88,13 @@ def fit(
     workdir = claim_workdir(workdir, config)
     batches = _batches(train_data, config, augment, training=True)
     evaluation = _batches(validation_data, config)
+    on_device = use_data_on_device(batches, config)
     config = _ready(model, batches, config)
-    compile_classifier(model, config, len(batches))
+    compile_classifier(model, config, len(batches), steps_per_execution=1 if on_device else None)
+    steps = train_on_device(model, batches, config.steps_per_execution) if on_device else batches
 
-    checkpoint, log = Checkpoint(workdir / "checkpoint"), MetricsLog(workdir / "metrics.jsonl")
+    checkpoint = Checkpoint(workdir / "checkpoint", config.checkpoint_epochs)
+    log = MetricsLog(workdir / "metrics.jsonl")
     done = checkpoint.restore(model)
     log.resume(done)
     if done == config.epochs:
@@ -98,7 +103,7 @@ def fit(
         print(f"Resuming after epoch {done} of {config.epochs}.")
     if done < config.epochs:
         model.fit(
-            batches,
+            steps,
             epochs=config.epochs,
             initial_epoch=done,
             validation_data=evaluation,
@@ -119,13 +124,14 @@ def fit(
     return log.lines
 
 
-def compile_classifier(model, config, steps_per_epoch):
+def compile_classifier(model, config, steps_per_epoch, steps_per_execution=None):
     """Compiles a classifier: optimiser, learning rates, loss, metrics.
 
     Args:
         model: `keras.Model`.
         config: `FitConfig`.
         steps_per_epoch: Integer.
+        steps_per_execution: Integer. None: that of `config`.
 
     Raises:
         ValueError: for settings that do not work on these devices.
@@ -144,15 +150,19 @@ def compile_classifier(model, config, steps_per_epoch):
     elif jit is None:
         jit = devices.has_accelerator()
     from_logits = config.from_logits is not False
+    if config.label_smoothing:
+        loss = SmoothedCrossentropy(config.label_smoothing, from_logits)
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
     model.compile(
         optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
+        loss=loss,
         metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
             keras.metrics.SparseCategoricalCrossentropy(from_logits=from_logits, name="nll"),
         ],
         jit_compile=jit,
-        steps_per_execution=config.steps_per_execution,
+        steps_per_execution=steps_per_execution or config.steps_per_execution or 1,
     )
 
 
@@ -164,6 +174,7 @@ def _optimizer(config, steps):
     return CoupledSGD(
         rate,
         momentum=config.momentum,
+        nesterov=config.nesterov,
         coupled_weight_decay=config.weight_decay,
         learning_rate_multipliers={"anchors": config.anchors_learning_rate},
     )

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from aib_keras.utils.checks import check_non_negative, check_number
+from aib_keras.utils.checks import check_boolean, check_non_negative, check_number
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")
@@ -12,6 +12,9 @@ class CoupledSGD(keras.optimizers.Optimizer):
 
         v = momentum * v + (gradient + coupled_weight_decay * w)
         w = w - learning_rate * multiplier * v
+
+    and with `nesterov`, in the last line, `gradient + coupled_weight_decay * w + momentum * v` in
+    place of v.
 
     Keras's own `weight_decay` is decoupled: it does not pass through the momentum, and is therefore
     1 / (1 - momentum) times weaker. Keras's momentum contains the learning rate too, so that a new
@@ -22,6 +25,7 @@ class CoupledSGD(keras.optimizers.Optimizer):
         learning_rate: Float or `keras.optimizers.schedules.LearningRateSchedule`.
         momentum: Float in [0, 1).
         coupled_weight_decay: Non-negative float, for every parameter that is not excluded.
+        nesterov: Boolean, whether to look ahead by one step of the momentum.
         learning_rate_multipliers: Optional dict from the last component of a variable's path (such
             as "anchors") to the factor of its learning rate, a non-negative float.
 
@@ -35,6 +39,7 @@ class CoupledSGD(keras.optimizers.Optimizer):
         learning_rate=0.1,
         momentum=0.9,
         coupled_weight_decay=5e-4,
+        nesterov=False,
         learning_rate_multipliers=None,
         name="coupled_sgd",
         **kwargs,
@@ -49,6 +54,7 @@ class CoupledSGD(keras.optimizers.Optimizer):
         if self.momentum == 1:
             raise ValueError(f"`momentum` must be in [0, 1), got {momentum!r}.")
         self.coupled_weight_decay = check_non_negative("coupled_weight_decay", coupled_weight_decay)
+        self.nesterov = check_boolean("nesterov", nesterov)
         self.learning_rate_multipliers = {
             name: check_non_negative(f"learning_rate_multipliers[{name!r}]", factor)
             for name, factor in (learning_rate_multipliers or {}).items()
@@ -77,12 +83,14 @@ class CoupledSGD(keras.optimizers.Optimizer):
         velocity = self.velocities[index]
         gradient = gradient + self._decays[index] * variable
         self.assign(velocity, self.momentum * velocity + gradient)
-        self.assign_sub(variable, rate * velocity)
+        change = gradient + self.momentum * velocity if self.nesterov else velocity
+        self.assign_sub(variable, rate * change)
 
     def get_config(self):
         return {
             **super().get_config(),
             "momentum": self.momentum,
             "coupled_weight_decay": self.coupled_weight_decay,
+            "nesterov": self.nesterov,
             "learning_rate_multipliers": self.learning_rate_multipliers,
         }

@@ -4,7 +4,10 @@ import keras
 
 from aib_keras.utils.checks import check_choice, check_integer, check_number
 
-SCHEDULES = ("cosine", "constant", "steps", "exponential")
+SCHEDULES = ("cosine", "one_cycle", "constant", "steps", "exponential")
+
+# The share of a training in which the learning rate rises.
+_WARM_UP = {"cosine": 0.05, "one_cycle": 0.3}
 
 # "exponential": as the paper's authors train on CUB, times 0.97 every second of 200 epochs.
 _EXPONENTIAL_STAGES, _EXPONENTIAL_FACTOR = 100, 0.97
@@ -15,7 +18,8 @@ def learning_rate(schedule, base, steps, stages=()):
 
     Args:
         schedule: `"cosine"`: from `base` to 0 along half a cosine, after a linear warm-up over the
-            first twentieth of the training. `"constant"`: `base`. `"steps"`: `base` times the
+            first twentieth of the training. `"one_cycle"`: the same, with a rise over the first
+            three tenths (Smith & Topin, 2018). `"constant"`: `base`. `"steps"`: `base` times the
             factors of `stages`. `"exponential"`: times 0.97 after every hundredth of the training.
         base: Non-negative float, the learning rate that factors refer to.
         steps: Integer, the steps of the whole training, at least 1.
@@ -33,8 +37,8 @@ def learning_rate(schedule, base, steps, stages=()):
     steps = check_integer("steps", steps, minimum=1)
     if schedule == "constant":
         return base
-    if schedule == "cosine":
-        warm_up = max(1, steps // 20)
+    if schedule in _WARM_UP:
+        warm_up = max(1, int(steps * _WARM_UP[schedule]))
         return keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=base / warm_up,
             warmup_target=base,

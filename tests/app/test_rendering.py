@@ -82,7 +82,8 @@ def test_the_comparison_has_what_both_predictions_have():
     cosine = (MAP * MAP[::-1]).sum() / (MAP**2).sum()
     assert f"**Cosine of the two maps: {cosine:.3f}**" in rows[-1]
     assert "bits" not in rendering.comparison(prediction(bits=None), prediction(bits=None))
-    assert "no similarity of maps" in rendering.comparison(prediction(attention=None), prediction(attention=None))
+    without = prediction(attention=None)
+    assert "no similarity of maps" in rendering.comparison(without, without)
 
 
 def test_the_name_of_a_class_is_only_text():
