@@ -6,6 +6,7 @@ is marked `tensorflow("why")` and skipped on another backend.
 
 import os
 
+import aib_keras  # noqa: F401, I001 before Keras, as it chooses TensorFlow's kernels
 import keras
 import numpy as np
 import pytest

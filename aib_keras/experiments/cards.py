@@ -108,7 +108,7 @@ def limits(result):
         found.append("Its figures are not comparable with the paper's.")
     if config.dataset in _DATASET_NOTES:
         found.append(_DATASET_NOTES[config.dataset])
-    weights = config.settings.get("backbone_weights")
+    weights = config.settings.get("backbone_weights") or config.initial_weights
     found.append(f"Started from {weights}." if weights else "Trained from scratch.")
     if config.held_out:
         found.append("Evaluated on held-out training examples; the test set was not read.")
@@ -159,7 +159,8 @@ def _figures(result):
     )
     yield "error of a guess", _percent(1 - 1 / result["num_classes"])
     yield "error, last epoch", _percent(result[f"{split}_error_last_epoch"])
-    yield "error, best epoch", _percent(result[f"{split}_error_best_epoch"])
+    if f"{split}_error_best_epoch" in result:
+        yield "error, best epoch", _percent(result[f"{split}_error_best_epoch"])
     sampled = result.get(f"{split}_error_last_epoch_sampled")
     if sampled is not None:
         samples = result["prediction_samples"]

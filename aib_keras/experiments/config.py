@@ -23,6 +23,12 @@ def _check_model(name, value):
     get(value)
 
 
+def _check_initial_weights(name, value):
+    if not isinstance(value, str) or value.count("/") != 1:
+        raise ValueError(f"`{name}` must be MODEL/NAME, such as 'vgg/cifar10', got {value!r}.")
+    get(value.split("/")[0])
+
+
 def _check_crop_pct(name, value):
     if not isinstance(value, (int, float)) or not 0.1 <= value <= 1:
         raise ValueError(f"`{name}` must be a number in [0.1, 1], got {value!r}.")
@@ -44,6 +50,17 @@ class TrainingConfig(FitConfig):
 
     model: str = setting("vgg_aib_qt", "Name of a model of the zoo.", _check_model)
     settings: dict = setting({}, "Settings of the model, as its zoo function takes them.")
+    initial_weights: str | None = setting(
+        None,
+        "MODEL/NAME of published weights, such as `vgg/cifar10`. Layers that have the same name "
+        "and shapes there start from them.",
+        _check_initial_weights,
+    )
+    freeze_features: bool = setting(
+        False,
+        "Do not train the layers before the attention. For training with `initial_weights`.",
+        check_boolean,
+    )
     dataset: str = setting(
         "cifar10", "A TFDS name, an image folder, .npz files, or `cluttered_digits`."
     )

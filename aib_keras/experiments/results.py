@@ -20,10 +20,13 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
         train_examples: Integer, the number of examples that it was trained on.
         evaluation: `ImageData` that it is evaluated on.
         evaluated_on: String that says what these are.
-        lines: The lines of `metrics.jsonl`.
+        lines: The lines of `metrics.jsonl`, of which at least the last has an evaluation.
     """
     split = "held_out" if config.held_out else "test"
-    errors = [1.0 - line["val_accuracy"] for line in lines]
+    errors = [1.0 - line["val_accuracy"] for line in lines if "val_accuracy" in line]
+    best = {}
+    if len(errors) == len(lines):
+        best[f"{split}_error_best_epoch"] = round(min(errors), 6)
     last = {
         name.removeprefix("val_"): value
         for name, value in lines[-1].items()
@@ -41,7 +44,7 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
         "seed": config.seed,
         "epochs": config.epochs,
         f"{split}_error_last_epoch": round(errors[-1], 6),
-        f"{split}_error_best_epoch": round(min(errors), 6),
+        **best,
         "last_epoch": last,
         **_sampled(model, evaluation, config, split),
         **_pointing(model, evaluation),

@@ -1,13 +1,18 @@
 """Trains a zoo model from a configuration alone. The same call again resumes it."""
 
+import dataclasses
+import pathlib
+
 import keras
 
 from aib_keras import data, training, zoo
 from aib_keras.experiments import cards, results
+from aib_keras.experiments.config import TrainingConfig
 from aib_keras.experiments.examples import load_data
+from aib_keras.models import copy_weights
 from aib_keras.plots.attention import save_attention_figure
 from aib_keras.training.workdir import claim_workdir
-from aib_keras.utils.files import atomic_path, read_json, write_json
+from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write_json
 
 
 def train(config, workdir, verbose="auto"):
@@ -41,25 +46,57 @@ def train(config, workdir, verbose="auto"):
     keras.config.set_dtype_policy(config.precision)
     try:
         with training.devices(config.strategy):
-            result = _train(config, workdir, verbose)
+            return _train(config, workdir, verbose)
     finally:
         keras.config.set_dtype_policy(previous_policy)
-    with atomic_path(workdir / "card.md") as temporary:
-        temporary.write_text(cards.model_card(result))
-    write_json(result_path, result)
-    # As the next call will read it: JSON has no tuples.
-    return read_json(result_path)
+
+
+def evaluate(workdir, data_dir=None):
+    """Evaluates a training that `fit` finished without evaluation data, and completes its folder.
+
+    So a model can be trained where the evaluation data are not. It writes `result.json`, `card.md`
+    and `attention.png`, as `train` does.
+
+    Args:
+        workdir: Path of a folder with `config.json`, that of a `TrainingConfig`, `metrics.jsonl`
+            and `model.keras` or `model.weights.h5`.
+        data_dir: Folder where TFDS keeps its data.
+
+    Returns:
+        The content of `result.json`, a dict.
+
+    Raises:
+        ValueError: for a folder without these files.
+    """
+    workdir = pathlib.Path(workdir)
+    lines = read_json_lines(workdir / "metrics.jsonl")
+    weights = [workdir / name for name in ("model.keras", "model.weights.h5")]
+    weights = [path for path in weights if path.is_file()]
+    if not lines or not weights or not (workdir / "config.json").is_file():
+        raise ValueError(
+            f"{workdir} is not the folder of a training: it needs config.json, metrics.jsonl and "
+            "model.keras or model.weights.h5."
+        )
+    config = TrainingConfig.from_json(read_json(workdir / "config.json"))
+    config = dataclasses.replace(config, data_dir=data_dir)
+    train_data, evaluation, evaluated_on = load_data(config)
+    model = _create(config, evaluation, weights=weights[0])
+    training.compile_classifier(model, config, 1)
+    batches = data.AugmentedBatches(evaluation, config.batch_size, shuffle=False)
+    measured = model.evaluate(batches, return_dict=True, verbose=0)
+    lines[-1].update({f"val_{name}": float(value) for name, value in measured.items()})
+    return _finish(config, workdir, model, lines, len(train_data), evaluation, evaluated_on)
 
 
 def _train(config, workdir, verbose):
     train_data, evaluation, evaluated_on = load_data(config)
     keras.utils.set_random_seed(config.seed)
-    model = zoo.create(
-        config.model,
-        num_classes=train_data.num_classes,
-        input_shape=evaluation.input_shape,
-        **config.settings,
-    )
+    model = _create(config, evaluation)
+    if config.initial_weights is not None:
+        source, name = config.initial_weights.split("/")
+        copy_weights(zoo.create(source, weights=name), model)
+    if config.freeze_features:
+        model.feature_extractor.trainable = False
     lines = training.fit(
         model,
         train_data,
@@ -69,9 +106,29 @@ def _train(config, workdir, verbose):
         augment=_augmentation(config, evaluation.input_shape),
         verbose=verbose,
     )
+    return _finish(config, workdir, model, lines, len(train_data), evaluation, evaluated_on)
+
+
+def _create(config, evaluation, weights=None):
+    return zoo.create(
+        config.model,
+        num_classes=evaluation.num_classes,
+        input_shape=evaluation.input_shape,
+        weights=weights,
+        **config.settings,
+    )
+
+
+def _finish(config, workdir, model, lines, train_examples, evaluation, evaluated_on):
+    """Writes what is measured after a training, and returns the content of `result.json`."""
     if model.map_names:
         save_attention_figure(workdir / "attention.png", model, evaluation)
-    return results.result(config, model, len(train_data), evaluation, evaluated_on, lines)
+    result = results.result(config, model, train_examples, evaluation, evaluated_on, lines)
+    with atomic_path(workdir / "card.md") as temporary:
+        temporary.write_text(cards.model_card(result))
+    write_json(workdir / "result.json", result)
+    # As the next call will read it: JSON has no tuples.
+    return read_json(workdir / "result.json")
 
 
 def _augmentation(config, input_shape):

@@ -82,9 +82,7 @@ def planned_batch(images, labels, plan):
     examples = plan["examples"]
     if "rows" not in plan:
         return images[examples], labels[examples]
-    pixels = images[
-        examples[:, None, None], plan["rows"][:, :, None], plan["columns"][:, None, :]
-    ]
+    pixels = images[examples[:, None, None], plan["rows"][:, :, None], plan["columns"][:, None, :]]
     return pixels, labels[examples]
 
 

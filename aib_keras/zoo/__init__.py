@@ -4,6 +4,7 @@ from aib_keras.zoo.attention_branch import wrn_abn
 from aib_keras.zoo.authors_checkpoint import load_authors_checkpoint
 from aib_keras.zoo.class_activation import vgg_gap
 from aib_keras.zoo.pay_attention import vgg_att2, vgg_att3
+from aib_keras.zoo.pretrained import weights
 from aib_keras.zoo.progressive_attention import vgg_pan
 from aib_keras.zoo.registry import create, get, list_models
 from aib_keras.zoo.vgg import vgg, vgg_aib, vgg_aib_qt, vgg_dvib
@@ -27,6 +28,7 @@ __all__ = [
     "vgg_dvib",
     "vgg_gap",
     "vgg_pan",
+    "weights",
     "wrn",
     "wrn50_2",
     "wrn50_2_aib",

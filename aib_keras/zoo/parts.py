@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+from aib_keras.layers import BatchNormalization
+
 
 def scaled(channels, width):
     """Returns `channels` times `width`, rounded, at least 1."""
@@ -11,7 +13,7 @@ def scaled(channels, width):
 
 def batch_norm(name, **kwargs):
     """Returns a batch norm with PyTorch's defaults, which all of the authors' networks have."""
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name, **kwargs)
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=name, **kwargs)
 
 
 def he_normal_fan_out():

@@ -9,7 +9,8 @@ import keras
 
 from aib_keras.utils.checks import check_integer, check_number
 from aib_keras.utils.suggestions import did_you_mean
-from aib_keras.zoo.weights import load_weights, read_index
+from aib_keras.zoo import pretrained
+from aib_keras.zoo.weights_file import is_path, load_weights
 
 # What the docstring of a zoo function says of its settings.
 _DESCRIPTIONS = {
@@ -33,7 +34,8 @@ _DOCSTRING = """{summary}
     Args:
         num_classes: Integer, at least 2.
         input_shape: (height, width, 3) in pixels, each side at least {min_side}.
-        weights: None (new weights), the name of an entry in the zoo's index, or the path of a
+        weights: None (new weights); the name of published weights, which bring the settings that
+            they were trained with (`zoo.weights("{name}")` lists them); or the path of a
             `.weights.h5` or `.keras` file.
         include_preprocessing: Boolean. True: the model takes images in [0, 255] and normalises
             them. False: it takes normalised images.
@@ -44,7 +46,8 @@ _DOCSTRING = """{summary}
 
     Raises:
         TypeError: for a setting that the model does not have.
-        ValueError: for a value out of its range, or weights that do not fit.
+        ValueError: for a value out of its range, weights that do not fit, or a setting that
+            contradicts what published weights were trained with.
     """
 
 
@@ -94,17 +97,20 @@ def zoo_model(
     def decorate(builder):
         name = builder.__name__
 
-        def function(
-            num_classes=default_classes,
-            input_shape=default_shape,
-            weights=None,
-            include_preprocessing=True,
-            **settings,
-        ):
-            _check_settings(name, settings, known)
-            num_classes = check_integer("num_classes", num_classes, minimum=2)
-            input_shape = _check_input_shape(name, input_shape, min_side)
-            chosen = {**known, **settings}
+        def function(*args, **kwargs):
+            _check_settings(name, kwargs, signature.parameters, known)
+            bound = signature.bind(*args, **kwargs)
+            weights = bound.arguments.pop("weights", None)
+            entry = None
+            if weights is not None and not is_path(weights):
+                entry = pretrained.find(name, weights)
+                _check_agreement(name, entry, bound.arguments)
+                bound.arguments.update(entry.settings)
+            bound.apply_defaults()
+            chosen = {**bound.arguments}
+            del chosen["weights"]
+            num_classes = check_integer("num_classes", chosen["num_classes"], minimum=2)
+            chosen["input_shape"] = _check_input_shape(name, chosen["input_shape"], min_side)
             if weights is not None and chosen.get("backbone_weights") is not None:
                 raise ValueError(
                     "`weights` are those of the whole model, and `backbone_weights` are those that "
@@ -114,41 +120,50 @@ def zoo_model(
             if "num_anchors" in chosen:
                 check_integer("num_anchors", chosen["num_anchors"], minimum=2)
             preprocessing = _normalization(chosen.pop("mean"), chosen.pop("std"))
-            model = builder(
-                num_classes=num_classes,
-                input_shape=input_shape,
-                preprocessing=preprocessing if include_preprocessing else None,
-                **chosen,
-            )
-            model.build((None, *input_shape))
+            if not chosen.pop("include_preprocessing"):
+                preprocessing = None
+            model = builder(preprocessing=preprocessing, **chosen)
+            model.build((None, *chosen["input_shape"]))
             if weights is not None:
-                load_weights(model, name, weights, num_classes)
+                path = weights if entry is None else pretrained.fetch(entry)
+                load_weights(model, name, path, num_classes)
             return model
 
+        signature = _signature(default_classes, default_shape, known)
         function.__name__ = function.__qualname__ = name
         function.__module__ = builder.__module__
-        function.__signature__ = _signature(function, known)
-        function.__doc__ = _docstring(builder, min_side, known)
+        function.__signature__ = signature
+        function.__doc__ = _docstring(builder, name, min_side, known)
         _MODELS[name] = Entry(function, authors_names, authors_unused)
         return function
 
     return decorate
 
 
-def _signature(function, known):
+def _signature(num_classes, input_shape, known):
     """The signature of a zoo function with its settings written out, for `help` and completion."""
-    *shared, _ = inspect.signature(function).parameters.values()
-    kind = inspect.Parameter.KEYWORD_ONLY
-    settings = [inspect.Parameter(name, kind, default=value) for name, value in known.items()]
-    return inspect.Signature([*shared, *settings])
+    shared = {
+        "num_classes": num_classes,
+        "input_shape": input_shape,
+        "weights": None,
+        "include_preprocessing": True,
+    }
+    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    return inspect.Signature(
+        inspect.Parameter(name, kind, default=value)
+        for kind, values in zip(kinds, (shared, known), strict=True)
+        for name, value in values.items()
+    )
 
 
-def _docstring(builder, min_side, known):
+def _docstring(builder, name, min_side, known):
     settings = "\n".join(
         f"        {name}: {_DESCRIPTIONS[name]} Default: {value!r}."
         for name, value in known.items()
     )
-    return _DOCSTRING.format(summary=builder.__doc__.strip(), min_side=min_side, settings=settings)
+    return _DOCSTRING.format(
+        summary=builder.__doc__.strip(), name=name, min_side=min_side, settings=settings
+    )
 
 
 def list_models(pattern="*", weights=False):
@@ -163,7 +178,7 @@ def list_models(pattern="*", weights=False):
     """
     names = sorted(_MODELS)
     if weights:
-        _, index = read_index()
+        _, index = pretrained.read_index()
         names = [name for name in names if index.get(name)]
     return fnmatch.filter(names, pattern)
 
@@ -204,12 +219,24 @@ def entry(name):
     return _MODELS[name]
 
 
-def _check_settings(name, settings, known):
+def _check_settings(name, settings, parameters, known):
     for setting in settings:
-        if setting not in known:
+        if setting not in parameters:
             raise TypeError(
                 f"zoo.{name} has no setting {setting!r}.{did_you_mean(setting, known, count=1)} "
                 f"Its settings: {', '.join(known)}."
+            )
+
+
+def _check_agreement(name, entry, arguments):
+    """Raises a ValueError for an argument that contradicts what the weights were trained with."""
+    for setting, trained in entry.settings.items():
+        value = arguments.get(setting, trained)
+        if (tuple(value) if isinstance(value, (list, tuple)) else value) != trained:
+            raise ValueError(
+                f"The weights {entry.name!r} of zoo.{name} were trained with "
+                f"{setting}={trained!r}, and the call has {setting}={value!r}. Leave {setting} "
+                "out, or train your own."
             )
 
 

@@ -1,0 +1,125 @@
+"""Puts the weights of a finished training into the zoo: file, index, card, table."""
+
+import hashlib
+import pathlib
+import shutil
+
+import keras
+import numpy as np
+
+from aib_keras import zoo
+from aib_keras.experiments import cards, markdown
+from aib_keras.experiments.config import TrainingConfig
+from aib_keras.utils.files import atomic_path, read_json, write_json
+from aib_keras.zoo.pretrained import Pretrained
+
+_README = """# Trained models
+
+Weights that `aib_keras.zoo.MODEL(weights="NAME")` loads, one card per file: figures, what the model
+is not good for, how to repeat the training. `recipes/publish.py` writes this page, the cards and
+`index.json`. Errors are top-1 errors of the last epoch on the test images.
+
+| model | name | error | size | settings |
+|---|---|---|---|---|
+{rows}
+"""
+
+
+def publish(workdir, name, folder, note="", license="Apache-2.0"):
+    """Publishes the weights of a finished training in float16, under a name.
+
+    Args:
+        workdir: Path of a folder that `train` or `evaluate` completed.
+        name: What users pass as `weights`, such as "cifar10".
+        folder: Path of the zoo, with an `index.json`.
+        note: Sentences for the card, such as on which machine the model was trained.
+        license: SPDX identifier of the weights' licence.
+
+    Returns:
+        The `Pretrained` entry.
+
+    Raises:
+        ValueError: for weights that float16 cannot hold, or a training that used held-out examples,
+            whose error is not that on test images.
+    """
+    workdir, folder = pathlib.Path(workdir), pathlib.Path(folder)
+    result = read_json(workdir / "result.json")
+    config = TrainingConfig.from_json(result["config"])
+    if config.held_out:
+        raise ValueError(f"{workdir} was evaluated on held-out examples. Train on all of them.")
+    settings = {
+        "num_classes": result["num_classes"],
+        "input_shape": result["input_shape"],
+        **config.settings,
+    }
+    stem = f"{config.model}-{name}"
+    path = folder / f"{stem}.weights.h5"
+    _save_half(config.model, settings, workdir, path)
+    fields = {
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "settings": settings,
+        "class_names": result["class_names"],
+        "error": result["test_error_last_epoch"],
+        "evaluated_on": f"{result['dataset']} {result['evaluated_on']}",
+        "bytes": path.stat().st_size,
+        "license": license,
+        "command": cards.command(config),
+    }
+    entry = Pretrained.from_index(config.model, name, fields)
+
+    index = read_json(folder / "index.json")
+    index.setdefault(config.model, {})[name] = fields
+    write_json(folder / "index.json", {key: index[key] for key in sorted(index)})
+    (folder / "cards").mkdir(exist_ok=True)
+    card = cards.model_card(result)
+    if note:
+        card += f"\n{note}\n"
+    if (workdir / "attention.png").is_file():
+        shutil.copy(workdir / "attention.png", folder / "cards" / f"{stem}.png")
+        card += f"\n![Maps of test images]({stem}.png)\n"
+    (folder / "cards" / f"{stem}.md").write_text(card)
+    write_readme(folder)
+    return entry
+
+
+def write_readme(folder):
+    """Writes the zoo's README, a table of what its index lists."""
+    index = read_json(folder / "index.json")
+    rows = []
+    for model, entries in index.items():
+        for name, content in entries.items():
+            entry = Pretrained.from_index(model, name, content)
+            shown = {k: v for k, v in entry.settings.items() if k != "input_shape"}
+            rows.append(
+                [
+                    f"[`{model}`](cards/{model}-{name}.md)",
+                    f"`{name}`",
+                    f"{markdown.percent(entry.error)} %",
+                    f"{entry.bytes / 2**20:.1f} MiB",
+                    ", ".join(f"{key}={value}" for key, value in shown.items()),
+                ]
+            )
+    lines = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    (folder / "README.md").write_text(_README.format(rows=lines))
+
+
+def _save_half(model_name, settings, workdir, path):
+    """Saves the weights of a training in float16: half the size, outputs within 1e-3."""
+    file = next(
+        workdir / name for name in ("model.keras", "model.weights.h5") if (workdir / name).is_file()
+    )
+    trained = zoo.create(model_name, weights=file, **settings)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float16")
+    try:
+        half = zoo.create(model_name, **settings)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    for target, source in zip(half.weights, trained.weights, strict=True):
+        value = keras.ops.convert_to_numpy(source)
+        if not np.isfinite(value.astype(target.dtype)).all():
+            raise ValueError(f"float16 cannot hold the weights of {source.path}.")
+        target.assign(value)
+    with atomic_path(path) as temporary:
+        half.save_weights(temporary)

@@ -1,0 +1,182 @@
+"""Published weights: the zoo's index, and the files that it names, each verified before use."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import re
+
+import keras
+
+from aib_keras.utils.optional import require
+from aib_keras.utils.suggestions import did_you_mean
+from aib_keras.zoo.weights_file import SUFFIXES
+
+_ENVIRONMENT = "AIB_KERAS_ZOO"
+_HUGGING_FACE = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(@(?P<revision>[^@]+))?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """An entry of the zoo's index: the weights of one training.
+
+    Attributes:
+        model: Name of the zoo model.
+        name: What to pass as `weights`.
+        file: Path of the weights file, relative to the index.
+        sha256: Hexadecimal digest of the file.
+        settings: Dict of the arguments of the zoo function that the weights were trained with.
+        class_names: Tuple of strings.
+        error: Top-1 error on the test images in the last epoch, a share in [0, 1].
+        evaluated_on: What the error was measured on.
+        bytes: Integer, the size of the file.
+        license: SPDX identifier of the weights' licence.
+        command: The command line of the training.
+    """
+
+    model: str
+    name: str
+    file: str
+    sha256: str
+    settings: dict
+    class_names: tuple
+    error: float
+    evaluated_on: str
+    bytes: int
+    license: str
+    command: str
+
+    @classmethod
+    def from_index(cls, model, name, content):
+        """Checks the content of an entry and returns it as an object; ValueError if it is bad."""
+        where = f"The zoo's index has a bad entry {name!r} of {model}:"
+        fields = {field.name for field in dataclasses.fields(cls)} - {"model", "name"}
+        if not isinstance(content, dict) or fields != content.keys():
+            found = sorted(content) if isinstance(content, dict) else content
+            raise ValueError(f"{where} expected the fields {sorted(fields)}, got {found}.")
+        file = pathlib.PurePosixPath(content["file"])
+        if file.is_absolute() or ".." in file.parts or "\\" in content["file"]:
+            raise ValueError(f"{where} the file {content['file']!r} is outside the zoo's folder.")
+        if not content["file"].endswith(SUFFIXES):
+            raise ValueError(f"{where} {content['file']!r} is not one of {SUFFIXES}.")
+        if not _SHA256.fullmatch(str(content["sha256"])):
+            raise ValueError(f"{where} {content['sha256']!r} is not a SHA-256 in lower case.")
+        if not isinstance(content["settings"], dict):
+            raise ValueError(f"{where} `settings` must be an object, got {content['settings']!r}.")
+        settings = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in content["settings"].items()
+        }
+        return cls(
+            model,
+            name,
+            **{**content, "settings": settings, "class_names": tuple(content["class_names"])},
+        )
+
+
+def weights(model):
+    """Lists the published weights of a zoo model.
+
+        for entry in aib_keras.zoo.weights("vgg_aib_qt"):
+            print(entry.name, entry.error, entry.bytes, entry.settings)
+
+    Args:
+        model: Name of the model.
+
+    Returns:
+        A list of `Pretrained`, sorted by name. It is empty for a model without published weights.
+
+    Raises:
+        ValueError: for a bad index.
+    """
+    _, index = read_index()
+    entries = index.get(model, {})
+    return [Pretrained.from_index(model, name, entries[name]) for name in sorted(entries)]
+
+
+def find(model, name):
+    """Returns the `Pretrained` of a model called `name`; ValueError lists those that there are."""
+    entries = {entry.name: entry for entry in weights(model)}
+    if name not in entries:
+        base, index = read_index()
+        listing = "; ".join(f"{key}: {', '.join(sorted(sets))}" for key, sets in index.items())
+        raise ValueError(
+            f"The zoo at {base!r} has no weights {name!r} for {model}."
+            f"{did_you_mean(str(name), entries)} It has {listing or 'none yet'}. `weights` can "
+            f"also be a path that ends in {' or '.join(SUFFIXES)}."
+        )
+    return entries[name]
+
+
+def fetch(entry):
+    """Returns the local path of the file of a `Pretrained`, whose SHA-256 has been verified.
+
+    Raises:
+        ValueError: for a file that is not there, or has another SHA-256.
+    """
+    base = _base()
+    if match := _HUGGING_FACE.fullmatch(base):
+        path = pathlib.Path(_from_hugging_face(match, entry.file))
+    elif _is_url(base):
+        return keras.utils.get_file(
+            pathlib.PurePosixPath(entry.file).name,
+            f"{base.rstrip('/')}/{entry.file}",
+            cache_subdir=f"aib_keras/{entry.sha256[:16]}",
+            file_hash=entry.sha256,
+            hash_algorithm="sha256",
+        )
+    else:
+        path = pathlib.Path(base) / entry.file
+    if not path.is_file():
+        raise ValueError(
+            f"The weights {entry.name!r} of {entry.model} are not in {base!r}. The installed "
+            f"package has only small files. Set {_ENVIRONMENT} to the zoo/ folder of a checkout, "
+            "to its URL, or to hf://OWNER/NAME, and try again."
+        )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != entry.sha256:
+        raise ValueError(
+            f"{str(path)!r} is not the file that the index describes: its SHA-256 is {digest}, "
+            f"expected {entry.sha256}. Fetch it again."
+        )
+    return path
+
+
+def read_index():
+    """Returns where the zoo is, and its index: model -> name -> fields of a `Pretrained`."""
+    base = _base()
+    if match := _HUGGING_FACE.fullmatch(base):
+        path = _from_hugging_face(match, "index.json")
+    elif _is_url(base):
+        # An index changes with every release: not cached under one name for ever.
+        path = keras.utils.get_file(
+            origin=f"{base.rstrip('/')}/index.json",
+            cache_subdir="aib_keras",
+            force_download=True,
+        )
+    else:
+        path = pathlib.Path(base) / "index.json"
+        if not os.path.isfile(path):
+            raise ValueError(
+                f"There is no zoo at {base!r} (no index.json in it). Set {_ENVIRONMENT} to the "
+                "folder or URL of a zoo, or give `weights` as a path."
+            )
+    return base, json.loads(pathlib.Path(path).read_text())
+
+
+def _base():
+    # The wheel has the index beside this module (setup.py); in a checkout it is in zoo/.
+    folder = pathlib.Path(__file__).resolve().parent
+    if not (folder / "index.json").is_file():
+        folder = folder.parents[1] / "zoo"
+    return os.environ.get(_ENVIRONMENT, str(folder))
+
+
+def _is_url(base):
+    return base.startswith(("http://", "https://"))
+
+
+def _from_hugging_face(match, file):
+    hub = require("huggingface_hub", "A zoo on Hugging Face", "hub")
+    return hub.hf_hub_download(match["repo"], file, revision=match["revision"])
