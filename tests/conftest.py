@@ -6,7 +6,11 @@ is marked `tensorflow("why")` and skipped on another backend.
 
 import os
 
-import aib_keras  # noqa: F401, I001 before Keras, as it chooses TensorFlow's kernels
+# isort: off
+# Before Keras, because it chooses the kernels of TensorFlow.
+import aib_keras  # noqa: F401
+
+# isort: on
 import keras
 import numpy as np
 import pytest

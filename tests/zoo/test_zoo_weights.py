@@ -3,12 +3,15 @@
 import hashlib
 import json
 import pathlib
+import sys
+import types
 
 import numpy as np
 import pytest
 from keras import ops
 
 from aib_keras import zoo
+from aib_keras.zoo import pretrained
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
@@ -105,58 +108,155 @@ def index(tmp_path, monkeypatch, trained):
     monkeypatch.setenv("AIB_KERAS_ZOO", str(folder))
 
     def write(**changes):
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        entry = {"file": file.name, "sha256": digest, **changes}
+        entry = {
+            "file": file.name,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "settings": {
+                "num_classes": 4,
+                "input_shape": [32, 32, 3],
+                "width": 0.0625,
+                "latent_dim": 8,
+            },
+            "class_names": ["0", "1", "2", "3"],
+            "error": 0.25,
+            "evaluated_on": "digits test",
+            "bytes": file.stat().st_size,
+            "license": "Apache-2.0",
+            "command": "python recipes/train_cifar10.py",
+            **changes,
+        }
+        entry = {name: value for name, value in entry.items() if value is not None}
         (folder / "index.json").write_text(json.dumps({"vgg_aib_qt": {"digits": entry}}))
+        return file
 
     return write
 
 
-def test_weights_by_name(index, trained, small):
+def test_weights_by_name_bring_their_settings(index, trained):
     index()
-    model = small("vgg_aib_qt", num_classes=4, weights="digits")
+    model = zoo.vgg_aib_qt(weights="digits")
     np.testing.assert_allclose(outputs(model), outputs(trained), rtol=1e-5, atol=1e-6)
+    assert zoo.list_models(weights=True) == ["vgg_aib_qt"]
+    [entry] = zoo.weights("vgg_aib_qt")
+    assert (entry.name, entry.error, entry.class_names) == ("digits", 0.25, ("0", "1", "2", "3"))
+    assert entry.settings["num_classes"] == 4
+    assert zoo.weights("vgg") == []
 
 
-def test_a_file_with_another_hash_is_an_error_that_shows_both(index, small):
+def test_a_setting_that_agrees_with_the_weights_is_allowed(index):
+    index()
+    assert zoo.vgg_aib_qt(4, [32, 32, 3], weights="digits", include_preprocessing=False).built
+
+
+@pytest.mark.parametrize(
+    "setting", [{"num_classes": 10}, {"width": 1.0}, {"latent_dim": 5}], ids=str
+)
+def test_a_setting_that_contradicts_the_weights_is_an_error_that_names_both(index, setting):
+    index()
+    [(name, value)] = setting.items()
+    trained = zoo.weights("vgg_aib_qt")[0].settings[name]
+    with pytest.raises(ValueError, match=rf"(?s)with {name}={trained}.*has {name}={value}\."):
+        zoo.vgg_aib_qt(weights="digits", **setting)
+
+
+def test_a_file_with_another_hash_is_an_error_that_shows_both(index):
     index(sha256="0" * 64)
     with pytest.raises(ValueError, match=r"(?s)digits\.weights\.h5.*SHA-256.*0{64}"):
-        small("vgg_aib_qt", num_classes=4, weights="digits")
+        zoo.vgg_aib_qt(weights="digits")
+
+
+def test_a_truncated_file_is_not_opened(index):
+    file = index()
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="is not the file that the index describes"):
+        zoo.vgg_aib_qt(weights="digits")
+
+
+@pytest.mark.parametrize(
+    "file", ["../digits.weights.h5", "a/../../digits.weights.h5", "/tmp/digits.weights.h5"]
+)
+def test_a_file_outside_the_zoo_is_an_error(index, file):
+    index(file=file)
+    with pytest.raises(ValueError, match="outside the zoo's folder"):
+        zoo.vgg_aib_qt(weights="digits")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"sha256": None}, "expected the fields"),
+        ({"settings": None}, "expected the fields"),
+        ({"colour": "red"}, "expected the fields"),
+        ({"sha256": "abc"}, "not a SHA-256"),
+        ({"file": "digits.pt"}, "not one of"),
+        ({"settings": [1]}, "must be an object"),
+    ],
+    ids=str,
+)
+def test_a_bad_entry_is_an_error_that_names_it(index, change, problem):
+    index(**change)
+    with pytest.raises(ValueError, match=f"(?s)bad entry 'digits' of vgg_aib_qt.*{problem}"):
+        zoo.vgg_aib_qt(weights="digits")
 
 
 @pytest.mark.parametrize(
     ("name", "weights"), [("vgg_aib_qt", "cifar10"), ("vgg", "digits"), ("vgg_aib_qt", "digit")]
 )
-def test_an_unknown_name_lists_what_there_is(index, small, name, weights):
+def test_an_unknown_name_lists_what_there_is(index, name, weights):
     index()
     with pytest.raises(ValueError, match=rf"(?s)no weights '{weights}'.*vgg_aib_qt: digits"):
-        small(name, weights=weights)
+        zoo.create(name, weights=weights)
 
 
-def test_a_listed_file_that_is_not_there_is_an_error(index, small):
+def test_a_listed_file_that_is_not_there_is_an_error_that_says_where_to_look(index):
     index(file="gone.weights.h5")
-    with pytest.raises(ValueError, match=r"gone\.weights\.h5"):
-        small("vgg_aib_qt", num_classes=4, weights="digits")
+    with pytest.raises(ValueError, match="not in .*AIB_KERAS_ZOO"):
+        zoo.vgg_aib_qt(weights="digits")
 
 
-def test_a_zoo_without_an_index_is_an_error_that_says_how_to_name_another(
-    small, tmp_path, monkeypatch
-):
+def test_a_zoo_on_hugging_face(index, tmp_path, monkeypatch, trained):
+    file, asked = index(), []
+    hub = types.ModuleType("huggingface_hub")
+
+    def download(repo, name, revision=None):
+        asked.append((repo, name, revision))
+        return str(file.parent / name)
+
+    hub.hf_hub_download = download
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    monkeypatch.setenv("AIB_KERAS_ZOO", "hf://somebody/zoo@v1")
+    model = zoo.vgg_aib_qt(weights="digits")
+    np.testing.assert_allclose(outputs(model), outputs(trained), rtol=1e-5, atol=1e-6)
+    assert ("somebody/zoo", "index.json", "v1") in asked
+    assert ("somebody/zoo", file.name, "v1") in asked
+    file.write_bytes(b"something else")
+    with pytest.raises(ValueError, match="SHA-256"):
+        zoo.vgg_aib_qt(weights="digits")
+
+
+def test_a_zoo_without_an_index_is_an_error_that_says_how_to_name_another(tmp_path, monkeypatch):
     monkeypatch.setenv("AIB_KERAS_ZOO", str(tmp_path))
     with pytest.raises(ValueError, match=r"(?s)index\.json.*AIB_KERAS_ZOO"):
-        small("vgg", weights="cifar10")
-
-
-def test_the_checkouts_own_index_is_read_by_default(small, monkeypatch):
-    monkeypatch.delenv("AIB_KERAS_ZOO", raising=False)
-    with pytest.raises(ValueError, match="has no weights 'no_such_data' for vgg") as caught:
-        small("vgg", weights="no_such_data")
-    index = json.loads((REPOSITORY / "zoo" / "index.json").read_text())
-    listed = [f"{name}: {', '.join(sorted(sets))}" for name, sets in index.items()]
-    for expected in listed or ["It has none yet"]:
-        assert expected in str(caught.value)
+        zoo.vgg(weights="cifar10")
 
 
 def test_the_zoo_is_only_read_for_weights(monkeypatch, tmp_path):
     monkeypatch.setenv("AIB_KERAS_ZOO", str(tmp_path / "nowhere"))
     assert zoo.vgg(width=0.03, weights=None).built
+
+
+PUBLISHED = [
+    (model, name)
+    for model, entries in json.loads((REPOSITORY / "zoo" / "index.json").read_text()).items()
+    for name in entries
+]
+
+
+@pytest.mark.parametrize(("model", "name"), PUBLISHED)
+def test_every_published_file_is_the_one_in_the_index_and_has_a_card(model, name, monkeypatch):
+    monkeypatch.delenv("AIB_KERAS_ZOO", raising=False)
+    [entry] = [entry for entry in zoo.weights(model) if entry.name == name]
+    assert pretrained.fetch(entry).stat().st_size == entry.bytes
+    card = (REPOSITORY / "zoo" / "cards" / f"{model}-{name}.md").read_text()
+    assert f"{100 * entry.error:.2f} %" in card
+    assert f"cards/{model}-{name}.md" in (REPOSITORY / "zoo" / "README.md").read_text()
