@@ -18,6 +18,7 @@ NAME = flags.DEFINE_string("name", None, "Name of the weights, such as cifar10."
 ZOO = flags.DEFINE_string("zoo", "zoo", "Folder to write to.")
 EVALUATE = flags.DEFINE_bool("evaluate", False, "Evaluate the training on its test data first.")
 NOTE = flags.DEFINE_string("note", "", "Sentences for the card, such as on the machine used.")
+BUNDLED = flags.DEFINE_bool("bundled", False, "Whether the wheel is to contain the file.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 
 
@@ -27,7 +28,9 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     if EVALUATE.value:
         run.evaluate(WORKDIR.value, DATA_DIR.value)
-    entry = publishing.publish(WORKDIR.value, NAME.value, ZOO.value, NOTE.value)
+    entry = publishing.publish(
+        WORKDIR.value, NAME.value, ZOO.value, note=NOTE.value, bundled=BUNDLED.value
+    )
     print(
         f'zoo.{entry.model}(weights="{entry.name}"): {100 * entry.error:.2f} % error, '
         f"{entry.bytes / 2**20:.1f} MiB"

@@ -1,11 +1,10 @@
 """Model cards: what a trained model is, how good it is, what it is not, how to repeat it."""
 
 import inspect
-import pathlib
 import shlex
 
 from aib_keras import zoo
-from aib_keras.experiments import field_flags, markdown
+from aib_keras.experiments import field_flags
 from aib_keras.experiments.config import TrainingConfig
 
 _PAPER_EPOCHS = 200
@@ -17,18 +16,6 @@ _DATASET_NOTES = {
     ),
     "cluttered_digits": "cluttered_digits is made from scikit-learn's digits; no photographs.",
 }
-
-_ZOO_README = """# Trained models
-
-One card per model: its figures, what it is not, how to repeat its training.
-`recipes/model_cards.py` writes them from the `result.json` of trainings. `index.json` lists the
-weights that `aib_keras.zoo.MODEL(weights="DATASET")` loads. A card without an entry there has no
-published weights.
-
-| model | data set | error, last epoch | parameters | scale |
-|---|---|---|---|---|
-{rows}
-"""
 
 
 def model_card(result):
@@ -66,38 +53,6 @@ def model_card(result):
         + ".",
     ]
     return "\n".join(lines) + "\n"
-
-
-def write_cards(folder, results):
-    """Writes one card per result to `folder/cards`, and `folder/README.md`, which lists them.
-
-    Args:
-        folder: Path, the zoo's folder.
-        results: Contents of `result.json` files.
-
-    Raises:
-        ValueError: if two of them would have the same card.
-    """
-    folder = pathlib.Path(folder)
-    by_name = {}
-    for result in results:
-        name = f"{result['dataset'].replace('/', '_')}-{result['model']}-seed{result['seed']}"
-        if name in by_name:
-            raise ValueError(
-                f"Two trainings would both have the card {name}.md: give them different folders."
-            )
-        by_name[name] = result
-    (folder / "cards").mkdir(parents=True, exist_ok=True)
-    rows = []
-    for name, result in sorted(by_name.items()):
-        (folder / "cards" / f"{name}.md").write_text(model_card(result))
-        split = _split(result)
-        rows.append(
-            f"| [`{result['model']}`](cards/{name}.md) | {result['dataset']} "
-            f"| {_percent(result[f'{split}_error_last_epoch'])} ({split.replace('_', ' ')}) "
-            f"| {result['parameters']:,} | {markdown.scale(reductions(result))} |"
-        )
-    (folder / "README.md").write_text(_ZOO_README.format(rows="\n".join(rows)))
 
 
 def limits(result):

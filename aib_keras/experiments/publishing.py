@@ -25,7 +25,7 @@ is not good for, how to repeat the training. `recipes/publish.py` writes this pa
 """
 
 
-def publish(workdir, name, folder, note="", license="Apache-2.0"):
+def publish(workdir, name, folder, note="", bundled=False, license="Apache-2.0"):
     """Publishes the weights of a finished training in float16, under a name.
 
     Args:
@@ -33,6 +33,7 @@ def publish(workdir, name, folder, note="", license="Apache-2.0"):
         name: What users pass as `weights`, such as "cifar10".
         folder: Path of the zoo, with an `index.json`.
         note: Sentences for the card, such as on which machine the model was trained.
+        bundled: Boolean, whether the wheel is to contain the file.
         license: SPDX identifier of the weights' licence.
 
     Returns:
@@ -63,6 +64,7 @@ def publish(workdir, name, folder, note="", license="Apache-2.0"):
         "error": result["test_error_last_epoch"],
         "evaluated_on": f"{result['dataset']} {result['evaluated_on']}",
         "bytes": path.stat().st_size,
+        "bundled": bundled,
         "license": license,
         "command": cards.command(config),
     }

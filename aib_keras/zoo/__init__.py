@@ -4,7 +4,7 @@ from aib_keras.zoo.attention_branch import wrn_abn
 from aib_keras.zoo.authors_checkpoint import load_authors_checkpoint
 from aib_keras.zoo.class_activation import vgg_gap
 from aib_keras.zoo.pay_attention import vgg_att2, vgg_att3
-from aib_keras.zoo.pretrained import weights
+from aib_keras.zoo.pretrained import decode_predictions, weights
 from aib_keras.zoo.progressive_attention import vgg_pan
 from aib_keras.zoo.registry import create, get, list_models
 from aib_keras.zoo.vgg import vgg, vgg_aib, vgg_aib_qt, vgg_dvib
@@ -14,6 +14,7 @@ from aib_keras.zoo.wide_resnet50 import wrn50_2, wrn50_2_aib, wrn50_2_aib_qt
 
 __all__ = [
     "create",
+    "decode_predictions",
     "get",
     "list_models",
     "load_authors_checkpoint",

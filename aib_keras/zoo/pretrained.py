@@ -8,7 +8,9 @@ import pathlib
 import re
 
 import keras
+import numpy as np
 
+from aib_keras.utils.checks import check_integer
 from aib_keras.utils.optional import require
 from aib_keras.utils.suggestions import did_you_mean
 from aib_keras.zoo.weights_file import SUFFIXES
@@ -32,6 +34,7 @@ class Pretrained:
         error: Top-1 error on the test images in the last epoch, a share in [0, 1].
         evaluated_on: What the error was measured on.
         bytes: Integer, the size of the file.
+        bundled: Boolean, whether the installed package contains the file.
         license: SPDX identifier of the weights' licence.
         command: The command line of the training.
     """
@@ -45,6 +48,7 @@ class Pretrained:
     error: float
     evaluated_on: str
     bytes: int
+    bundled: bool
     license: str
     command: str
 
@@ -73,6 +77,39 @@ class Pretrained:
             name,
             **{**content, "settings": settings, "class_names": tuple(content["class_names"])},
         )
+
+
+def decode_predictions(logits, class_names, top=3):
+    """Names the most probable classes.
+
+        model = aib_keras.zoo.vgg_aib_qt(weights="cifar10")
+        [entry] = aib_keras.zoo.weights("vgg_aib_qt")
+        aib_keras.zoo.decode_predictions(model(images), entry.class_names)
+
+    Args:
+        logits: Array `(B, num_classes)`.
+        class_names: Strings, one per class, such as those of `Pretrained`.
+        top: Integer, classes per image.
+
+    Returns:
+        For each image a list of pairs (class name, probability), the most probable one first.
+
+    Raises:
+        ValueError: for another number of names than of classes, or a `top` below 1.
+    """
+    check_integer("top", top, minimum=1)
+    logits = keras.ops.convert_to_numpy(logits)
+    if logits.ndim != 2 or logits.shape[1] != len(class_names):
+        raise ValueError(
+            f"Expected logits (B, {len(class_names)}) for {len(class_names)} class names, got "
+            f"shape {logits.shape}."
+        )
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    best = np.argsort(-probabilities, axis=1)[:, :top]
+    return [
+        [(class_names[index], float(row[index])) for index in indices]
+        for row, indices in zip(probabilities, best, strict=True)
+    ]
 
 
 def weights(model):

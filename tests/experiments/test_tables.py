@@ -152,19 +152,3 @@ def test_a_card_says_what_the_model_is_and_is_not():
     text = cards.model_card(result)
     assert "Started from imagenet" in text
     assert "from scratch" not in text
-
-
-def test_cards_of_several_trainings(tmp_path):
-    results = [make_result(seed=0), make_result(seed=1), make_result("wrn_abn")]
-    cards.write_cards(tmp_path, results)
-    names = sorted(path.name for path in (tmp_path / "cards").iterdir())
-    assert names == [
-        "cifar10-vgg-seed0.md",
-        "cifar10-vgg-seed1.md",
-        "cifar10-wrn_abn-seed0.md",
-    ]
-    readme = (tmp_path / "README.md").read_text()
-    for name in names:
-        assert f"(cards/{name})" in readme
-    with pytest.raises(ValueError, match="Two trainings"):
-        cards.write_cards(tmp_path, [make_result(), make_result()])

@@ -3,6 +3,7 @@
 Usage: python tests/wheel/check_wheel.py. Needs the package index, and minutes.
 """
 
+import json
 import os
 import pathlib
 import subprocess
@@ -15,6 +16,7 @@ import zipfile
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 EXTRA = "jax"
 MOST_SECONDS = 1.0
+MOST_WEIGHT_BYTES = 5_000_000
 IMPORTS = """
 import time
 started = time.perf_counter()
@@ -55,9 +57,18 @@ def check_sdist(path):
 def check_wheel(path):
     with zipfile.ZipFile(path) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    wanted = {"aib_keras/zoo/index.json"} | modules()
+    wanted = {"aib_keras/zoo/index.json"} | modules() | bundled_weights()
     expect(wanted <= names, path, f"lacks {sorted(wanted - names)}")
     expect(names <= wanted, path, f"has {sorted(names - wanted)}, which it should not")
+
+
+def bundled_weights():
+    """The paths in the wheel of the weights that the index calls bundled; together under 5 MB."""
+    index = json.loads((REPOSITORY / "zoo" / "index.json").read_text())
+    entries = [each for names in index.values() for each in names.values() if each["bundled"]]
+    size = sum(entry["bytes"] for entry in entries)
+    expect(entries and size < MOST_WEIGHT_BYTES, "index.json", f"bundles {size} bytes")
+    return {f"aib_keras/zoo/{entry['file']}" for entry in entries}
 
 
 def modules():

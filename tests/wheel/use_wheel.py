@@ -20,6 +20,7 @@ def main():
     check_environment()
     check_model()
     check_index()
+    check_weights()
     check_missing_extra()
 
 
@@ -54,6 +55,22 @@ def check_index():
     assert "no such data" in message, message
     missing = [name for name in index if name not in message]
     assert not missing, f"the error does not list {missing}: {message}"
+
+
+def check_weights():
+    """The README's first example: bundled weights, without a network."""
+    for name in zoo.list_models(weights=True):
+        for entry in zoo.weights(name):
+            if entry.bundled:
+                model = zoo.create(name, weights=entry.name)
+                images = np.zeros((1, *entry.settings["input_shape"]), "uint8")
+                [best] = zoo.decode_predictions(model(images), entry.class_names, top=1)
+                assert best[0][0] in entry.class_names
+            else:
+                message = error_of(
+                    ValueError, lambda n=name, e=entry: zoo.create(n, weights=e.name)
+                )
+                assert "AIB_KERAS_ZOO" in message, message
 
 
 def check_missing_extra():

@@ -121,6 +121,7 @@ def index(tmp_path, monkeypatch, trained):
             "error": 0.25,
             "evaluated_on": "digits test",
             "bytes": file.stat().st_size,
+            "bundled": False,
             "license": "Apache-2.0",
             "command": "python recipes/train_cifar10.py",
             **changes,
@@ -212,6 +213,18 @@ def test_a_listed_file_that_is_not_there_is_an_error_that_says_where_to_look(ind
     index(file="gone.weights.h5")
     with pytest.raises(ValueError, match="not in .*AIB_KERAS_ZOO"):
         zoo.vgg_aib_qt(weights="digits")
+
+
+def test_predictions_are_decoded_by_the_names_of_the_classes():
+    logits = np.log([[0.1, 0.7, 0.2], [0.6, 0.1, 0.3]])
+    first, second = zoo.decode_predictions(logits, ("a", "b", "c"), top=2)
+    assert [name for name, _ in first] == ["b", "c"]
+    assert [name for name, _ in second] == ["a", "c"]
+    assert first[0][1] == pytest.approx(0.7)
+    with pytest.raises(ValueError, match="2 class names, got shape"):
+        zoo.decode_predictions(logits, ("a", "b"))
+    with pytest.raises(ValueError, match="top"):
+        zoo.decode_predictions(logits, ("a", "b", "c"), top=0)
 
 
 def test_a_zoo_on_hugging_face(index, tmp_path, monkeypatch, trained):

@@ -1,0 +1,96 @@
+"""From a training to weights by name, by way of the recipe's functions."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from small import small_config
+
+from aib_keras import experiments, zoo
+from aib_keras.experiments import publishing, run
+from aib_keras.utils.files import read_json
+
+
+@pytest.fixture(scope="module")
+def published(small_run, tmp_path_factory):
+    """The zoo with the weights of a small training, and its entry."""
+    folder = tmp_path_factory.mktemp("zoo")
+    (folder / "index.json").write_text("{}")
+    entry = publishing.publish(small_run, "digits", folder, note="Trained by a test.", bundled=True)
+    return folder, entry
+
+
+@pytest.fixture(autouse=True)
+def in_this_zoo(published, monkeypatch):
+    monkeypatch.setenv("AIB_KERAS_ZOO", str(published[0]))
+
+
+def test_published_weights_load_by_name(published, small_run):
+    _, entry = published
+    model = zoo.vgg_aib_qt(weights="digits")
+    trained = keras.saving.load_model(small_run / "model.keras")
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype("uint8")
+    found, expected = (each.explain(images) for each in (model, trained))
+    for name in ("attention", "logits"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-2, atol=1e-2)
+    assert entry.error == read_json(small_run / "result.json")["test_error_last_epoch"]
+    assert entry.bundled
+    assert entry.command.startswith("python recipes/train_cifar10.py --model=vgg_aib_qt")
+
+
+def test_the_zoo_lists_what_was_published(published):
+    folder, entry = published
+    readme = (folder / "README.md").read_text()
+    assert "| [`vgg_aib_qt`](cards/vgg_aib_qt-digits.md) | `digits` |" in readme
+    card = (folder / "cards" / "vgg_aib_qt-digits.md").read_text()
+    assert f"| error, last epoch | {100 * entry.error:.2f} % |" in card
+    assert "Trained by a test." in card
+    assert (folder / "cards" / "vgg_aib_qt-digits.png").is_file()
+
+
+def test_a_training_starts_from_published_weights(published, tmp_path):
+    config = small_config(
+        model="vgg_aib",
+        initial_weights="vgg_aib_qt/digits",
+        freeze_features=True,
+        learning_rate=1e-3,
+        train_split="train[:32]",
+    )
+    experiments.train(config, tmp_path / "run", verbose=0)
+    model = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    source = zoo.vgg_aib_qt(weights="digits")
+    frozen = zip(model.feature_extractor.weights, source.feature_extractor.weights, strict=True)
+    for weight, expected in frozen:
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (weight, expected)))
+    # These started there, and were trained.
+    kernels = [each.encoder.trunk.get_layer("block2_conv1").kernel for each in (model, source)]
+    difference = np.abs(np.subtract(*map(keras.ops.convert_to_numpy, kernels))).max()
+    assert 0 < difference < 0.05
+
+
+def test_held_out_trainings_are_not_published(small_run, published, tmp_path):
+    shutil.copytree(small_run, tmp_path / "run")
+    result = read_json(small_run / "result.json")
+    result["config"]["held_out"] = 8
+    (tmp_path / "run" / "result.json").write_text(json.dumps(result))
+    with pytest.raises(ValueError, match="held-out"):
+        publishing.publish(tmp_path / "run", "digits", published[0])
+
+
+def test_a_training_without_test_data_is_evaluated_later(small_run, tmp_path):
+    shutil.copytree(small_run, tmp_path / "run")
+    expected = read_json(tmp_path / "run" / "result.json")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    lines = [{k: v for k, v in line.items() if not k.startswith("val_")} for line in lines]
+    (tmp_path / "run" / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    for name in ("result.json", "card.md", "attention.png"):
+        (tmp_path / "run" / name).unlink()
+    found = run.evaluate(tmp_path / "run")
+    assert found["test_error_last_epoch"] == expected["test_error_last_epoch"]
+    assert found["last_epoch"]["nll"] == pytest.approx(expected["last_epoch"]["nll"], rel=1e-5)
+    assert "test_error_best_epoch" not in found
+    assert (tmp_path / "run" / "card.md").is_file()
+    with pytest.raises(ValueError, match="not the folder of a training"):
+        run.evaluate(tmp_path)
