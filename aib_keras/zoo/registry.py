@@ -101,6 +101,11 @@ def zoo_model(
             _check_settings(name, kwargs, signature.parameters, known)
             bound = signature.bind(*args, **kwargs)
             weights = bound.arguments.pop("weights", None)
+            if weights is not None and bound.arguments.get("backbone_weights") is not None:
+                raise ValueError(
+                    "`weights` are those of the whole model, and `backbone_weights` are those that "
+                    "its training starts from. Pass only one of them."
+                )
             entry = None
             if weights is not None and not is_path(weights):
                 entry = pretrained.find(name, weights)
@@ -111,11 +116,6 @@ def zoo_model(
             del chosen["weights"]
             num_classes = check_integer("num_classes", chosen["num_classes"], minimum=2)
             chosen["input_shape"] = _check_input_shape(name, chosen["input_shape"], min_side)
-            if weights is not None and chosen.get("backbone_weights") is not None:
-                raise ValueError(
-                    "`weights` are those of the whole model, and `backbone_weights` are those that "
-                    "its training starts from. Pass only one of them."
-                )
             check_number("width", chosen["width"], minimum=1e-3, maximum=100)
             if "num_anchors" in chosen:
                 check_integer("num_anchors", chosen["num_anchors"], minimum=2)

@@ -10,7 +10,14 @@ from keras import ops
 
 from aib_keras import zoo
 
-HELPERS = {"create", "get", "list_models", "load_authors_checkpoint"}
+HELPERS = {
+    "create",
+    "get",
+    "list_models",
+    "load_authors_checkpoint",
+    "decode_predictions",
+    "weights",
+}
 AIB_MODELS = ["vgg_aib", "vgg_aib_qt", "wrn_aib", "wrn_aib_qt"]
 # All parameters at full size with the default classes and input: batch norm's moving statistics and
 # beta included.
