@@ -7,6 +7,7 @@ import os
 from aib_keras.experiments.paper_schedules import paper_stages
 from aib_keras.training.config import FitConfig, documented, setting
 from aib_keras.training.device_strategies import STRATEGIES
+from aib_keras.training.precision import PRECISIONS, resolve_precision
 from aib_keras.training.schedule import SCHEDULES
 from aib_keras.utils.checks import check_boolean, check_integer
 from aib_keras.zoo import get
@@ -117,9 +118,10 @@ class TrainingConfig(FitConfig):
         _count,
     )
     precision: str = setting(
-        "float32",
-        "Keras's precision policy.",
-        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        "auto",
+        "Keras's precision policy. `auto` is `mixed_bfloat16` on an accelerator, and with "
+        "TensorFlow on a CPU that has units for bfloat16; elsewhere it is `float32`.",
+        choices=PRECISIONS,
     )
     strategy: str = setting("one", "Devices, see `training.devices`.", choices=STRATEGIES)
 
@@ -145,6 +147,10 @@ class TrainingConfig(FitConfig):
         if schedule == "paper":
             schedule, stages = "steps", paper_stages(self.model)
         chosen = dataclasses.replace(
-            self, optimizer=optimizer, schedule=schedule, schedule_steps=stages
+            self,
+            optimizer=optimizer,
+            schedule=schedule,
+            schedule_steps=stages,
+            precision=resolve_precision(self.precision),
         )
         return super(TrainingConfig, chosen).resolved()

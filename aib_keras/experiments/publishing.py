@@ -53,6 +53,8 @@ def publish(workdir, name, folder, note="", bundled=False, license="Apache-2.0")
         "input_shape": result["input_shape"],
         **config.settings,
     }
+    # Where the training started; the weights are those of its end.
+    settings.pop("backbone_weights", None)
     stem = f"{config.model}-{name}"
     path = folder / f"{stem}.weights.h5"
     _save_half(config.model, settings, workdir, path)

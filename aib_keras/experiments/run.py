@@ -11,6 +11,7 @@ from aib_keras.experiments.config import TrainingConfig
 from aib_keras.experiments.examples import load_data
 from aib_keras.models import copy_weights
 from aib_keras.plots.attention import save_attention_figure
+from aib_keras.training.precision import use_fast_kernels
 from aib_keras.training.workdir import claim_workdir
 from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write_json
 
@@ -44,6 +45,7 @@ def train(config, workdir, verbose="auto"):
 
     previous_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
+    use_fast_kernels(config.precision)
     try:
         with training.devices(config.strategy):
             return _train(config, workdir, verbose)

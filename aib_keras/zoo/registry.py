@@ -114,7 +114,7 @@ def zoo_model(
             bound.apply_defaults()
             chosen = {**bound.arguments}
             del chosen["weights"]
-            num_classes = check_integer("num_classes", chosen["num_classes"], minimum=2)
+            chosen["num_classes"] = check_integer("num_classes", chosen["num_classes"], minimum=2)
             chosen["input_shape"] = _check_input_shape(name, chosen["input_shape"], min_side)
             check_number("width", chosen["width"], minimum=1e-3, maximum=100)
             if "num_anchors" in chosen:
@@ -126,7 +126,7 @@ def zoo_model(
             model.build((None, *chosen["input_shape"]))
             if weights is not None:
                 path = weights if entry is None else pretrained.fetch(entry)
-                load_weights(model, name, path, num_classes)
+                load_weights(model, name, path, chosen["num_classes"])
             return model
 
         signature = _signature(default_classes, default_shape, known)

@@ -1,0 +1,64 @@
+"""Which precision "auto" chooses, and that a resumed training keeps it."""
+
+import keras
+import pytest
+
+from aib_keras.experiments import TrainingConfig
+from aib_keras.training import precision
+
+
+@pytest.fixture
+def cpu(tmp_path, monkeypatch):
+    """`cpu(flags)`: makes this machine one without an accelerator, whose CPU has these flags."""
+    monkeypatch.setattr(precision, "has_accelerator", lambda: False)
+    path = tmp_path / "cpuinfo"
+    monkeypatch.setattr(precision, "_CPU_INFO", path)
+    return lambda flags: path.write_text(f"processor : 0\nflags\t\t: {flags}\n\nprocessor : 1\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu avx2 avx512f avx512_bf16", True),
+        ("fpu amx_bf16", True),
+        ("fpu avx2 avx512f", False),
+        ("", False),
+    ],
+)
+def test_bfloat16_only_where_the_cpu_has_it(cpu, flags, expected):
+    cpu(flags)
+    bfloat16 = expected and keras.backend.backend() == "tensorflow"
+    found = precision.resolve_precision("auto")
+    assert found == ("mixed_bfloat16" if bfloat16 else "float32")
+    assert precision.resolve_precision("mixed_float16") == "mixed_float16"
+
+
+def test_without_cpuinfo_it_is_float32(cpu):
+    # As on macOS and Windows: nothing was written.
+    assert precision.resolve_precision("auto") == "float32"
+
+
+def test_bfloat16_on_an_accelerator(cpu, monkeypatch):
+    cpu("fpu")
+    monkeypatch.setattr(precision, "has_accelerator", lambda: True)
+    assert precision.resolve_precision("auto") == "mixed_bfloat16"
+
+
+def test_a_resolved_configuration_names_the_precision(cpu):
+    cpu("fpu")
+    config = TrainingConfig().resolved()
+    assert config.precision == "float32"
+    # On a machine that would choose otherwise.
+    cpu("avx512_bf16")
+    assert TrainingConfig.from_json(config.to_json()).resolved().precision == "float32"
+
+
+@pytest.mark.tensorflow("The options are those of TensorFlow.")
+def test_onednn_computes_in_bfloat16_only_with_that_policy(cpu):
+    import tensorflow as tf
+
+    name = "auto_mixed_precision_onednn_bfloat16"
+    cpu("avx512_bf16")
+    for policy, expected in (("mixed_bfloat16", True), ("float32", False)):
+        precision.use_fast_kernels(policy)
+        assert tf.config.optimizer.get_experimental_options()[name] == expected
