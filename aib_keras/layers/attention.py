@@ -3,8 +3,21 @@
 import keras
 from keras import ops
 
-from aib_keras.layers.sampling import GaussianSampler
-from aib_keras.utils.checks import check_choice, check_floating, check_known_shape
+from aib_keras.layers.sampling import GaussianSampler, should_sample
+from aib_keras.layers.tracking import StepMean
+from aib_keras.utils.checks import (
+    check_choice,
+    check_floating,
+    check_known_shape,
+    check_non_negative,
+)
+
+MODULATIONS = ("residual", "mask", "noise")
+# Of the running statistics of the features, which the noise has: as of the zoo's batch norms.
+_MOMENTUM = 0.9
+_EPSILON = 1e-5
+# The largest share of the features that passes: without any noise, the information is infinite.
+_MOST = 0.999
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")
@@ -16,21 +29,36 @@ class IBAttention(keras.layers.Layer):
         mean = sigmoid(head(f));  std = softplus(conv3x3(mean) - 5)
         a = mean + eps * std,  eps ~ N(0, 1) for each position
 
-    and quantises a if there is a `quantizer`. A sample may lie outside [0, 1]. The output is
-    `f + f * a` (`modulation="residual"`, the authors' code) or `f * a` (`"mask"`). Without
-    sampling, a is the mean, and the layer is deterministic.
+    and quantises a if there is a `quantizer`. A sample may lie outside [0, 1]. The output depends
+    on the modulation:
 
-    `std`, the sampling and the quantiser are computed in float32 under any precision policy. The
-    output has the layer's compute dtype.
+    - `"residual"`: `f + f * a`, the authors' code. All features pass, whatever the map.
+    - `"mask"`: `f * a`.
+    - `"noise"`: `a * f + (1 - a) * noise`, with noise of the running mean and variance that the
+      features have per channel, and a cut to [0, 0.999]. What passes at a position is then
+      information in nats: the KL divergence of its features, noise included, from the noise alone
+      (Schulz et al., ICLR 2020, who optimise such a map image by image).
+
+    Without sampling, a and the noise are their means, and the layer is deterministic.
+
+    Nothing in the paper's objective charges for the map itself. `map_beta` is the weight of a price
+    that makes it selective: the mean of a^2 over positions, and for `"noise"` the mean of the KL
+    divergence over positions and channels. It is a variable, which
+    `aib_keras.training.BetaWarmup` warms up. With a price, the layer reports what passes as the
+    metric `map_energy`, the mean of a^2, or `map_nats`, nats per image.
+
+    `std`, the sampling, the quantiser and the price are computed in float32 under any precision
+    policy. The output has the layer's compute dtype.
 
     Source: Lai et al., IJCAI 2021, Section 3 and Fig. 2. The residual modulation, the form of
-    `std` and the shift of 5 come from the authors' code.
+    `std` and the shift of 5 come from the authors' code. The price of the map is ours.
 
     Args:
         head: Optional layer from features to the `(B, H, W, 1)` values under the sigmoid.
             Defaults to one 3x3 convolution.
         quantizer: Optional layer that quantises the map, such as `AnchorQuantizer(20)`.
-        modulation: `"residual"` or `"mask"`.
+        modulation: `"residual"`, `"mask"` or `"noise"`.
+        map_beta: Non-negative float, the weight of the map's price.
         seed: Optional integer, for repeatable noise.
         kernel_initializer: Initialiser of the convolutions that the layer makes itself.
 
@@ -43,8 +71,9 @@ class IBAttention(keras.layers.Layer):
     Call returns:
         The modulated features `(B, H, W, C)`. With `return_attention=True`, a tuple of these and a
         dict of float32 tensors `(B, H, W, 1)`: `attention_mean` in (0, 1), `attention_std` > 0,
-        `attention` (the map before quantisation: sampled, or the mean) and, with a quantiser,
-        `attention_quantized`.
+        `attention` (the map before quantisation: sampled, or the mean), with a quantiser
+        `attention_quantized`, and with `"noise"` `attention_nats`, the information that passes at
+        each position, summed over the channels.
 
     Raises:
         ValueError: if the features are not of rank 4, or `head` does not return one channel of the
@@ -57,18 +86,35 @@ class IBAttention(keras.layers.Layer):
         head=None,
         quantizer=None,
         modulation="residual",
+        map_beta=0.0,
         seed=None,
         kernel_initializer="glorot_uniform",
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)
-        self.modulation = check_choice("modulation", modulation, ("residual", "mask"))
+        self.modulation = check_choice("modulation", modulation, MODULATIONS)
+        self.initial_map_beta = check_non_negative("map_beta", map_beta)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.head = head if head is not None else self._conv("head", self.dtype_policy)
         self.std_conv = self._conv("std_conv", "float32")
         self.quantizer = quantizer
         self.seed = seed
         self.sampler = GaussianSampler(seed=seed, name="sampler")
+        # Only where they are used, so that files of layers without a price load.
+        self.map_beta = self.price_metric = self.noise_sampler = None
+        if self.initial_map_beta:
+            noisy = self.modulation == "noise"
+            self.price_metric = StepMean("map_nats" if noisy else "map_energy")
+            self.map_beta = self.add_weight(
+                name="map_beta",
+                shape=(),
+                dtype="float32",
+                initializer=keras.initializers.Constant(self.initial_map_beta),
+                trainable=False,
+                autocast=False,
+            )
+        if self.modulation == "noise":
+            self.noise_sampler = GaussianSampler(seed=seed, name="noise_sampler")
 
     def _conv(self, name, dtype):
         return keras.layers.Conv2D(
@@ -95,6 +141,18 @@ class IBAttention(keras.layers.Layer):
             )
         self.std_conv.build(map_shape)
         self.sampler.build(map_shape)
+        if self.modulation == "noise":
+            self.noise_sampler.build(features_shape)
+            for name, initializer in (("noise_mean", "zeros"), ("noise_variance", "ones")):
+                statistic = self.add_weight(
+                    name=name,
+                    shape=features_shape[-1:],
+                    dtype="float32",
+                    initializer=initializer,
+                    trainable=False,
+                    autocast=False,
+                )
+                setattr(self, name, statistic)
         if self.quantizer is not None and not self.quantizer.built:
             self.quantizer.build(map_shape)
 
@@ -104,25 +162,68 @@ class IBAttention(keras.layers.Layer):
         mean = ops.sigmoid(ops.cast(logits, "float32"))
         return mean, ops.softplus(self.std_conv(mean) - 5.0)
 
-    def modulate(self, features, attention):
-        """Returns features `(B, H, W, C)` modulated by a map, and the quantised map or None."""
-        quantized = None if self.quantizer is None else self.quantizer(attention)
-        used = attention if quantized is None else quantized
-        features = ops.cast(features, self.compute_dtype)
-        masked = features * ops.cast(used, self.compute_dtype)
-        return (features + masked if self.modulation == "residual" else masked), quantized
+    def modulate(self, features, attention, training=None, sample=None):
+        """Modulates features by a map.
+
+        Args:
+            features: Float tensor `(B, H, W, C)`.
+            attention: Float tensor `(B, H, W, 1)`, before quantisation.
+            training: Boolean, whether to charge for the map and to follow the statistics of the
+                features.
+            sample: Boolean, whether to draw the noise of `"noise"`.
+
+        Returns:
+            A tuple of the modulated features `(B, H, W, C)` and a dict of the maps that were
+            computed on the way: `attention_quantized` and `attention_nats`, as they apply.
+        """
+        maps = {}
+        if self.quantizer is not None:
+            attention = maps["attention_quantized"] = self.quantizer(attention)
+        if self.modulation == "noise":
+            modulated, nats = self._replace_by_noise(features, attention, training, sample)
+            maps["attention_nats"] = nats
+            price, metric = ops.mean(nats) / features.shape[-1], ops.mean(ops.sum(nats, (1, 2, 3)))
+        else:
+            features = ops.cast(features, self.compute_dtype)
+            modulated = features * ops.cast(attention, self.compute_dtype)
+            if self.modulation == "residual":
+                modulated = features + modulated
+            price = metric = ops.mean(ops.square(attention))
+        if self.map_beta is not None:
+            self.add_loss(ops.cast(self.map_beta, "float32") * price)
+            self.price_metric.observe(metric, ops.shape(features)[0])
+        return modulated, maps
+
+    def _replace_by_noise(self, features, attention, training, sample):
+        features = ops.cast(features, "float32")
+        if training and self.trainable:
+            mean, variance = ops.moments(ops.stop_gradient(features), (0, 1, 2))
+            for statistic, value in ((self.noise_mean, mean), (self.noise_variance, variance)):
+                statistic.assign(_MOMENTUM * statistic + (1.0 - _MOMENTUM) * value)
+        scale = ops.sqrt(ops.convert_to_tensor(self.noise_variance) + _EPSILON)
+        normalized = (features - self.noise_mean) / scale
+        share = ops.clip(attention, 0.0, _MOST)
+        noise_std = ops.broadcast_to(1.0 - share, ops.shape(normalized))
+        passed = self.noise_sampler(share * normalized, noise_std, sample=bool(sample))
+        # KL[N(a r, (1 - a)^2) || N(0, 1)] of each unit r.
+        kl = 0.5 * (ops.square(share * normalized) + ops.square(1.0 - share) - 1.0)
+        nats = ops.sum(kl - ops.log(1.0 - share), axis=-1, keepdims=True)
+        return ops.cast(passed * scale + self.noise_mean, self.compute_dtype), nats
 
     def call(self, features, training=None, sample=None, return_attention=False):
         check_floating(self.name, features)
         mean, std = self.distribution(features, training=training)
         attention = self.sampler(mean, std, training=training, sample=sample)
-        modulated, quantized = self.modulate(features, attention)
+        sample = should_sample(training, sample)
+        modulated, maps = self.modulate(features, attention, training=training, sample=sample)
         if not return_attention:
             return modulated
-        maps = {"attention_mean": mean, "attention_std": std, "attention": attention}
-        if quantized is not None:
-            maps["attention_quantized"] = quantized
-        return modulated, maps
+        return modulated, {
+            "attention_mean": mean,
+            "attention_std": std,
+            "attention": attention,
+            **maps,
+        }
 
     def get_config(self):
         return {
@@ -130,6 +231,7 @@ class IBAttention(keras.layers.Layer):
             "head": keras.saving.serialize_keras_object(self.head),
             "quantizer": keras.saving.serialize_keras_object(self.quantizer),
             "modulation": self.modulation,
+            "map_beta": self.initial_map_beta,
             "seed": self.seed,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

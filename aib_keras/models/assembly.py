@@ -8,7 +8,7 @@ from aib_keras.utils.checks import check_integer
 
 # Settings of every model with a bottleneck, with IB attention, and with a quantised map on top.
 BOTTLENECK_SETTINGS = {"beta": 0.01, "kl_scale": "std", "stochastic": True}
-AIB_SETTINGS = {**BOTTLENECK_SETTINGS, "modulation": "residual"}
+AIB_SETTINGS = {**BOTTLENECK_SETTINGS, "modulation": "residual", "map_beta": 0.0}
 QUANTIZER_SETTINGS = {"quantization_weight": 0.4, "commitment_weight": 0.1}
 
 
@@ -22,6 +22,7 @@ def assemble(
     beta,
     kl_scale,
     modulation,
+    map_beta,
     stochastic,
     head=None,
     num_anchors=None,
@@ -45,6 +46,7 @@ def assemble(
             head=head,
             quantizer=quantizer,
             modulation=modulation,
+            map_beta=map_beta,
             kernel_initializer=kernel_initializer,
             name="attention",
         ),

@@ -20,6 +20,7 @@ def attach(
     beta=0.01,
     kl_scale="std",
     modulation="residual",
+    map_beta=0.0,
     stochastic=True,
     quantization_weight=0.4,
     commitment_weight=0.1,
@@ -51,7 +52,7 @@ def attach(
         latent_dim: Integer K, the dimensions of z.
         num_anchors: Integer Q, the levels of a quantised map.
         beta, kl_scale: As in `VariationalEncoder`.
-        modulation: As in `IBAttention`.
+        modulation, map_beta: As in `IBAttention`.
         stochastic: As in `VariationalClassifier`.
         quantization_weight, commitment_weight: As in `AnchorQuantizer`, for a quantised map.
 
@@ -85,6 +86,7 @@ def attach(
         beta=beta,
         kl_scale=kl_scale,
         modulation=modulation,
+        map_beta=map_beta,
         stochastic=stochastic,
         quantization_weight=quantization_weight,
         commitment_weight=commitment_weight,

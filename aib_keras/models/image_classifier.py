@@ -134,6 +134,8 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
             - `attention`: `(B, h, w, 1)`, the spatial map. The map of IB attention is in (0, 1).
             - `attention_std`: `(B, h, w, 1)`, the standard deviation of the map.
             - `attention_quantized`: `(B, h, w, 1)`, the map after quantisation.
+            - `attention_nats`: `(B, h, w, 1)`, the information that passes at each position in
+              nats, with `modulation="noise"`.
             - `latent_mean`, `latent_std`: `(B, K)`, the distribution of the latent z.
             - `kl_nats`: `(B,)`, the KL divergence of p(z|x) from the prior in nats. Averaged over
               images, it bounds the information that z carries about an image.

@@ -1,25 +1,37 @@
-"""The warm-up of beta, the weight of the KL divergence."""
+"""The warm-up of the weights of information: beta of the latent, and map_beta of the map."""
 
 import keras
 
-from aib_keras.layers import VariationalEncoder
+from aib_keras.layers import IBAttention, VariationalEncoder
 from aib_keras.utils.checks import check_integer
 
 
-def variational_encoders(model):
-    """Returns the `VariationalEncoder` layers in a model, nested ones included."""
-    return [layer for layer in model._flatten_layers() if isinstance(layer, VariationalEncoder)]
+def information_weights(model):
+    """Returns the variables that weigh information in a model, nested layers included.
+
+    Returns:
+        A list of pairs of a variable and its full value: `beta` of each `VariationalEncoder`, and
+        `map_beta` of each `IBAttention` that has a price.
+    """
+    found = []
+    for layer in model._flatten_layers():
+        if isinstance(layer, VariationalEncoder):
+            found.append((layer.beta, layer.initial_beta))
+        elif isinstance(layer, IBAttention) and layer.map_beta is not None:
+            found.append((layer.map_beta, layer.initial_map_beta))
+    return found
 
 
 class BetaWarmup(keras.callbacks.Callback):
-    """Raises the weight beta of the KL divergence linearly, epoch by epoch.
+    """Raises the weights of the KL divergence and of the map's price linearly, epoch by epoch.
 
     At its start the KL divergence is about 4.5 nats per dimension of z. With the full weight from
     the first step, the model discards it, and z with it, before it has learned anything.
 
     beta is 0 up to the epoch `start * epochs` and has the value that its layer was made with from
     `end * epochs` on. It depends only on the epoch, so a resumed training continues as it would
-    have. Pass the callback to `fit` of any model with a `VariationalEncoder` in it:
+    have. `map_beta` of an `IBAttention` with a price rises with it. Pass the callback to `fit` of
+    any model with a `VariationalEncoder` or such an `IBAttention` in it:
 
         model.fit(images, labels, epochs=20, callbacks=[BetaWarmup(epochs=20)])
 
@@ -30,8 +42,7 @@ class BetaWarmup(keras.callbacks.Callback):
             warm-up.
 
     Raises:
-        ValueError: for a value out of its range; in `fit`, for a model without a
-            `VariationalEncoder`.
+        ValueError: for a value out of its range; in `fit`, for a model without such a layer.
     """
 
     def __init__(self, epochs, start=0.2, end=0.8):
@@ -43,15 +54,15 @@ class BetaWarmup(keras.callbacks.Callback):
         self.end = end
 
     def on_train_begin(self, logs=None):
-        if not variational_encoders(self.model):
+        if not information_weights(self.model):
             raise ValueError(
-                f"BetaWarmup needs a model with a VariationalEncoder, and {self.model.name} has "
-                "none. Leave the callback out."
+                "BetaWarmup needs a model with a VariationalEncoder or a priced IBAttention, and "
+                f"{self.model.name} has none. Leave the callback out."
             )
 
     def on_epoch_begin(self, epoch, logs=None):
-        for encoder in variational_encoders(self.model):
-            encoder.beta.assign(encoder.initial_beta * self.factor(epoch))
+        for weight, full in information_weights(self.model):
+            weight.assign(full * self.factor(epoch))
 
     def factor(self, epoch):
         """Returns the share of the full beta in an epoch (from 0), in [0, 1]."""

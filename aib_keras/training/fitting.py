@@ -9,7 +9,7 @@ import numpy as np
 from aib_keras.data import AugmentedBatches, ImageData
 from aib_keras.models import ImageClassifier
 from aib_keras.training import device_strategies as devices
-from aib_keras.training.beta_warmup import BetaWarmup, variational_encoders
+from aib_keras.training.beta_warmup import BetaWarmup, information_weights
 from aib_keras.training.callbacks import AttentionImages, MapHistory, MetricsLog, SetEpoch
 from aib_keras.training.checkpoint import Checkpoint, StopOnNaN
 from aib_keras.training.config import FitConfig
@@ -42,7 +42,8 @@ def fit(
 
     It works for any Keras model from inputs to logits or probabilities with integer labels: a model
     of the zoo, one made by `aib_keras.models.attach`, or one of your own, with or without the
-    layers of this library. If the model has a `VariationalEncoder`, its beta is warmed up.
+    layers of this library. If the model has a `VariationalEncoder`, its beta is warmed up, as is
+    the price of an attention map.
 
     After a kill at any moment the same call, with a newly built model, goes on after the last
     complete epoch, and ends with the same weights as without the kill. A call for a finished
@@ -250,7 +251,7 @@ def _with_logits(config, from_logits):
 
 
 def _warmup(model, config):
-    if not variational_encoders(model):
+    if not information_weights(model):
         return []
     return [BetaWarmup(config.epochs, *config.beta_warmup)]
 

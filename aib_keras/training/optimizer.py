@@ -25,9 +25,9 @@ class CoupledSGD(keras.optimizers.Optimizer):
         learning_rate: Float or `keras.optimizers.schedules.LearningRateSchedule`.
         momentum: Float in [0, 1).
         coupled_weight_decay: Non-negative float, for every parameter that is not excluded.
-        nesterov: Boolean, whether to look ahead by one step of the momentum.
         learning_rate_multipliers: Optional dict from the last component of a variable's path (such
             as "anchors") to the factor of its learning rate, a non-negative float.
+        nesterov: Boolean, whether to look ahead by one step of the momentum.
 
     Raises:
         ValueError: for a value out of its range, or for Keras's `weight_decay`, which would decay
@@ -39,8 +39,8 @@ class CoupledSGD(keras.optimizers.Optimizer):
         learning_rate=0.1,
         momentum=0.9,
         coupled_weight_decay=5e-4,
-        nesterov=False,
         learning_rate_multipliers=None,
+        nesterov=False,
         name="coupled_sgd",
         **kwargs,
     ):

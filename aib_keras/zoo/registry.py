@@ -20,7 +20,10 @@ _DESCRIPTIONS = {
     "beta": "Non-negative float, the weight of the KL divergence (Eq. 10).",
     "kl_scale": '`"std"` (the paper) or `"exp_std"` (the authors\' code), see `VariationalEncoder`',
     "stochastic": "Boolean. False trains without sampling.",
-    "modulation": '`"residual"`, f + f * a (the authors\' code), or `"mask"`, f * a.',
+    "modulation": (
+        '`"residual"`, f + f * a (the authors\' code), `"mask"` or `"noise"`, see `IBAttention`.'
+    ),
+    "map_beta": "Non-negative float, the weight of the map's price, see `IBAttention`.",
     "latent_dim": "Integer K, the dimensions of the latent z.",
     "num_anchors": "Integer Q, the number of anchors that the map is quantised to.",
     "quantization_weight": "Non-negative float, lambda_q of Eq. 10.",

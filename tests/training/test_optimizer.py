@@ -37,14 +37,17 @@ def test_a_new_learning_rate_takes_effect_at_once():
     np.testing.assert_allclose(result, reference(START, GRADIENTS, rates), rtol=1e-5)
 
 
-def test_agrees_with_pytorch():
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_agrees_with_pytorch(nesterov):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     weight = torch.nn.Parameter(torch.tensor(START))
-    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(
+        [weight], lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=nesterov
+    )
     for gradient in GRADIENTS:
         weight.grad = torch.tensor(gradient)
         optimizer.step()
-    result = run_steps(CoupledSGD(0.1), START, GRADIENTS)
+    result = run_steps(CoupledSGD(0.1, nesterov=nesterov), START, GRADIENTS)
     np.testing.assert_allclose(result, weight.detach().numpy(), rtol=1e-5)
 
 

@@ -53,19 +53,21 @@ def test_a_stage_too_short_for_a_step_is_left_out():
     assert rates[0][0] == pytest.approx(0.1)
 
 
-def test_cosine_rises_and_falls_to_nearly_nothing():
-    schedule = learning_rate("cosine", 0.1, 20 * STEPS)
+@pytest.mark.parametrize(("name", "highest"), [("cosine", 10), ("one_cycle", 60)])
+def test_the_rate_rises_and_falls_to_nearly_nothing(name, highest):
+    schedule = learning_rate(name, 0.1, 20 * STEPS)
     rates = np.array([float(schedule(step)) for step in range(200)])
     assert rates.max() == pytest.approx(0.1, rel=1e-3)
-    assert rates.argmax() == pytest.approx(10, abs=1)
-    assert np.all(np.diff(rates[11:]) <= 0)
+    assert rates.argmax() == pytest.approx(highest, abs=1)
+    assert np.all(np.diff(rates[: highest - 1]) > 0)
+    assert np.all(np.diff(rates[highest + 1 :]) <= 0)
     assert rates[-1] < 1e-4
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("linear", 0.1, 1), "'cosine' or 'constant' or 'steps' or 'exponential'"),
+        (("linear", 0.1, 1), "'cosine' or 'one_cycle' or 'constant' or 'steps' or 'exponential'"),
         (("cosine", 0.1, -10), "`steps` must be an integer of at least 1"),
         (("constant", -0.1, 1), "`base` must be a finite number of at least 0"),
         (("steps", 0.1, 1), "needs stages"),
