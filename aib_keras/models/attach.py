@@ -1,11 +1,16 @@
 """IB attention at a layer of anybody's functional Keras model."""
 
+import math
+
 import keras
 from keras import layers
 
 from aib_keras.models.assembly import assemble
 from aib_keras.utils.checks import check_boolean, check_integer
 from aib_keras.utils.suggestions import did_you_mean
+
+# Sides of the image over sides of the map: 14x14 for 224x224 images, as in the paper's models.
+_USUAL_REDUCTION = 16
 
 
 def attach(
@@ -43,7 +48,8 @@ def attach(
             and one output, `(B, D)` or a map `(B, h, w, D)`, channels last.
         layer_name: Name of a layer (or operation) of the backbone whose output is a map
             `(B, h, w, C)` and the only way from the input to the output, as after the Add of a
-            residual block.
+            residual block. None chooses the last such layer whose map has a sixteenth of the
+            image's side (14x14 for 224x224 images) or the nearest to it, and prints its name.
         num_classes: Integer, at least 2.
         quantized: Boolean, whether the map is quantised.
         preprocessing: As in `ImageClassifier`. With None, images are what the backbone takes. For
@@ -68,6 +74,9 @@ def attach(
     num_classes = check_integer("num_classes", num_classes, minimum=2)
     num_anchors = check_integer("num_anchors", num_anchors, minimum=2) if quantized else None
     inputs, outputs = _ends(backbone)
+    if layer_name is None:
+        layer_name = _default_layer(backbone, inputs, outputs)
+        print(f"attach: IB attention comes after the layer {layer_name!r} of {backbone.name}.")
     features = _features(backbone, layer_name, inputs, outputs)
 
     if len(outputs.shape) == 4:
@@ -117,10 +126,35 @@ def _ends(backbone):
     return inputs[0], outputs[0]
 
 
+def _default_layer(backbone, inputs, outputs):
+    """Returns the name of the last layer that can be cut and has a map of about the usual size."""
+    possible = [step for step in _steps(backbone) if _cut_problem(step, inputs, outputs) is None]
+    if not possible:
+        raise ValueError(f"{backbone.name} cannot be cut at any of its layers.")
+    side = inputs.shape[1]
+    if side is None:
+        raise ValueError(
+            f"{backbone.name} takes images of any size, so there is no layer with a map of the "
+            "usual size. Pass `layer_name`, or build it with a fixed `input_shape`."
+        )
+
+    def distance(step):
+        # In halvings of the map.
+        found = _outputs_of(step, outputs)[0].shape[1]
+        return abs(math.log2(side / found / _USUAL_REDUCTION))
+
+    nearest = min(map(distance, possible))
+    return [step.name for step in possible if distance(step) == nearest][-1]
+
+
+def _steps(backbone):
+    # In ConvNeXt the ends of the blocks are no layers but operations: `inputs + x`.
+    return getattr(backbone, "operations", backbone.layers)
+
+
 def _features(backbone, layer_name, inputs, outputs):
     """Returns the output of the layer in the backbone's graph, if the graph can be cut there."""
-    # In ConvNeXt the ends of the blocks are no layers but operations: `inputs + x`.
-    steps = getattr(backbone, "operations", backbone.layers)
+    steps = _steps(backbone)
     named = {step.name: step for step in steps}
     if layer_name not in named:
         raise ValueError(

@@ -128,7 +128,8 @@ def _tensors(module, layer):
         yield f"{module}.running_mean", layer.moving_mean, np.asarray
         yield f"{module}.running_var", layer.moving_variance, np.asarray
     else:
-        yield f"{module}.weight", layer.kernel, _kernel
+        depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+        yield f"{module}.weight", layer.kernel, _depthwise_kernel if depthwise else _kernel
         if layer.use_bias:
             yield f"{module}.bias", layer.bias, np.asarray
 
@@ -136,6 +137,11 @@ def _tensors(module, layer):
 def _kernel(value):
     """Converts OIHW to HWIO, or (out, in) to (in, out)."""
     return np.transpose(value, (2, 3, 1, 0) if value.ndim == 4 else None)
+
+
+def _depthwise_kernel(value):
+    """Converts (channels, 1, height, width) to (height, width, channels, 1)."""
+    return np.transpose(value, (2, 3, 0, 1))
 
 
 def _flattened_kernel(map_shape):
