@@ -212,10 +212,10 @@ def test_wrong_settings_and_values():
 
 def test_without_a_name_the_last_map_of_a_sixteenth_is_chosen_and_named(capsys):
     backbone = keras.applications.MobileNetV3Small((96, 96, 3), include_top=False, weights=None)
-    model = models.attach(backbone, None, 3)
+    model = attach(backbone, None, 3)
     assert model.feature_extractor.output_shape[1:3] == (6, 6)
     name = capsys.readouterr().out.split("'")[1]
-    chosen = models.attach(backbone, name, 3)
+    chosen = attach(backbone, name, 3)
     assert chosen.feature_extractor.output_shape == model.feature_extractor.output_shape
 
 
@@ -224,4 +224,4 @@ def test_without_a_name_and_a_size_there_is_no_choice():
     x = keras.layers.Conv2D(4, 3, name="conv")(inputs)
     backbone = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
     with pytest.raises(ValueError, match="images of any size.*Pass `layer_name`"):
-        models.attach(backbone, None, 3)
+        attach(backbone, None, 3)
