@@ -7,9 +7,10 @@ from absl import app, flags, logging
 
 from aib_keras import export, zoo
 from aib_keras.experiments import field_flags
+from aib_keras.experiments.examples import load_evaluation
 from aib_keras.experiments.run import train
 from aib_keras.training import TrainingDivergedError
-from aib_keras.utils.files import read_json
+from aib_keras.utils.files import read_json, write_json
 
 # Name of a format -> the function of `aib_keras.export` that writes it, and where in the workdir.
 EXPORTS = {
@@ -23,7 +24,7 @@ EXPORTS = {
 _TAKE_FILES = ("saved_model", "serving")
 
 
-def main(defaults, model_settings=None, export_formats=()):
+def main(defaults, model_settings=None, export_formats=(), report=None):
     """Runs a recipe: parses the flags, trains, exports, prints the result.
 
     Args:
@@ -31,9 +32,10 @@ def main(defaults, model_settings=None, export_formats=()):
         model_settings: Optional dict from a model's name to the settings that this recipe has for
             it. `--set` and `--width` count more.
         export_formats: Default of `--export`, some of `EXPORTS`.
+        report: Optional function that writes report.html, as `report.write_report` does.
     """
     define_flags(defaults, export_formats)
-    app.run(lambda argv: _run(argv, defaults, model_settings))
+    app.run(lambda argv: _run(argv, defaults, model_settings, report))
 
 
 def define_flags(defaults, export_formats=()):
@@ -48,7 +50,7 @@ def define_flags(defaults, export_formats=()):
     )
 
 
-def _run(argv, defaults, model_settings):
+def _run(argv, defaults, model_settings, report):
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}. Settings are flags.")
     # TFDS logs every file that it opens.
@@ -62,11 +64,24 @@ def _run(argv, defaults, model_settings):
     except (ValueError, TrainingDivergedError, OSError) as error:
         # Without a traceback, as absl reports a flag that it refuses itself.
         raise app.UsageError(field_flags.as_flags(str(error), defaults)) from error
+    if report is not None:
+        _write_report(report, pathlib.Path(workdir), result)
     export_model(pathlib.Path(workdir), flags.FLAGS.export)
     for key, value in result.items():
         if "_error_" in key:
             print(f"{key.replace('_', ' ')}: {100 * value:.2f} %")
     print(f"Everything is in {workdir}.")
+
+
+def _write_report(report, workdir, result):
+    """Writes the report of a trained model on its evaluation examples, unless it is there."""
+    path = workdir / "report.html"
+    if not path.exists():
+        model = keras.saving.load_model(workdir / "model.keras")
+        examples = load_evaluation(result, flags.FLAGS.data_dir)
+        numbers = report(path, model, examples, f"{result['model']} on {result['dataset']}")
+        write_json(workdir / "report.json", numbers)
+    print(f"Open {path} in a browser.")
 
 
 def export_model(workdir, formats):

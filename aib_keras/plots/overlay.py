@@ -1,0 +1,57 @@
+"""Maps laid over their images."""
+
+import math
+
+from aib_keras.plots.maps import draw_images, map_grid
+from aib_keras.utils.checks import check_image_batch
+
+_COLUMNS = 6
+
+
+def overlay_figure(images, maps, titles=None, boxes=None, opacity=0.55):
+    """Draws each map over its image. Bright is where the map is high.
+
+    Each map has a colour scale of its own, from its lowest to its highest value, so that the figure
+    shows where a model looks in an image rather than how much.
+
+    Args:
+        images: uint8 array `(N, H, W, 3)`, N at least 1.
+        maps: Array `(N, h, w)` or `(N, h, w, 1)`.
+        titles: Optional N strings.
+        boxes: Optional float array `(N, 4)` of y0, x0, y1, x1 in pixels.
+        opacity: Float in [0, 1], of the maps.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If `images` are not as described, or another argument is of other images.
+    """
+    images = check_image_batch("images", images)
+    count = len(images)
+    for name, values in {"maps": maps, "titles": titles, "boxes": boxes}.items():
+        if values is not None and len(values) != count:
+            raise ValueError(f"Got {count} images, but {len(values)} rows in {name!r}.")
+    columns = min(count, _COLUMNS)
+    rows = math.ceil(count / columns)
+    height, width = images.shape[1:3]
+    figure, axes = map_grid(2.0 * columns, 2.25 * rows * height / width, rows, columns)
+    for axis in axes.flat[count:]:
+        axis.set_axis_off()
+    axes = axes.flat[:count]
+    draw_images(axes, images, boxes)
+    for index, (axis, values) in enumerate(zip(axes, maps, strict=True)):
+        # The edges of the map lie on the edges of the image, half a pixel outside its centres.
+        extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+        axis.imshow(
+            values.reshape(values.shape[:2]),
+            cmap="inferno",
+            alpha=opacity,
+            extent=extent,
+            interpolation="bilinear",
+        )
+        axis.set(xlim=extent[:2], ylim=extent[2:])
+        if titles is not None:
+            axis.set_title(titles[index], fontsize=8)
+    return figure
