@@ -63,20 +63,26 @@ class AnchorQuantizer(keras.layers.Layer):
     def call(self, inputs):
         check_floating(self.name, inputs)
         inputs = ops.cast(inputs, "float32")
-        quantized, index = self._nearest(inputs)
+        anchors, index = self._nearest(inputs)
+        quantized = ops.take(anchors, index, axis=0)
+        choice = ops.one_hot(ops.reshape(index, (-1,)), self.num_anchors, dtype="float32")
+        # The same values as `quantized`. The gradient of `take` adds the positions to their anchors
+        # one by one, which is slow on a GPU; that of a sum is a sum.
+        nearest = ops.reshape(ops.sum(choice * anchors, axis=-1), ops.shape(inputs))
 
-        quantization = ops.mean(ops.square(ops.stop_gradient(inputs) - quantized))
+        quantization = ops.mean(ops.square(ops.stop_gradient(inputs) - nearest))
         commitment = ops.mean(ops.square(inputs - ops.stop_gradient(quantized)))
         self.add_loss(self.quantization_weight * quantization + self.commitment_weight * commitment)
         batch_size = ops.shape(inputs)[0] if inputs.shape else 1
         self.quantization_mse.observe(quantization, batch_size)
         self.commitment_mse.observe(commitment, batch_size)
-        self.anchors_in_use.observe(self._share_in_use(index), batch_size)
+        self.anchors_in_use.observe(ops.mean(ops.max(choice, axis=0)), batch_size)
 
         # Not `inputs + sg[quantized - inputs]`, which would round: the output is an anchor exactly.
         return ops.stop_gradient(quantized) + (inputs - ops.stop_gradient(inputs))
 
     def _nearest(self, inputs):
+        """Returns the sorted anchors and the index of the nearest one of each input."""
         # Counting the midpoints below a value gives its nearest sorted anchor, and unlike argmin
         # over distances it converts to LiteRT's builtin operations. These broadcast up to rank 4,
         # which a map (B, H, W, 1) has without an axis more.
@@ -84,14 +90,7 @@ class AnchorQuantizer(keras.layers.Layer):
         midpoints = (anchors[1:] + anchors[:-1]) / 2
         is_map = bool(inputs.shape) and inputs.shape[-1] == 1
         values = inputs if is_map else ops.expand_dims(inputs, -1)
-        index = ops.sum(ops.cast(values > midpoints, "int32"), axis=-1, keepdims=is_map)
-        return ops.take(anchors, index, axis=0), index
-
-    def _share_in_use(self, index):
-        is_anchor = ops.expand_dims(ops.reshape(index, (-1,)), -1) == ops.arange(
-            self.num_anchors, dtype=index.dtype
-        )
-        return ops.mean(ops.cast(ops.any(is_anchor, axis=0), "float32"))
+        return anchors, ops.sum(ops.cast(values > midpoints, "int32"), axis=-1, keepdims=is_map)
 
     def compute_output_spec(self, inputs):
         check_floating(self.name, inputs)
