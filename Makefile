@@ -23,7 +23,7 @@ test-backend: .venv/dev-installed
 	KERAS_BACKEND=$(BACKEND) TF_CPP_MIN_LOG_LEVEL=3 \
 	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true" \
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(BACKEND_TESTS)
-BACKEND_TESTS ?= tests/layers
+BACKEND_TESTS ?= tests/layers tests/training/test_data_on_device.py
 
 lint: .venv/dev-installed
 	$(BIN)/ruff check .
