@@ -1,7 +1,13 @@
 """Saliency maps of Keras models, and perturbations of images."""
 
 from aib_keras.explain.perturbations import ColorWindow, HighPass, ImageWindow, LowPass
-from aib_keras.explain.saliency import gaussian_map, grad_cam, gradient_map, uniform_map
+from aib_keras.explain.saliency import (
+    gaussian_map,
+    grad_cam,
+    grad_cam_plus_plus,
+    gradient_map,
+    uniform_map,
+)
 
 __all__ = [
     "ColorWindow",
@@ -10,6 +16,7 @@ __all__ = [
     "LowPass",
     "gaussian_map",
     "grad_cam",
+    "grad_cam_plus_plus",
     "gradient_map",
     "uniform_map",
 ]

@@ -7,60 +7,75 @@ import numpy as np
 from keras import ops
 
 from aib_keras.explain.gradients import gradient
-from aib_keras.models import ImageClassifier
+from aib_keras.models import ImageClassifier, image_checks
+from aib_keras.models.final_softmax import without_softmax
 from aib_keras.models.through_predict import ThroughPredict
-from aib_keras.utils.checks import check_integer, check_positive, check_size
+from aib_keras.utils.checks import check_class_index, check_integer, check_positive, check_size
 from aib_keras.utils.suggestions import did_you_mean
 
 
-def grad_cam(model, images, layer=None, batch_size=64):
-    """Computes Grad-CAM maps of the predicted class, without sampling.
+def grad_cam(model, images, layer=None, class_index=None, batch_size=64):
+    """Computes Grad-CAM maps, without sampling.
 
     The map is ReLU(a weighted sum of the features' channels). The weight of a channel is the mean
-    over its positions of the gradient of the predicted class's logit.
+    over its positions of the gradient of the class's logit. Paths from the images to the logits
+    that bypass the layer count as constant.
 
-    By default the features are the output of `model.features_layer`. The models of the zoo set it
-    to the layer at the place of IB attention, before any modulation, so that these maps have the
-    resolution of the attention maps. Paths from the images to the logits that bypass this layer
-    count as constant.
-
-    Source: Selvaraju et al., Grad-CAM, ICCV 2017, Eq. 1 and 2. They use the last convolution; pass
-    it as `layer` to do the same. This library has its own implementation because others
-    (tf-keras-vis 0.8.7, xplique 2.0.2) need TensorFlow and a functional model.
+    Source: Selvaraju et al., Grad-CAM, ICCV 2017, Eq. 1 and 2. This library has its own
+    implementation because others (tf-keras-vis 0.8.7, xplique 2.0.2) need TensorFlow and a
+    functional model whose graph they can rebuild. It works for nested models, models with
+    preprocessing inside, and models that end in a softmax.
 
     Args:
-        model: `ImageClassifier`, such as any model of the zoo.
+        model: Built `keras.Model` from images to logits or probabilities `(B, C)`.
         images: Array `(N, H, W, 3)`, in the range that the model takes.
-        layer: Optional layer of the model, or its name. Its output `(B, h, w, C)` is used as the
-            features.
+        layer: Optional layer of the model, or its name, whose output `(B, h, w, C)` is used as the
+            features. By default, for an `ImageClassifier` it is `model.features_layer`, which in
+            the zoo is the layer at the place of IB attention, before any modulation. For other
+            models it is the last layer whose output is a map, as in the paper.
+        class_index: Integer, or integers `(N,)`, the class to explain. Defaults to the predicted
+            class of each image.
         batch_size: Integer, the number of images per forward pass.
 
     Returns:
         A float32 array `(N, h, w, 1)` of values of at least 0, in logits per position.
 
     Raises:
-        TypeError: If `model` is not an `ImageClassifier`.
-        ValueError: If `images` are not as described, the model has no such layer, the layer's
-            output is not `(B, h, w, C)`, or no layer is passed and the model has no
-            `features_layer`.
+        TypeError: If `model` is not a `keras.Model`.
+        ValueError: If `images` are not as described, the model has no such layer or class, the
+            layer's output is not `(B, h, w, C)`, or no layer is passed and none is found.
     """
-    _check_model(model)
-    tapped = _features_layer(model) if layer is None else _find_layer(model, layer)
-    return _predict(_GradCAM(model, tapped), model, images, batch_size)
+    tapped = _tapped_layer(_check_model(model), layer)
+    return _predict(_GradCAM(model, tapped), model, images, class_index, batch_size)
 
 
-def gradient_map(model, images, map_shape=None, batch_size=64):
-    """Computes how strongly each pixel changes the predicted class's logit, without sampling.
+def grad_cam_plus_plus(model, images, layer=None, class_index=None, batch_size=64):
+    """Computes Grad-CAM++ maps, which weigh the positions of a channel by their gradients.
+
+    They cover several objects of a class better than those of Grad-CAM.
+
+    Source: Chattopadhyay et al., Grad-CAM++, WACV 2018, Eq. 10 and 19, for a score that is the
+    exponential of the logit.
+
+    The arguments, returns and errors are those of `grad_cam`. The values have no unit.
+    """
+    tapped = _tapped_layer(_check_model(model), layer)
+    return _predict(_GradCAMPlusPlus(model, tapped), model, images, class_index, batch_size)
+
+
+def gradient_map(model, images, map_shape=None, class_index=None, batch_size=64):
+    """Computes how strongly each pixel changes a class's logit, without sampling.
 
     The value of a pixel is the largest absolute gradient of its channels.
 
     Source: Simonyan et al., Deep Inside Convolutional Networks, 2014, section 3.1.
 
     Args:
-        model: `ImageClassifier`, such as any model of the zoo.
+        model: As in `grad_cam`.
         images: Array `(N, H, W, 3)`, in the range that the model takes.
         map_shape: Optional (height, width) of a coarser map, at most (H, W). Each of its cells is
             the mean over its pixels. Defaults to (H, W).
+        class_index: As in `grad_cam`.
         batch_size: Integer, the number of images per forward pass.
 
     Returns:
@@ -68,8 +83,9 @@ def gradient_map(model, images, map_shape=None, batch_size=64):
         unit of the images.
 
     Raises:
-        TypeError: If `model` is not an `ImageClassifier`.
-        ValueError: If `images` are not as described, or `map_shape` is finer than the images.
+        TypeError: If `model` is not a `keras.Model`.
+        ValueError: If `images` are not as described, the model has no such class, or `map_shape` is
+            finer than the images.
     """
     _check_model(model)
     if map_shape is not None:
@@ -80,7 +96,7 @@ def gradient_map(model, images, map_shape=None, batch_size=64):
                 f"`map_shape` must be at most the images' {sides}, got {map_shape}: the gradient "
                 "has one value per pixel."
             )
-    return _predict(_GradientMap(model, map_shape), model, images, batch_size)
+    return _predict(_GradientMap(model, map_shape), model, images, class_index, batch_size)
 
 
 def uniform_map(shape):
@@ -125,14 +141,17 @@ def gaussian_map(shape, sigma=0.25):
 
 
 class _Saliency(ThroughPredict):
-    """Base of models that return maps of what changes the predicted class's logit."""
+    """Base of models from images and classes to maps of what changes the logits of the classes."""
 
-    def score(self, images):
-        """Returns the sum of the predicted classes' logits.
+    def score(self, images, classes):
+        """Returns the sum of the classes' logits. A class below 0 stands for the predicted one.
 
         Its gradient with respect to one image is that of the image's own logit.
         """
-        return ops.sum(ops.max(self.classifier(images, training=False), axis=-1))
+        with without_softmax(self.classifier):
+            logits = ops.cast(self.classifier(images, training=False), "float32")
+        chosen = ops.where(classes < 0, ops.argmax(logits, axis=-1), classes)
+        return ops.sum(ops.one_hot(chosen, logits.shape[-1], dtype="float32") * logits)
 
 
 class _GradientMap(_Saliency):
@@ -144,8 +163,9 @@ class _GradientMap(_Saliency):
                 map_shape, data_format="channels_last"
             )
 
-    def call(self, images):
-        found = gradient(self.score, ops.cast(images, "float32"))
+    def call(self, inputs):
+        images, classes = inputs
+        found = gradient(lambda images: self.score(images, classes), ops.cast(images, "float32"))
         found = ops.max(ops.abs(found), axis=-1, keepdims=True)
         return found if self.pooling is None else self.pooling(found)
 
@@ -155,7 +175,8 @@ class _GradCAM(_Saliency):
         super().__init__(classifier, name="saliency")
         self.tapped = tapped
 
-    def call(self, images):
+    def call(self, inputs):
+        images, classes = inputs
         with _output_of(self.tapped) as seen:
             self.classifier(images, training=False)
         if len(seen) != 1 or len(seen[0].shape) != 4:
@@ -169,11 +190,25 @@ class _GradCAM(_Saliency):
 
         def score(features):
             with _output_of(self.tapped, replaced_by=features):
-                return self.score(images)
+                return self.score(images, classes)
 
-        weights = ops.mean(gradient(score, features), axis=(1, 2), keepdims=True)
-        products = ops.cast(features, "float32") * ops.cast(weights, "float32")
-        return ops.relu(ops.sum(products, axis=-1, keepdims=True))
+        gradients = ops.cast(gradient(score, features), "float32")
+        features = ops.cast(features, "float32")
+        return ops.relu(ops.sum(features * self.weights_of(features, gradients), -1, keepdims=True))
+
+    def weights_of(self, features, gradients):
+        """Returns the weights of the channels, `(B, 1, 1, C)`."""
+        del features
+        return ops.mean(gradients, axis=(1, 2), keepdims=True)
+
+
+class _GradCAMPlusPlus(_GradCAM):
+    def weights_of(self, features, gradients):
+        squares = ops.square(gradients)
+        total = ops.sum(features, axis=(1, 2), keepdims=True)
+        divisor = 2.0 * squares + total * squares * gradients
+        shares = ops.where(divisor != 0, squares / ops.where(divisor != 0, divisor, 1.0), 0.0)
+        return ops.sum(shares * ops.relu(gradients), axis=(1, 2), keepdims=True)
 
 
 @contextlib.contextmanager
@@ -199,19 +234,60 @@ def _output_of(layer, replaced_by=None):
         del layer.call
 
 
-def _predict(runner, model, images, batch_size):
+def _predict(runner, model, images, class_index, batch_size):
     batch_size = check_integer("batch_size", batch_size, minimum=1)
-    images = model._as_batch(images)
-    return runner.predict(images, batch_size=batch_size, verbose=0)
+    if isinstance(model, ImageClassifier):
+        images = model._as_batch(images)
+    else:
+        images = ops.convert_to_numpy(images)
+        image_checks.check_shape(model.name, images, _input_shape(model))
+        image_checks.check_finite(model.name, images)
+    classes = _classes(model, class_index, images)
+    return runner.predict([images, classes], batch_size=batch_size, verbose=0)
 
 
-def _features_layer(model):
-    if model.features_layer is None:
+def _input_shape(model):
+    shape = getattr(model, "input_shape", None)
+    is_one_batch = isinstance(shape, tuple) and len(shape) == 4
+    return shape if is_one_batch else (None, None, None, None)
+
+
+def _classes(model, class_index, images):
+    """Returns the class of each image, int32 `(N,)`; -1 stands for the predicted one."""
+    if class_index is None:
+        return np.full(len(images), -1, "int32")
+    outputs = model.compute_output_spec(keras.KerasTensor(images.shape, dtype="float32"))
+    return check_class_index(class_index, len(images), outputs.shape[-1])
+
+
+def _tapped_layer(model, layer):
+    """Returns the layer whose output the gradients refer to."""
+    if layer is not None:
+        return _find_layer(model, layer)
+    is_ours = isinstance(model, ImageClassifier)
+    found = model.features_layer if is_ours else _last_map(model)
+    if found is None:
         raise ValueError(
-            f"{model.name} has no `features_layer`, so the layer to take the features from is not "
-            "known. Pass a layer or its name as `layer`; the last convolution is usual."
+            f"It is not known which layer of {model.name} to take the features from. Pass a layer "
+            "or its name as `layer`; the last convolution is usual."
         )
-    return model.features_layer
+    return found
+
+
+def _last_map(model):
+    """Returns the last layer of a model whose output is a map, or None if the graph is unknown."""
+    found = None
+    for layer in getattr(model, "layers", []):
+        if isinstance(layer, keras.Model):
+            found = _last_map(layer) or found
+            continue
+        try:
+            shape = layer.output.shape
+        except (AttributeError, ValueError):
+            continue
+        if len(shape) == 4 and not isinstance(layer, keras.layers.InputLayer) and shape[1] != 1:
+            found = layer
+    return found
 
 
 def _find_layer(model, layer):
@@ -232,11 +308,15 @@ def _find_layer(model, layer):
 
 
 def _check_model(model):
-    if not isinstance(model, ImageClassifier):
+    # An ImageClassifier is built when it sees the images.
+    if not isinstance(model, keras.Model) or not (
+        model.built or isinstance(model, ImageClassifier)
+    ):
         raise TypeError(
-            f"`model` must be an aib_keras.models.ImageClassifier, got {type(model).__name__}. "
-            "Wrap a model from images to logits in aib_keras.models.PlainClassifier(model)."
+            "`model` must be a built keras.Model from images to logits or probabilities, got "
+            f"{type(model).__name__}."
         )
+    return model
 
 
 def _check_map_shape(shape):

@@ -5,7 +5,9 @@ import numpy as np
 from keras import ops
 
 from aib_keras.metrics.checks import check_finite, check_maps
+from aib_keras.models.final_softmax import final_softmax
 from aib_keras.utils.checks import (
+    check_class_index,
     check_image_batch,
     check_integer,
     check_positive,
@@ -14,7 +16,7 @@ from aib_keras.utils.checks import (
 from aib_keras.utils.optional import require
 
 
-def deletion(model, images, maps, steps=16, batch_size=128, seed=0, verbose=1):
+def deletion(model, images, maps, steps=16, class_index=None, batch_size=128, seed=0, verbose=1):
     """Measures how fast a prediction disappears when the highest cells of a map are deleted first.
 
     Each cell of the map is a block of pixels. Deleting it replaces these pixels by the mean colour
@@ -29,11 +31,14 @@ def deletion(model, images, maps, steps=16, batch_size=128, seed=0, verbose=1):
     Source: Petsiuk et al., RISE, BMVC 2018, section 3.3. They replace pixels by a constant.
 
     Args:
-        model: Keras model from images to logits, such as any model of the zoo.
+        model: Keras model from images to logits, or to probabilities if it is a functional or
+            Sequential model that ends in a softmax.
         images: Array `(N, H, W, 3)`, in the range that the model takes.
         maps: Array `(N, h, w)` or `(N, h, w, 1)` of finite numbers, with h <= H and w <= W. Only
             the order of a map's values matters.
         steps: Integer in [1, h * w]. The curve has `steps + 1` points.
+        class_index: Integer, or integers `(N,)`, the class whose probability is measured. Defaults
+            to the class that the model predicts for the whole image.
         batch_size: Integer, the number of images per forward pass.
         seed: Integer in [0, 2**32 - 1], for the order of cells of equal value.
         verbose: 0 or 1. With 1, prints a progress bar.
@@ -49,10 +54,20 @@ def deletion(model, images, maps, steps=16, batch_size=128, seed=0, verbose=1):
     Raises:
         ValueError: If an argument is not as described, or there is not one map for each image.
     """
-    return _measure(model, images, maps, _delete, steps, batch_size, seed, verbose)
+    return _measure(model, images, maps, _delete, steps, class_index, batch_size, seed, verbose)
 
 
-def insertion(model, images, maps, blur=0.125, steps=16, batch_size=128, seed=0, verbose=1):
+def insertion(
+    model,
+    images,
+    maps,
+    blur=0.125,
+    steps=16,
+    class_index=None,
+    batch_size=128,
+    seed=0,
+    verbose=1,
+):
     """Measures how fast a prediction returns when the highest cells of a map are restored first.
 
     This is the reverse of `deletion`: it starts from a blurred image and ends with the whole one.
@@ -61,13 +76,16 @@ def insertion(model, images, maps, blur=0.125, steps=16, batch_size=128, seed=0,
     Source: Petsiuk et al., RISE, BMVC 2018, section 3.3.
 
     Args:
-        model: Keras model from images to logits, such as any model of the zoo.
+        model: Keras model from images to logits, or to probabilities if it is a functional or
+            Sequential model that ends in a softmax.
         images: Array `(N, H, W, 3)`, in the range that the model takes.
         maps: Array `(N, h, w)` or `(N, h, w, 1)`, as in `deletion`.
         blur: Positive number, the standard deviation of the Gaussian blur as a share of the
             images' height and width. With the default, an object keeps its colour and roughly its
             place.
         steps: Integer in [1, h * w]. The curve has `steps + 1` points.
+        class_index: Integer, or integers `(N,)`, the class whose probability is measured. Defaults
+            to the class that the model predicts for the whole image.
         batch_size: Integer, the number of images per forward pass.
         seed: Integer in [0, 2**32 - 1], for the order of cells of equal value.
         verbose: 0 or 1. With 1, prints a progress bar.
@@ -86,14 +104,14 @@ def insertion(model, images, maps, blur=0.125, steps=16, batch_size=128, seed=0,
         sigma = (0, blur * batch.shape[1], blur * batch.shape[2], 0)
         return ndimage.gaussian_filter(batch, sigma, mode="nearest"), batch
 
-    return _measure(model, images, maps, insert, steps, batch_size, seed, verbose)
+    return _measure(model, images, maps, insert, steps, class_index, batch_size, seed, verbose)
 
 
 def _delete(batch):
     return batch, np.broadcast_to(batch.mean(axis=(1, 2), keepdims=True), batch.shape)
 
 
-def _measure(model, images, maps, ends, steps, batch_size, seed, verbose):
+def _measure(model, images, maps, ends, steps, class_index, batch_size, seed, verbose):
     """Measures the curve from the first to the second of the images that `ends(batch)` returns."""
     images = check_image_batch("images", images)
     maps = check_maps(maps, len(images), "images")
@@ -103,6 +121,8 @@ def _measure(model, images, maps, ends, steps, batch_size, seed, verbose):
     batch_size = check_integer("batch_size", batch_size, minimum=1)
     if steps > cells:
         raise ValueError(f"`steps` must be at most the {cells} cells of a map, got {steps}.")
+    classes = None if class_index is None else check_class_index(class_index, len(images))
+    are_probabilities = final_softmax(model) is not None
     changed = np.linspace(0, cells, steps + 1).round().astype(int)
     ranks = _ranks(maps, check_seed("seed", seed))
 
@@ -112,13 +132,15 @@ def _measure(model, images, maps, ends, steps, batch_size, seed, verbose):
     for start in starts:
         part = slice(start, start + batch_size)
         batch = check_finite("images", images[part], first=start).astype(np.float32)
-        predicted = model.predict_on_batch(batch).argmax(axis=-1)
+        outputs = ops.convert_to_numpy(model.predict_on_batch(batch))
+        chosen = outputs.argmax(axis=-1) if classes is None else classes[part]
         before, after = ends(batch)
         rank_of_pixel = _to_pixels(ranks[part], batch.shape[1:3])[..., None]
         for step, count in enumerate(changed):
-            logits = model.predict_on_batch(np.where(rank_of_pixel < count, after, before))
-            found = ops.convert_to_numpy(ops.softmax(logits, axis=-1))
-            probabilities[part, step] = found[np.arange(len(batch)), predicted]
+            found = model.predict_on_batch(np.where(rank_of_pixel < count, after, before))
+            if not are_probabilities:
+                found = ops.convert_to_numpy(ops.softmax(found, axis=-1))
+            probabilities[part, step] = found[np.arange(len(batch)), chosen]
             bar.add(1)
 
     shares = changed / cells

@@ -123,3 +123,25 @@ def check_image_batch(name, images):
             "np.repeat(images, 3, axis=-1); drop the opacity of RGBA images with images[..., :3]."
         )
     return images
+
+
+def check_class_index(class_index, count, classes=None):
+    """Returns a class index for each of `count` images, int32 `(count,)`.
+
+    Args:
+        class_index: Integer, or integers `(count,)`.
+        count: Integer.
+        classes: Integer, the number of classes, or None if it is not known.
+
+    Raises:
+        ValueError: if it is anything else, or out of its range.
+    """
+    values = np.asarray(class_index)
+    valid = values.dtype.kind in "iu" and values.shape in ((), (count,))
+    if not valid or values.min() < 0 or (classes is not None and values.max() >= classes):
+        limit = "" if classes is None else f" and below {classes}"
+        raise ValueError(
+            f"`class_index` must be an integer or {count} integers, at least 0{limit}; got "
+            f"{class_index!r}."
+        )
+    return np.broadcast_to(values, (count,)).astype("int32")

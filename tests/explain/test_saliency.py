@@ -16,6 +16,7 @@ RNG = np.random.default_rng(0)
 # The side of the features for images of 32 pixels, and of 64 for the models of 224 pixels.
 SIDES = {"vgg_gap": 8, **dict.fromkeys(("vgg16", "vgg16_aib", "vgg16_aib_qt"), 4)}
 SIDES |= dict.fromkeys(("wrn50_2", "wrn50_2_aib", "wrn50_2_aib_qt"), 4)
+SIDES |= dict.fromkeys(zoo.list_models("efficientnet*"), 4)
 QUICK = ("vgg_dvib", "vgg_aib_qt")
 
 
@@ -87,7 +88,7 @@ def test_the_features_are_those_of_the_models_features_layer():
     np.testing.assert_allclose(grad_cam(WithFeatures(backbone), batch), expected, rtol=1e-5)
     assert expected.any()
     assert grad_cam(WithFeatures(backbone), batch, layer="second").shape == (3, 3, 3, 1)
-    with pytest.raises(ValueError, match="no `features_layer`.*as `layer`"):
+    with pytest.raises(ValueError, match="not known which layer.*as `layer`"):
         grad_cam(WithoutFeatures(backbone), batch)
 
 
@@ -96,8 +97,13 @@ def test_wrong_layers_and_models_are_errors(vgg_gap):
         grad_cam(vgg_gap, images(), layer="block1_pol")
     with pytest.raises(ValueError, match=r"\(B, h, w, C\).*'logits' have shapes"):
         grad_cam(vgg_gap, images(), layer="logits")
-    with pytest.raises(TypeError, match="PlainClassifier"):
-        gradient_map(keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten()]), images(4))
+    with pytest.raises(TypeError, match="built keras.Model"):
+        gradient_map(keras.Sequential([layers.Flatten()]), images(4))
+    with pytest.raises(ValueError, match="not known which layer"):
+        grad_cam(keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten()]), images(4))
+    for wrong in (10, -1, [1, 2], 0.5):
+        with pytest.raises(ValueError, match="`class_index` must be"):
+            grad_cam(vgg_gap, images(), class_index=wrong)
 
 
 @pytest.mark.parametrize("map_shape", [(5, 4), (4, 5), (0, 2), (2,), 2.5])
@@ -121,7 +127,7 @@ def test_images_of_another_layout_are_errors(saliency, shape, vgg_gap):
     ],
 )
 def test_every_model_of_the_zoo(name, settled):
-    side = 64 if name.startswith(("vgg16", "wrn50")) else 32
+    side = 64 if name.startswith(("vgg16", "wrn50", "efficientnet")) else 32
     model = zoo.get(name)(input_shape=(side, side, 3), width=0.03)
     batch = images(side)
     settled(model, batch.astype("float32"))

@@ -10,7 +10,7 @@ from keras import ops
 from aib_keras import export, zoo
 
 CLASSES = 7
-IMAGENET_SIZE = ("vgg16", "wrn50")
+IMAGENET_SIZE = ("vgg16", "wrn50", "efficientnet")
 # Height and width of `attention` for the inputs below, and the names of what else `explain` gives
 # beside the logits.
 LATENT = {"attention_std", "latent_mean", "latent_std", "kl_nats"}
@@ -27,17 +27,20 @@ EXPLAINED = {
     "vgg16_aib": (4, LATENT),
     "vgg16_aib_qt": (4, {*LATENT, "attention_quantized"}),
     "wrn50_2_aib": (4, LATENT),
+    "efficientnet_lite0_aib": (4, LATENT),
+    "efficientnet_lite0_aib_qt": (4, {*LATENT, "attention_quantized"}),
     "wrn50_2_aib_qt": (4, {*LATENT, "attention_quantized"}),
 }
 WITHOUT_MAP = {
     "vgg_dvib": LATENT - {"attention_std"},
-    **dict.fromkeys(("vgg", "wrn", "vgg16", "wrn50_2"), set()),
+    **dict.fromkeys(("vgg", "wrn", "vgg16", "wrn50_2", "efficientnet_lite0"), set()),
 }
 
 
 # Those that are another one with less in it, and the largest.
 SLOW = {
-    *("vgg_att2", "vgg_aib", "wrn_aib", "wrn_aib_qt"),
+    *("vgg_att2", "vgg_aib", "wrn_aib", "wrn_aib_qt", "wrn_abn"),
+    *("efficientnet_lite0", "efficientnet_lite0_aib"),
     *("vgg16", "vgg16_aib", "wrn50_2", "wrn50_2_aib", "wrn50_2_aib_qt"),
 }
 

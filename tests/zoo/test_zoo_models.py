@@ -200,7 +200,7 @@ def test_dropout_is_a_setting_of_wide_resnets(small):
 def test_unknown_names_name_the_nearest():
     with pytest.raises(ValueError, match=r"(?s)'vgg_aib_q'.*Did you mean 'vgg_aib_qt'.*wrn_aib_qt"):
         zoo.get("vgg_aib_q")
-    with pytest.raises(ValueError, match="The zoo has: vgg, "):
+    with pytest.raises(ValueError, match="The zoo has: efficientnet_lite0, "):
         zoo.get("resnet")
 
 
