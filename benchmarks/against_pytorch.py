@@ -62,7 +62,7 @@ def prepare_ours(name, precision):
 
 
 def prepare_torch(name, variant):
-    """Returns a function that trains for a round, and one that counts the operations per image."""
+    """Returns a function that trains for a round."""
     import torch
     import torch_models
 

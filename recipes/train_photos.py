@@ -14,24 +14,7 @@ The layers before the attention keep their ImageNet weights, which is fast and e
 of photos. With thousands, `--nofreeze_features --learning_rate=0.0003` trains them, too.
 """
 
-from aib_keras.experiments import TrainingConfig, command_line, report
-
-DEFAULTS = TrainingConfig(
-    model="efficientnet_lite0_aib_qt",
-    dataset="photos",
-    settings={"backbone_weights": "imagenet", "modulation": "mask", "map_beta": 0.1},
-    image_size=224,
-    crop_pct=0.875,
-    epochs=10,
-    batch_size=32,
-    optimizer="adam",
-    learning_rate=1e-3,
-    schedule="cosine",
-    freeze_features=True,
-    prediction_samples=0,
-)
+from aib_keras.experiments import command_line, photos, report
 
 if __name__ == "__main__":
-    command_line.main(
-        DEFAULTS, export_formats=("saved_model", "litert"), report=report.write_report
-    )
+    command_line.main(photos.DEFAULTS, export_formats=photos.EXPORTS, report=report.write_report)

@@ -1,0 +1,19 @@
+"""The settings of `recipes/train_photos.py` and of `aib-keras photos`."""
+
+from aib_keras.experiments.config import TrainingConfig
+
+DEFAULTS = TrainingConfig(
+    model="efficientnet_lite0_aib_qt",
+    dataset="photos",
+    settings={"backbone_weights": "imagenet", "modulation": "mask", "map_beta": 0.1},
+    image_size=224,
+    crop_pct=0.875,
+    epochs=10,
+    batch_size=32,
+    optimizer="adam",
+    learning_rate=1e-3,
+    schedule="cosine",
+    freeze_features=True,
+    prediction_samples=0,
+)
+EXPORTS = ("saved_model", "litert")

@@ -1,0 +1,298 @@
+"""Explains many image files with a SavedModel: a row per image, in a folder of Parquet files.
+
+The workers need TensorFlow and pyarrow, and neither Keras nor aib_keras. They run one after the
+other here, or as actors of Ray on all cores or on a cluster.
+"""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+
+import numpy as np
+
+_SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
+# Files per call of the SavedModel, which takes at most 128.
+_BATCH = 64
+_READERS = 8
+_MANIFEST = "_manifest.json"
+_LEVELS = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        images: Integer, the rows in the folder.
+        errors: Integer, those of them that are flagged.
+        new_parts: Integer, the Parquet files that this run wrote.
+        parts: Integer, all Parquet files.
+    """
+
+    images: int
+    errors: int
+    new_parts: int
+    parts: int
+
+
+class Worker:
+    """Loads a SavedModel once, and writes the rows of one part per call.
+
+    Args:
+        model: Path of a SavedModel that `aib_keras.export.to_saved_model` wrote.
+        threads: Integer, threads of TensorFlow; None for all cores.
+    """
+
+    def __init__(self, model, threads=None):
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+        import tensorflow as tf
+
+        if threads is not None:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        self.tf = tf
+        # The signature does not keep the variables alive; the object does.
+        self.model = tf.saved_model.load(str(model))
+        if "classify_bytes" not in self.model.signatures:
+            raise ValueError(
+                f"{str(model)!r} has no signature `classify_bytes`. Export a model with "
+                "preprocessing by aib_keras.export.to_saved_model."
+            )
+        self.classify = self.model.signatures["classify_bytes"]
+
+    def __call__(self, part):
+        """Writes a part.
+
+        Args:
+            part: Dict with `path`, the Parquet file to write, and `files`, the image files.
+
+        Returns:
+            A dict with `images` and `errors`, the number of rows and of flagged ones.
+        """
+        import pyarrow
+        from pyarrow import parquet
+
+        rows = []
+        with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+            for first in range(0, len(part["files"]), _BATCH):
+                files = part["files"][first : first + _BATCH]
+                contents = list(pool.map(_read, files))
+                rows += self._rows(files, contents)
+        path = pathlib.Path(part["path"])
+        temporary = path.with_name(f".partial-{path.name}")
+        parquet.write_table(pyarrow.Table.from_pylist(rows, schema=_schema()), temporary)
+        os.replace(temporary, path)
+        return {"images": len(rows), "errors": sum(row["error"] != "" for row in rows)}
+
+    def _rows(self, files, contents):
+        data = [content if isinstance(content, bytes) else b"" for content in contents]
+        outputs = self.classify(image_bytes=self.tf.constant(data, self.tf.string))
+        outputs = {name: value.numpy() for name, value in outputs.items()}
+        rows = []
+        for index, (file, content) in enumerate(zip(files, contents, strict=True)):
+            error = outputs["error"][index].decode()
+            if not isinstance(content, bytes):
+                error = str(content)
+            row = {"path": str(file), "error": error}
+            if not error:
+                row |= _answer({name: values[index] for name, values in outputs.items()})
+            rows.append(row)
+        return rows
+
+
+def _read(file):
+    """Returns the content of a file, or the error that reading it raised."""
+    try:
+        return pathlib.Path(file).read_bytes()
+    except OSError as error:
+        return error
+
+
+def _answer(outputs):
+    probabilities = outputs["probabilities"].astype("float32")
+    row = {
+        "predicted_class": outputs["predicted_class"].decode(),
+        "probability": float(probabilities.max()),
+        "probabilities": probabilities.tolist(),
+    }
+    if "attention" not in outputs:
+        return row
+    values = outputs["attention"][..., 0].astype("float64")
+    low, high = values.min(), values.max()
+    levels = np.round((values - low) / max(high - low, 1e-12) * _LEVELS).astype("uint8")
+    top, left, bottom, right = outputs["attention_box"].tolist()
+    # The smallest rectangle around the upper half of the map's range.
+    rows, columns = np.nonzero(levels > _LEVELS / 2)
+    if not len(rows):
+        rows, columns = (np.arange(side) for side in levels.shape)
+    cell_height, cell_width = (bottom - top) / len(levels), (right - left) / levels.shape[1]
+    return {
+        **row,
+        "map": levels.tobytes(),
+        "map_height": len(levels),
+        "map_width": levels.shape[1],
+        "map_low": float(low),
+        "map_high": float(high),
+        "attended_box": [
+            top + cell_height * float(rows.min()),
+            left + cell_width * float(columns.min()),
+            top + cell_height * float(rows.max() + 1),
+            left + cell_width * float(columns.max() + 1),
+        ],
+    }
+
+
+def _schema():
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("path", pa.string()),
+            ("predicted_class", pa.string()),
+            ("probability", pa.float32()),
+            ("probabilities", pa.list_(pa.float32())),
+            # uint8, row by row; value = map_low + byte / 255 * (map_high - map_low).
+            ("map", pa.binary()),
+            ("map_height", pa.int32()),
+            ("map_width", pa.int32()),
+            ("map_low", pa.float32()),
+            ("map_high", pa.float32()),
+            # y0, x0, y1, x1 as shares of the image file's height and width.
+            ("attended_box", pa.list_(pa.float32())),
+            ("error", pa.string()),
+        ]
+    )
+
+
+def find_files(source):
+    """Returns the image files of a source, sorted.
+
+    Args:
+        source: Path of a folder, which is searched with its subfolders; path of a text file with
+            one path per line; or a sequence of paths.
+
+    Raises:
+        ValueError: if there is nothing there, or no image file.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        files = [str(file) for file in source]
+    elif pathlib.Path(source).is_dir():
+        files = [
+            str(path)
+            for path in pathlib.Path(source).rglob("*")
+            if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+        ]
+    elif pathlib.Path(source).is_file():
+        lines = pathlib.Path(source).read_text().splitlines()
+        files = [line.strip() for line in lines if line.strip()]
+    else:
+        raise ValueError(f"There is no folder and no list of files {str(source)!r}.")
+    if not files:
+        raise ValueError(f"There are no image files in {source!r}: expected {_SUFFIXES}.")
+    return sorted(files)
+
+
+def explain_files(source, model, out, part_size=2_000, workers=None, progress=True):
+    """Explains image files and writes a row per file.
+
+    The rows are in `out/part-00000.parquet` and so on, in the order of the sorted paths:
+    `path`, `predicted_class`, `probability`, `probabilities`, the map as bytes (`map`, uint8 row by
+    row, `map_height`, `map_width`, and its range, `map_low` and `map_high`), `attended_box` (y0,
+    x0, y1, x1 of what the upper half of the map's range covers, as shares of the file's sides), and
+    `error`, which is "" for a good file. A bad file does not stop the run.
+
+    The same call again goes on with the parts that are missing. Only one part per worker is in
+    memory.
+
+    Args:
+        source: As in `find_files`.
+        model: Path of a SavedModel that `aib_keras.export.to_saved_model` wrote.
+        out: Path of a folder, new or of this very run.
+        part_size: Integer, the images per Parquet file.
+        workers: Integer, processes that Ray runs, on this machine or on the cluster that
+            `RAY_ADDRESS` names. None runs in this process, without Ray.
+        progress: Boolean, whether to print a line per part.
+
+    Returns:
+        A `Summary`.
+
+    Raises:
+        ImportError: without pyarrow, or Ray for `workers`.
+        ValueError: if there are no images, or `out` is of another run.
+    """
+    from pyarrow import parquet
+
+    files = find_files(source)
+    out = pathlib.Path(out)
+    _claim(out, files, str(model), part_size)
+    parts = [
+        {"path": str(out / f"part-{number:05d}.parquet"), "files": files[first : first + part_size]}
+        for number, first in enumerate(range(0, len(files), part_size))
+    ]
+    missing = [part for part in parts if not os.path.exists(part["path"])]
+    run = _with_ray if workers else _here
+    for done, result in enumerate(run(missing, model, workers) if missing else (), start=1):
+        if progress:
+            print(
+                f"part {done} of {len(missing)}: {result['images']} images, "
+                f"{result['errors']} flagged",
+                flush=True,
+            )
+    errors = images = 0
+    for part in parts:
+        column = parquet.read_table(part["path"], columns=["error"])["error"].to_pylist()
+        images += len(column)
+        errors += sum(error != "" for error in column)
+    return Summary(images, errors, len(missing), len(parts))
+
+
+def _claim(out, files, model, part_size):
+    """Makes the folder of a run, or checks that it is of this one."""
+    digest = hashlib.sha256("\n".join(files).encode()).hexdigest()
+    manifest = {"files": digest, "count": len(files), "model": model, "part_size": part_size}
+    path = out / _MANIFEST
+    if path.is_file():
+        found = json.loads(path.read_text())
+        if found != manifest:
+            different = [name for name in manifest if found.get(name) != manifest[name]]
+            raise ValueError(
+                f"{out} holds another run: {', '.join(different)} differ. Choose another folder."
+            )
+        return
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty. Choose a new folder.")
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(manifest))
+
+
+def _here(parts, model, workers):
+    del workers
+    worker = Worker(model)
+    for part in parts:
+        yield worker(part)
+
+
+def _with_ray(parts, model, workers):
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    started = not ray.is_initialized()
+    if started:
+        ray.init(logging_level="ERROR", log_to_driver=False)
+    try:
+        # A row is the list of the files of a part, so little data flows whatever the images.
+        dataset = ray.data.from_items(parts, override_num_blocks=len(parts))
+        results = dataset.map(
+            Worker,
+            fn_constructor_kwargs={"model": str(model), "threads": 1},
+            concurrency=workers,
+            num_cpus=1,
+        )
+        yield from results.iter_rows()
+    finally:
+        if started:
+            ray.shutdown()

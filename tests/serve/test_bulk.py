@@ -1,0 +1,122 @@
+"""Many image files through a SavedModel into Parquet files."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aib_serve import bulk
+
+parquet = pytest.importorskip("pyarrow.parquet")
+pytest.importorskip("tensorflow")
+import keras  # noqa: E402
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("the SavedModel is exported on TensorFlow", allow_module_level=True)
+
+from aib_keras import export, zoo  # noqa: E402
+
+NAMES = tuple("abcdefghij")
+BAD = {3: b"", 11: b"not an image"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model whose map differs between images, and its SavedModel."""
+    keras.utils.set_random_seed(0)
+    model = zoo.vgg_aib_qt(width=0.0625, latent_dim=4)
+    path = tmp_path_factory.mktemp("model") / "saved"
+    export.to_saved_model(model, path, class_names=NAMES)
+    return model, path
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder of 23 files in two folders, two of which are no images."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for index in range(23):
+        path = folder / str(index % 2) / f"{index:03d}.png"
+        path.parent.mkdir(exist_ok=True)
+        if index in BAD:
+            path.write_bytes(BAD[index])
+        else:
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype="uint8")).save(path)
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def read(out):
+    rows = []
+    for path in sorted(out.glob("part-*.parquet")):
+        rows += parquet.read_table(path).to_pylist()
+    return rows
+
+
+@pytest.fixture(scope="module")
+def explained(model, images, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "maps.parquet"
+    return out, bulk.explain_files(images, model[1], out, part_size=10, progress=False)
+
+
+def test_every_file_has_a_row_and_bad_ones_are_flagged(explained, images):
+    out, summary = explained
+    rows = read(out)
+    assert [row["path"] for row in rows] == sorted(map(str, images.rglob("*.png")))
+    flagged = {row["path"][-7:-4] for row in rows if row["error"]}
+    assert flagged == {f"{index:03d}" for index in BAD}
+    assert summary == bulk.Summary(images=23, errors=2, new_parts=3, parts=3)
+    for row in rows:
+        assert (row["predicted_class"] is None) == bool(row["error"])
+
+
+def test_a_row_has_what_the_model_computes(explained, model):
+    row = next(row for row in read(explained[0]) if not row["error"])
+    image = np.asarray(Image.open(row["path"]))[None]
+    expected = model[0].explain(image)
+    logits = expected["logits"][0]
+    probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    np.testing.assert_allclose(row["probabilities"], probabilities, atol=1e-5)
+    assert row["predicted_class"] == NAMES[probabilities.argmax()]
+    levels = np.frombuffer(row["map"], "uint8").reshape(row["map_height"], row["map_width"])
+    found = row["map_low"] + levels / 255 * (row["map_high"] - row["map_low"])
+    step = (row["map_high"] - row["map_low"]) / 255
+    np.testing.assert_allclose(found, expected["attention"][0, ..., 0], atol=step + 1e-5)
+    top, left, bottom, right = row["attended_box"]
+    high = np.argwhere(levels > 127.5) / 16
+    assert (top, left) == pytest.approx(tuple(high.min(axis=0)))
+    assert (bottom, right) == pytest.approx(tuple(high.max(axis=0) + 1 / 16))
+
+
+def test_the_same_call_goes_on_with_what_is_missing(explained, model, images, tmp_path):
+    out = tmp_path / "maps.parquet"
+    bulk.explain_files(images, model[1], out, part_size=10, progress=False)
+    first = (out / "part-00000.parquet").stat().st_mtime_ns
+    # As a kill in the middle of a part leaves it.
+    (out / "part-00001.parquet").rename(out / ".partial-part-00001.parquet")
+    summary = bulk.explain_files(images, model[1], out, part_size=10, progress=False)
+    assert summary == bulk.Summary(images=23, errors=2, new_parts=1, parts=3)
+    assert (out / "part-00000.parquet").stat().st_mtime_ns == first
+    assert read(out) == read(explained[0])
+
+
+def test_a_list_of_files_works_and_missing_files_are_flagged(model, images, tmp_path):
+    files = [*sorted(map(str, images.rglob("*.png")))[:2], str(tmp_path / "gone.png")]
+    listing = tmp_path / "files.txt"
+    listing.write_text("\n".join(files) + "\n")
+    bulk.explain_files(listing, model[1], tmp_path / "out", progress=False)
+    rows = {row["path"]: row["error"] for row in read(tmp_path / "out")}
+    assert rows.keys() == set(files)
+    assert "No such file" in rows[files[2]]
+
+
+def test_another_run_does_not_mix_with_the_first(explained, model, images, tmp_path):
+    with pytest.raises(ValueError, match="another run: part_size differ"):
+        bulk.explain_files(images, model[1], explained[0], part_size=7)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="not empty"):
+        bulk.explain_files(images, model[1], tmp_path)
+    with pytest.raises(ValueError, match="no folder and no list"):
+        bulk.explain_files(tmp_path / "nowhere", model[1], tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no image files"):
+        bulk.explain_files(tmp_path / "empty", model[1], tmp_path / "out")
