@@ -103,9 +103,9 @@ def _overlays(examples, maps, predicted, probabilities):
     chosen = np.arange(min(_SHOWN, len(examples)))
     return "<h2>Where it looks</h2>" + _figure(
         _overlay(examples, maps, predicted, probabilities, chosen),
-        "The first evaluation images under their attention maps: bright passes more. Each map has "
-        "its own scale. Titles: the true class, and after an arrow the predicted one if it is "
-        "another.",
+        "The first evaluation images as their attention maps let them through: dark is what the "
+        "model passes least of. Each map has its own scale. Titles: the true class, and after an "
+        "arrow the predicted one if it is another.",
     )
 
 
@@ -134,7 +134,7 @@ def _overlay(examples, maps, predicted, probabilities, chosen):
         share = f"{100 * probabilities[index].max():.0f} %"
         titles.append(f"{true} {share}" if right else f"{true}\n→ {found} {share}")
     flat = np.zeros((len(chosen), 1, 1)) if maps is None else maps[chosen]
-    opacity = 0.0 if maps is None else 0.55
+    opacity = 0.0 if maps is None else 0.85
     return plots.overlay_figure(examples.images[chosen], flat, titles, opacity=opacity)
 
 

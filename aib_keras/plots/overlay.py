@@ -2,24 +2,26 @@
 
 import math
 
+import numpy as np
+
 from aib_keras.plots.maps import draw_images, map_grid
 from aib_keras.utils.checks import check_image_batch
 
 _COLUMNS = 6
 
 
-def overlay_figure(images, maps, titles=None, boxes=None, opacity=0.55):
-    """Draws each map over its image. Bright is where the map is high.
+def overlay_figure(images, maps, titles=None, boxes=None, opacity=0.85):
+    """Draws each image as its map lets it through: the image itself where the map is high.
 
-    Each map has a colour scale of its own, from its lowest to its highest value, so that the figure
-    shows where a model looks in an image rather than how much.
+    Where the map is low, the image is dark. Each map has a scale of its own, from its lowest to its
+    highest value, so that the figure shows where a model looks in an image rather than how much.
 
     Args:
         images: uint8 array `(N, H, W, 3)`, N at least 1.
         maps: Array `(N, h, w)` or `(N, h, w, 1)`.
         titles: Optional N strings.
         boxes: Optional float array `(N, 4)` of y0, x0, y1, x1 in pixels.
-        opacity: Float in [0, 1], of the maps.
+        opacity: Float in [0, 1], of the shadow where a map is lowest.
 
     Returns:
         A matplotlib figure.
@@ -44,13 +46,11 @@ def overlay_figure(images, maps, titles=None, boxes=None, opacity=0.55):
     for index, (axis, values) in enumerate(zip(axes, maps, strict=True)):
         # The edges of the map lie on the edges of the image, half a pixel outside its centres.
         extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-        axis.imshow(
-            values.reshape(values.shape[:2]),
-            cmap="inferno",
-            alpha=opacity,
-            extent=extent,
-            interpolation="bilinear",
-        )
+        values = np.reshape(values, values.shape[:2]).astype("float64")
+        share = (values - values.min()) / max(np.ptp(values), 1e-12)
+        shadow = np.zeros((*values.shape, 4))
+        shadow[..., 3] = opacity * (1 - share)
+        axis.imshow(shadow, extent=extent, interpolation="bilinear")
         axis.set(xlim=extent[:2], ylim=extent[2:])
         if titles is not None:
             axis.set_title(titles[index], fontsize=8)
