@@ -48,7 +48,6 @@ class Worker:
 
     def __init__(self, model, threads=None):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         import tensorflow as tf
 
         if threads is not None:

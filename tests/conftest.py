@@ -6,11 +6,6 @@ is marked `tensorflow("why")` and skipped on another backend.
 
 import os
 
-# isort: off
-# Before Keras, because it chooses the kernels of TensorFlow.
-import aib_keras  # noqa: F401
-
-# isort: on
 import keras
 import numpy as np
 import pytest
