@@ -22,6 +22,9 @@ AIB_MODELS = ["vgg_aib", "vgg_aib_qt", "wrn_aib", "wrn_aib_qt"]
 # All parameters at full size with the default classes and input: batch norm's moving statistics and
 # beta included.
 PARAMETERS = {
+    "efficientnet_lite0": 4_694_024,
+    "efficientnet_lite0_aib": 4_392_708,
+    "efficientnet_lite0_aib_qt": 4_392_728,
     "vgg": 19_723_082,
     "vgg16": 15_636_488,
     "vgg16_aib": 17_196_308,
