@@ -288,7 +288,7 @@ def _with_ray(parts, model, workers):
         results = dataset.map(
             Worker,
             fn_constructor_kwargs={"model": str(model), "threads": 1},
-            concurrency=workers,
+            compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=1,
         )
         yield from results.iter_rows()

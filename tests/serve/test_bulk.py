@@ -120,3 +120,22 @@ def test_another_run_does_not_mix_with_the_first(explained, model, images, tmp_p
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no image files"):
         bulk.explain_files(tmp_path / "empty", model[1], tmp_path / "out")
+
+
+@pytest.mark.slow
+# Of Ray's own, inside it.
+@pytest.mark.filterwarnings("ignore")
+def test_ray_writes_the_same_rows(explained, model, images, tmp_path):
+    pytest.importorskip("ray")
+    out = tmp_path / "maps.parquet"
+    summary = bulk.explain_files(images, model[1], out, part_size=10, workers=2, progress=False)
+    assert summary == explained[1]
+    rows, expected = read(out), read(explained[0])
+    assert [row["path"] for row in rows] == [row["path"] for row in expected]
+    for row, wanted in zip(rows, expected, strict=True):
+        assert (row["error"], row["predicted_class"]) == (
+            wanted["error"],
+            wanted["predicted_class"],
+        )
+        if not row["error"]:
+            np.testing.assert_allclose(row["probabilities"], wanted["probabilities"], atol=1e-5)
