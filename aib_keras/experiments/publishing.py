@@ -10,6 +10,7 @@ import numpy as np
 from aib_keras import zoo
 from aib_keras.experiments import cards, markdown
 from aib_keras.experiments.config import TrainingConfig
+from aib_keras.training.fitting import trained_file
 from aib_keras.utils.files import atomic_path, read_json, write_json
 from aib_keras.zoo.pretrained import Pretrained
 
@@ -19,9 +20,7 @@ Weights that `aib_keras.zoo.MODEL(weights="NAME")` loads, one card per file: fig
 is not good for, how to repeat the training. `recipes/publish.py` writes this page, the cards and
 `index.json`. Errors are top-1 errors of the last epoch on the test images.
 
-| model | name | error | size | settings |
-|---|---|---|---|---|
-{rows}
+{table}
 """
 
 
@@ -104,15 +103,13 @@ def write_readme(folder):
                     ", ".join(f"{key}={value}" for key, value in shown.items()),
                 ]
             )
-    lines = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    (folder / "README.md").write_text(_README.format(rows=lines))
+    table = markdown.table(["model", "name", "error", "size", "settings"], rows)
+    (folder / "README.md").write_text(_README.format(table="\n".join(table)))
 
 
 def _save_half(model_name, settings, workdir, path):
     """Saves the weights of a training in float16: half the size, outputs within 1e-3."""
-    file = next(
-        workdir / name for name in ("model.keras", "model.weights.h5") if (workdir / name).is_file()
-    )
+    file = trained_file(workdir)
     trained = zoo.create(model_name, weights=file, **settings)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float16")

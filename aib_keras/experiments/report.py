@@ -6,7 +6,7 @@ import io
 import string
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from aib_keras import explain, metrics, plots
 from aib_keras.plots.style import new_figure
@@ -53,9 +53,7 @@ def write_report(path, model, examples, title):
         A dict of the numbers in the report.
     """
     found = model.explain(examples.images)
-    logits = found["logits"].astype("float64")
-    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    probabilities = special.softmax(found["logits"].astype("float64"), axis=1)
     predicted, labels = probabilities.argmax(axis=1), examples.labels
     wrong = predicted != labels
     interval = stats.binomtest(int(wrong.sum()), len(wrong)).proportion_ci(method="wilson")

@@ -11,6 +11,7 @@ from aib_keras.experiments.config import TrainingConfig
 from aib_keras.experiments.examples import load_data
 from aib_keras.models import copy_weights
 from aib_keras.plots.attention import save_attention_figure
+from aib_keras.training.fitting import trained_file
 from aib_keras.training.precision import use_fast_kernels
 from aib_keras.training.workdir import claim_workdir
 from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write_json
@@ -72,9 +73,8 @@ def evaluate(workdir, data_dir=None):
     """
     workdir = pathlib.Path(workdir)
     lines = read_json_lines(workdir / "metrics.jsonl")
-    weights = [workdir / name for name in ("model.keras", "model.weights.h5")]
-    weights = [path for path in weights if path.is_file()]
-    if not lines or not weights or not (workdir / "config.json").is_file():
+    weights = trained_file(workdir)
+    if not lines or weights is None or not (workdir / "config.json").is_file():
         raise ValueError(
             f"{workdir} is not the folder of a training: it needs config.json, metrics.jsonl and "
             "model.keras or model.weights.h5."
@@ -82,7 +82,7 @@ def evaluate(workdir, data_dir=None):
     config = TrainingConfig.from_json(read_json(workdir / "config.json"))
     config = dataclasses.replace(config, data_dir=data_dir)
     train_data, evaluation, evaluated_on = load_data(config)
-    model = _create(config, evaluation, weights=weights[0])
+    model = _create(config, evaluation, weights=weights)
     training.compile_classifier(model, config, 1)
     batches = data.AugmentedBatches(evaluation, config.batch_size, shuffle=False)
     measured = model.evaluate(batches, return_dict=True, verbose=0)

@@ -1,6 +1,6 @@
 """Figures of where a model looks."""
 
-from aib_keras.plots.maps import draw_images, draw_maps, map_grid, prediction_title
+from aib_keras.plots.maps import check_counts, draw_images, draw_maps, map_grid, prediction_title
 from aib_keras.utils.checks import check_image_batch
 
 _ROWS = {"attention": "attention", "attention_quantized": "quantised"}
@@ -30,7 +30,7 @@ def attention_figure(images, explanation, labels=None, class_names=None, boxes=N
     images = check_image_batch("images", images)
     count = len(images)
     maps = {name: explanation[name] for name in _ROWS if name in explanation}
-    _check_counts(count, {**maps, "labels": labels, "boxes": boxes})
+    check_counts(count, {**maps, "labels": labels, "boxes": boxes})
     figure, axes = map_grid(
         1.3 * count + 1.2, 1.35 * (1 + len(maps)) + 0.3, rows=1 + len(maps), columns=count
     )
@@ -62,13 +62,3 @@ def save_attention_figure(path, model, data, count=8):
         boxes=None if data.boxes is None else data.boxes[:count],
     )
     figure.savefig(path, dpi=120)
-
-
-def _check_counts(count, arguments):
-    if not count:
-        raise ValueError("There are no images to draw.")
-    for name, values in arguments.items():
-        if values is not None and len(values) != count:
-            raise ValueError(
-                f"Got {count} images, but {len(values)} rows in {name!r}: pass one for each image."
-            )

@@ -26,6 +26,22 @@ def map_grid(width, height, rows, columns):
     return figure, axes
 
 
+def check_counts(count, arguments):
+    """Raises a ValueError without images, or for an argument that is not of as many.
+
+    Args:
+        count: Integer, the number of images.
+        arguments: Dict from names to arrays or sequences with a row per image, or None.
+    """
+    if not count:
+        raise ValueError("There are no images to draw.")
+    for name, values in arguments.items():
+        if values is not None and len(values) != count:
+            raise ValueError(
+                f"Got {count} images, but {len(values)} rows in {name!r}: pass one for each image."
+            )
+
+
 def draw_images(axes, images, boxes=None):
     """Draws one image per axis, with its box if there are boxes.
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from aib_keras.plots.maps import draw_images, map_grid
+from aib_keras.plots.maps import check_counts, draw_images, map_grid
 from aib_keras.utils.checks import check_image_batch
 
 _COLUMNS = 6
@@ -32,9 +32,7 @@ def overlay_figure(images, maps, titles=None, boxes=None, opacity=0.85):
     """
     images = check_image_batch("images", images)
     count = len(images)
-    for name, values in {"maps": maps, "titles": titles, "boxes": boxes}.items():
-        if values is not None and len(values) != count:
-            raise ValueError(f"Got {count} images, but {len(values)} rows in {name!r}.")
+    check_counts(count, {"maps": maps, "titles": titles, "boxes": boxes})
     columns = min(count, _COLUMNS)
     rows = math.ceil(count / columns)
     height, width = images.shape[1:3]

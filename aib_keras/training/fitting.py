@@ -21,6 +21,8 @@ from aib_keras.training.workdir import claim_workdir
 from aib_keras.utils.files import atomic_path
 
 MODEL_FILE = "model.keras"
+# Of a model that Keras cannot save as a whole.
+WEIGHTS_FILE = "model.weights.h5"
 # Images whose maps are saved after each epoch.
 _MAPPED_IMAGES = 8
 # How far from 1 the sum of probabilities may be.
@@ -287,6 +289,12 @@ def _save(model, workdir):
             model.save(temporary)
     except (NotImplementedError, TypeError, ValueError) as error:
         # A subclassed model without `get_config`. A whole training must not be lost for that.
-        with atomic_path(workdir / "model.weights.h5") as temporary:
+        with atomic_path(workdir / WEIGHTS_FILE) as temporary:
             model.save_weights(temporary)
-        print(f"Saved model.weights.h5 instead of {MODEL_FILE}: Keras cannot save it ({error}).")
+        print(f"Saved {WEIGHTS_FILE} instead of {MODEL_FILE}: Keras cannot save it ({error}).")
+
+
+def trained_file(workdir):
+    """Returns the path of the file with the weights of a finished training, or None."""
+    files = (workdir / name for name in (MODEL_FILE, WEIGHTS_FILE))
+    return next((path for path in files if path.is_file()), None)
