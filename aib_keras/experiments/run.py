@@ -1,12 +1,13 @@
 """Trains a zoo model from a configuration alone. The same call again resumes it."""
 
 import dataclasses
+import functools
 import pathlib
 
 import keras
 
 from aib_keras import data, training, zoo
-from aib_keras.experiments import cards, results
+from aib_keras.experiments import cards, frozen_features, results
 from aib_keras.experiments.config import TrainingConfig
 from aib_keras.experiments.examples import load_data
 from aib_keras.models import copy_weights
@@ -98,16 +99,12 @@ def _train(config, workdir, verbose):
         source, name = config.initial_weights.split("/")
         copy_weights(zoo.create(source, weights=name), model)
     if config.freeze_features:
-        model.feature_extractor.trainable = False
-    lines = training.fit(
-        model,
-        train_data,
-        evaluation,
-        config,
-        workdir,
-        augment=_augmentation(config, evaluation.input_shape),
-        verbose=verbose,
-    )
+        model.freeze_features()
+    if frozen_features.can_compute_once(model, config, train_data):
+        fit = frozen_features.fit_head
+    else:
+        fit = functools.partial(training.fit, augment=_augmentation(config, evaluation.input_shape))
+    lines = fit(model, train_data, evaluation, config, workdir, verbose=verbose)
     return _finish(config, workdir, model, lines, len(train_data), evaluation, evaluated_on)
 
 

@@ -97,6 +97,30 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         layers = self._flatten_layers(include_self=False)
         return next(layer for layer in layers if layer.name == self.features_layer_name)
 
+    def freeze_features(self):
+        """Makes the layers up to `features_layer`, with it, untrainable. Compile afterwards.
+
+        Raises:
+            ValueError: If the model has no `features_layer`, or that layer is in no part with a
+                graph of layers.
+        """
+        if self.feature_extractor is not None:
+            self.feature_extractor.trainable = False
+            return
+        layer = self.features_layer
+        graphs = [
+            part
+            for part in self._flatten_layers(include_self=False)
+            if isinstance(part, keras.Model) and layer in part.layers
+        ]
+        if not graphs:
+            raise ValueError(
+                f"{self.name} has no layers before its features that could be frozen. Pass "
+                "`features_layer` when you make the model, or set `trainable` of its layers."
+            )
+        for before in keras.Model(graphs[0].inputs, layer.output).layers:
+            before.trainable = False
+
     def preprocess(self, images):
         """Returns images as the network takes them, in the compute dtype, `(B, H, W, 3)`."""
         if self.preprocessing is not None:

@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from aib_keras import zoo
+from aib_keras.models import PlainClassifier
 
 SHAPES = {
     "logits": (5, 3),
@@ -142,3 +143,21 @@ def test_explain_works_before_and_after_compile_and_fit(make_classifier, images)
     model.fit(images, np.arange(5) % 3, verbose=0)
     found = model.explain(images)["logits"]
     np.testing.assert_allclose(found, model.predict(images, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["vgg", "vgg_dvib", "vgg_gap", "vgg_aib"])
+def test_frozen_features_are_the_layers_up_to_the_features(name):
+    model = zoo.create(name, width=0.03)
+    before = {variable.path for variable in model.trainable_variables}
+    model.freeze_features()
+    after = {variable.path for variable in model.trainable_variables}
+    blocks = {path.split("block")[1][0] for path in before - after}
+    # IB attention comes after the first block, class activation maps after the last.
+    assert blocks == (set("123") if name == "vgg_gap" else {"1"})
+    assert any("logits" in path for path in after)
+
+
+def test_features_that_are_not_there_cannot_be_frozen():
+    model = PlainClassifier(keras.layers.Dense(2))
+    with pytest.raises(ValueError, match="has no layers before its features"):
+        model.freeze_features()
