@@ -6,6 +6,7 @@ from aib_keras.explain.saliency import (
     grad_cam,
     grad_cam_plus_plus,
     gradient_map,
+    score_cam,
     uniform_map,
 )
 
@@ -18,5 +19,6 @@ __all__ = [
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient_map",
+    "score_cam",
     "uniform_map",
 ]

@@ -63,6 +63,48 @@ def grad_cam_plus_plus(model, images, layer=None, class_index=None, batch_size=6
     return _predict(_GradCAMPlusPlus(model, tapped), model, images, class_index, batch_size)
 
 
+def score_cam(model, images, layer=None, class_index=None, batch_size=64):
+    """Computes Score-CAM maps, which weigh a channel by what its part of the image does.
+
+    Each channel of the features, upsampled and scaled to [0, 1], is laid over the image: where it
+    is 0, the image's mean colour is shown. The weight of the channel is the softmax over the
+    channels of the class's logit for that image. The map is ReLU(the weighted sum of the channels).
+    It needs no gradient, and one forward pass per image and channel.
+
+    Source: Wang et al., Score-CAM, CVPR Workshops 2020, Eq. 2 to 4. They have black, or zero after
+    normalisation, in place of the mean colour.
+
+    The arguments, returns and errors are those of `grad_cam`; the values have no unit.
+    """
+    tapped = _tapped_layer(_check_model(model), layer)
+    features = _predict(_Features(model, tapped), model, images, class_index, batch_size)
+    scorer = _ClassLogit(model)
+    images = np.asarray(images, np.float32)
+    if class_index is None:
+        class_index = model.predict(images, batch_size=batch_size, verbose=0).argmax(axis=-1)
+    classes = np.broadcast_to(class_index, len(images))
+    maps = np.empty((*features.shape[:3], 1), np.float32)
+    for index, (image, channels) in enumerate(zip(images, features, strict=True)):
+        mean = image.mean(axis=(0, 1))
+        masks = _channel_masks(channels, image.shape[:2])
+        # A batch at a time, because all of them at once can be gigabytes.
+        logits = np.concatenate(
+            [
+                _predict(
+                    scorer,
+                    model,
+                    mean + masks[start : start + batch_size] * (image - mean),
+                    classes[index],
+                    batch_size,
+                )
+                for start in range(0, len(masks), batch_size)
+            ]
+        ).astype(np.float64)
+        weights = np.exp(logits - logits.max())
+        maps[index, ..., 0] = np.maximum(channels @ (weights / weights.sum()), 0)
+    return maps
+
+
 def gradient_map(model, images, map_shape=None, class_index=None, batch_size=64):
     """Computes how strongly each pixel changes a class's logit, without sampling.
 
@@ -143,15 +185,19 @@ def gaussian_map(shape, sigma=0.25):
 class _Saliency(ThroughPredict):
     """Base of models from images and classes to maps of what changes the logits of the classes."""
 
-    def score(self, images, classes):
-        """Returns the sum of the classes' logits. A class below 0 stands for the predicted one.
-
-        Its gradient with respect to one image is that of the image's own logit.
-        """
+    def logits_of(self, images, classes):
+        """Returns the logits of the classes, `(B,)`. A class below 0 is the predicted one."""
         with without_softmax(self.classifier):
             logits = ops.cast(self.classifier(images, training=False), "float32")
         chosen = ops.where(classes < 0, ops.argmax(logits, axis=-1), classes)
-        return ops.sum(ops.one_hot(chosen, logits.shape[-1], dtype="float32") * logits)
+        return ops.sum(ops.one_hot(chosen, logits.shape[-1], dtype="float32") * logits, axis=-1)
+
+    def score(self, images, classes):
+        """Returns the sum of the classes' logits.
+
+        Its gradient with respect to one image is that of the image's own logit.
+        """
+        return ops.sum(self.logits_of(images, classes))
 
 
 class _GradientMap(_Saliency):
@@ -170,23 +216,41 @@ class _GradientMap(_Saliency):
         return found if self.pooling is None else self.pooling(found)
 
 
-class _GradCAM(_Saliency):
+class _ClassLogit(_Saliency):
+    def __init__(self, classifier):
+        super().__init__(classifier, name="class_logit")
+
+    def call(self, inputs):
+        return self.logits_of(*inputs)
+
+
+class _Features(_Saliency):
+    """The output of a layer, `(B, h, w, C)`."""
+
     def __init__(self, classifier, tapped):
         super().__init__(classifier, name="saliency")
         self.tapped = tapped
 
     def call(self, inputs):
-        images, classes = inputs
+        return ops.cast(self.features_of(inputs[0]), "float32")
+
+    def features_of(self, images):
         with _output_of(self.tapped) as seen:
             self.classifier(images, training=False)
         if len(seen) != 1 or len(seen[0].shape) != 4:
             shapes = [tuple(each.shape) for each in seen]
             raise ValueError(
-                "Grad-CAM needs a layer that the model calls once and whose output is "
+                "Class activation maps need a layer that the model calls once and whose output is "
                 f"(B, h, w, C); in {self.classifier.name}, the outputs of {self.tapped.name!r} "
                 f"have shapes {shapes}. Pass another `layer`."
             )
-        features = seen[0]
+        return seen[0]
+
+
+class _GradCAM(_Features):
+    def call(self, inputs):
+        images, classes = inputs
+        features = self.features_of(images)
 
         def score(features):
             with _output_of(self.tapped, replaced_by=features):
@@ -209,6 +273,20 @@ class _GradCAMPlusPlus(_GradCAM):
         divisor = 2.0 * squares + total * squares * gradients
         shares = ops.where(divisor != 0, squares / ops.where(divisor != 0, divisor, 1.0), 0.0)
         return ops.sum(shares * ops.relu(gradients), axis=(1, 2), keepdims=True)
+
+
+def _channel_masks(channels, shape):
+    """Returns the channels of `(h, w, C)` as maps in [0, 1] over an image, `(C, H, W, 1)`.
+
+    A channel that is the same everywhere shows nothing.
+    """
+    masks = ops.image.resize(
+        np.moveaxis(channels, -1, 0)[..., None], shape, data_format="channels_last"
+    )
+    masks = ops.convert_to_numpy(masks)
+    masks = masks - masks.min(axis=(1, 2), keepdims=True)
+    highest = masks.max(axis=(1, 2), keepdims=True)
+    return np.divide(masks, highest, out=np.zeros_like(masks), where=highest > 0)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from aib_keras.metrics.calibration import (
     risk_coverage,
 )
 from aib_keras.metrics.consistency import Consistency, consistency
-from aib_keras.metrics.faithfulness import deletion, insertion
+from aib_keras.metrics.faithfulness import deletion, insertion, road
 from aib_keras.metrics.information import Information, information, nats_to_bits
 from aib_keras.metrics.localization import energy_pointing_game, pointing_game
 from aib_keras.utils.maps import map_similarity
@@ -35,4 +35,5 @@ __all__ = [
     "pointing_game",
     "reliability",
     "risk_coverage",
+    "road",
 ]

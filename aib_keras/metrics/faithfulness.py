@@ -1,15 +1,17 @@
-"""Scores of whether a prediction needs what the map shows: insertion and deletion."""
+"""Scores of whether a prediction needs what the map shows: insertion, deletion and ROAD."""
 
 import keras
 import numpy as np
 from keras import ops
 
 from aib_keras.metrics.checks import check_finite, check_maps
+from aib_keras.metrics.imputation import impute
 from aib_keras.models.final_softmax import final_softmax
 from aib_keras.utils.checks import (
     check_class_index,
     check_image_batch,
     check_integer,
+    check_non_negative,
     check_positive,
     check_seed,
 )
@@ -102,17 +104,79 @@ def insertion(
 
     def insert(batch):
         sigma = (0, blur * batch.shape[1], blur * batch.shape[2], 0)
-        return ndimage.gaussian_filter(batch, sigma, mode="nearest"), batch
+        blurred = ndimage.gaussian_filter(batch, sigma, mode="nearest")
+        return lambda restored: np.where(restored, batch, blurred)
 
     return _measure(model, images, maps, insert, steps, class_index, batch_size, seed, verbose)
 
 
+def road(
+    model,
+    images,
+    maps,
+    noise=0.01,
+    steps=8,
+    class_index=None,
+    batch_size=128,
+    seed=0,
+    verbose=1,
+):
+    """Measures as `deletion` does, but fills deleted cells in from the pixels around them.
+
+    A cell of one colour is an edge that the model may react to, and its shape alone tells what was
+    deleted. ROAD (remove and debias) replaces each deleted pixel by a weighted mean of its
+    neighbours, which are deleted pixels too, so that all are solved for together, and adds a little
+    noise. The smaller the area under the curve, the better the map.
+
+    Source: Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods,
+    ICML 2022, section 4 ("noisy linear imputation", most relevant pixels first). They measure the
+    accuracy, this function the probability of the class. It solves a sparse linear system per image
+    and step: seconds per image of 224x224 pixels.
+
+    Args:
+        model, images, maps: As in `deletion`.
+        noise: Non-negative number, the standard deviation of the noise as a share of the range of
+            the image's values.
+        steps, class_index, batch_size, seed, verbose: As in `deletion`.
+
+    Returns:
+        As `deletion`.
+
+    Raises:
+        ImportError: If SciPy is not installed.
+        ValueError: If an argument is not as described, or there is not one map for each image.
+    """
+    require("scipy.sparse.linalg", "`road`", "train")
+    noise = check_non_negative("noise", noise)
+    rng = np.random.default_rng(seed)
+
+    def remove(batch):
+        lowest, highest = (edge(batch, (1, 2, 3), keepdims=True) for edge in (np.min, np.max))
+        added = noise * (highest - lowest) * rng.standard_normal(batch.shape, np.float32)
+
+        def filled(removed):
+            found = np.stack(
+                [impute(image, mask[..., 0]) for image, mask in zip(batch, removed, strict=True)]
+            )
+            noisy = np.clip(found + added, lowest, highest).astype(np.float32)
+            return np.where(removed, noisy, batch)
+
+        return filled
+
+    return _measure(model, images, maps, remove, steps, class_index, batch_size, seed, verbose)
+
+
 def _delete(batch):
-    return batch, np.broadcast_to(batch.mean(axis=(1, 2), keepdims=True), batch.shape)
+    mean = batch.mean(axis=(1, 2), keepdims=True)
+    return lambda deleted: np.where(deleted, mean, batch)
 
 
-def _measure(model, images, maps, ends, steps, class_index, batch_size, seed, verbose):
-    """Measures the curve from the first to the second of the images that `ends(batch)` returns."""
+def _measure(model, images, maps, change, steps, class_index, batch_size, seed, verbose):
+    """Measures the curve while more and more pixels are changed.
+
+    `change(batch)` returns a function from booleans `(B, H, W, 1)`, the pixels that are changed, to
+    the changed images.
+    """
     images = check_image_batch("images", images)
     maps = check_maps(maps, len(images), "images")
     _check_resolution(maps, images)
@@ -134,10 +198,10 @@ def _measure(model, images, maps, ends, steps, class_index, batch_size, seed, ve
         batch = check_finite("images", images[part], first=start).astype(np.float32)
         outputs = ops.convert_to_numpy(model.predict_on_batch(batch))
         chosen = outputs.argmax(axis=-1) if classes is None else classes[part]
-        before, after = ends(batch)
+        changed_images = change(batch)
         rank_of_pixel = _to_pixels(ranks[part], batch.shape[1:3])[..., None]
         for step, count in enumerate(changed):
-            found = model.predict_on_batch(np.where(rank_of_pixel < count, after, before))
+            found = model.predict_on_batch(changed_images(rank_of_pixel < count))
             if not are_probabilities:
                 found = ops.convert_to_numpy(ops.softmax(found, axis=-1))
             probabilities[part, step] = found[np.arange(len(batch)), chosen]

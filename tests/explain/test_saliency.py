@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 from aib_keras import zoo
-from aib_keras.explain import gaussian_map, grad_cam, gradient_map, uniform_map
+from aib_keras.explain import gaussian_map, grad_cam, gradient_map, score_cam, uniform_map
 from aib_keras.explain.gradients import gradient
 from aib_keras.models import PlainClassifier
 
@@ -182,3 +182,38 @@ def test_baselines_without_an_image():
     np.testing.assert_array_equal(gaussian, gaussian[:, ::-1, ::-1])
     # The centres of these cells are an eighth and three eighths of the height from the middle.
     np.testing.assert_allclose(gaussian[0, 2, 4] / gaussian[0, 3, 4], np.exp(0.5 * (1.5**2 - 0.25)))
+
+
+def test_score_cam_weighs_the_channels_by_what_their_part_of_the_image_does():
+    # Three channels of features: red in the left half, green in the right half, and nothing.
+    inputs = keras.Input((4, 4, 3))
+    red_left = np.zeros((4, 4, 3), "float32")
+    red_left[:, :2, 0] = 1
+    red_left[:, 2:, 1] = 1
+    features = layers.Multiply(name="features")([inputs, ops.convert_to_tensor(red_left)[None]])
+    pooled = layers.GlobalAveragePooling2D()(features)
+    dense = layers.Dense(2, use_bias=False, kernel_initializer="zeros", name="logits")
+    model = keras.Model(inputs, dense(pooled))
+    dense.set_weights([np.array([[4, 0], [0, 4], [0, 0]], "float32")])
+    batch = np.zeros((1, 4, 4, 3), "float32")
+    batch[:, :, :2, 0] = batch[:, :, 2:, 1] = 2
+    for class_index, side in ((0, slice(0, 2)), (1, slice(2, 4))):
+        found = score_cam(model, batch, layer="features", class_index=class_index)
+        masks = np.stack([batch[0, ..., 0] / 2, batch[0, ..., 1] / 2, np.zeros((4, 4))])
+        mean = batch[0].mean((0, 1))
+        masked = mean + masks[..., None] * (batch[0] - mean)
+        logits = ops.convert_to_numpy(model(masked))[:, class_index]
+        weights = np.exp(logits) / np.exp(logits).sum()
+        np.testing.assert_allclose(found[0, ..., 0], batch[0] @ weights, rtol=1e-4)
+        other = 2 - side.start
+        assert found[0, :, side].mean() > found[0, :, other : other + 2].mean()
+
+
+def test_score_cam_of_the_predicted_class_in_any_batch_size(vgg_gap):
+    batch = images(count=2)
+    found = score_cam(vgg_gap, batch, batch_size=7)
+    predicted = vgg_gap.explain(batch)["logits"].argmax(axis=-1)
+    np.testing.assert_allclose(found, score_cam(vgg_gap, batch, class_index=predicted), rtol=1e-3)
+    assert found.shape == (2, 8, 8, 1)
+    assert found.min() >= 0
+    assert found.any()

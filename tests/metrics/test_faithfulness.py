@@ -6,7 +6,8 @@ import pytest
 from keras import ops
 
 from aib_keras.explain import gaussian_map, uniform_map
-from aib_keras.metrics import deletion, insertion
+from aib_keras.metrics import deletion, insertion, road
+from aib_keras.metrics.imputation import impute
 
 # An eighth of 32x32 pixels, on whole cells of a 16x16 map.
 BOX = (slice(None), slice(8, 16), slice(16, 32))
@@ -166,3 +167,35 @@ def test_insertion_needs_a_blur(model, blur):
 def test_no_images_have_no_score(model):
     with pytest.raises(ValueError, match="`maps` is empty"):
         deletion(model, white_boxes(0), box_maps(0))
+
+
+def test_an_imputed_pixel_is_the_weighted_mean_of_its_neighbours():
+    rng = np.random.default_rng(0)
+    image, missing = rng.random((6, 7, 3)), rng.random((6, 7)) < 0.4
+    missing[0, :2] = True
+    filled = impute(image, missing)
+    np.testing.assert_array_equal(filled[~missing], image[~missing])
+    weights = np.array([[1, 2, 1], [2, 0, 2], [1, 2, 1]]) / 12
+    padded = np.pad(filled, ((1, 1), (1, 1), (0, 0)))
+    there = np.pad(np.ones((6, 7)), 1)
+    for row, column in zip(*np.nonzero(missing), strict=True):
+        around = (slice(row, row + 3), slice(column, column + 3))
+        shares = weights * there[around] / (weights * there[around]).sum()
+        np.testing.assert_allclose(
+            filled[row, column], (shares[..., None] * padded[around]).sum((0, 1))
+        )
+    everything = impute(image, np.ones((6, 7), bool))
+    np.testing.assert_allclose(everything, np.broadcast_to(image.mean((0, 1)), image.shape))
+
+
+def test_road_fills_in_and_deletes_as_deletion_does(model):
+    # Without noise a white box in white is filled in as it was, and never disappears.
+    white = np.full((2, 32, 32, 3), 255, np.uint8)
+    settings = {"steps": 4, "verbose": 0}
+    assert deletion(model, white, box_maps(2), **settings)["auc"] == pytest.approx(1, abs=1e-4)
+    assert road(model, white, box_maps(2), noise=0, **settings)["auc"] == pytest.approx(1, abs=1e-4)
+    # On black, the box deleted first is gone at once, and the box deleted last stays long.
+    assert auc(road, model, box_maps(), steps=8) < 0.1
+    assert auc(road, model, 1 - box_maps(), steps=8) > 0.8
+    with pytest.raises(ValueError, match="`noise`"):
+        auc(road, model, box_maps(), noise=-1)
