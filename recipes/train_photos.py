@@ -10,8 +10,9 @@ Ten classes of 30 photos take about 10 minutes on two CPU cores. The recipe leav
 (error, calibration, confusion matrix, mistakes, maps over the photos, scores of the maps against
 Grad-CAM), the model, a SavedModel and a LiteRT file. The same command again resumes.
 
-The layers before the attention keep their ImageNet weights, which is fast and enough for hundreds
-of photos. With thousands, `--nofreeze_features --learning_rate=0.0003` trains them, too.
+The backbone keeps its ImageNet weights, and its features are computed once: fast, and enough for
+hundreds of photos. With thousands, `--freeze=nothing --augment=crop_flip --learning_rate=0.0003`
+trains it, too.
 """
 
 from aib_keras.experiments import command_line, photos, report

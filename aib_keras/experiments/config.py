@@ -12,6 +12,7 @@ from aib_keras.training.schedule import SCHEDULES
 from aib_keras.utils.checks import check_boolean, check_integer
 from aib_keras.zoo import get
 
+FREEZE = ("nothing", "features", "backbone")
 # Fewer epochs than this are too short for the authors' SGD and schedule.
 _PAPER_EPOCHS = 50
 
@@ -57,10 +58,12 @@ class TrainingConfig(FitConfig):
         "and shapes there start from them.",
         _check_initial_weights,
     )
-    freeze_features: bool = setting(
-        False,
-        "Do not train the layers before the attention. For training with `initial_weights`.",
-        check_boolean,
+    freeze: str = setting(
+        "nothing",
+        "Which layers to leave as they start, for training with `initial_weights` or with ImageNet "
+        "weights: `features` are those before the attention, `backbone` all but the attention, the "
+        "bottleneck and the classifier.",
+        choices=FREEZE,
     )
     dataset: str = setting(
         "cifar10", "A TFDS name, an image folder, .npz files, or `cluttered_digits`."

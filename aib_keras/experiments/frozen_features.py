@@ -22,7 +22,7 @@ def can_compute_once(model, config, examples):
         config: `TrainingConfig`.
         examples: The training examples, an `ImageData`.
     """
-    if not config.freeze_features or config.augment != "none":
+    if config.freeze == "nothing" or config.augment != "none":
         return False
     if not isinstance(model, (AIBClassifier, PlainClassifier)) or config.strategy != "one":
         return False

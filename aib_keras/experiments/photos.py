@@ -11,9 +11,10 @@ DEFAULTS = TrainingConfig(
     epochs=10,
     batch_size=32,
     optimizer="adam",
-    learning_rate=1e-3,
+    learning_rate=3e-3,
     schedule="cosine",
-    freeze_features=True,
+    freeze="backbone",
+    augment="none",
     prediction_samples=0,
 )
 EXPORTS = ("saved_model", "litert")

@@ -98,8 +98,8 @@ def _train(config, workdir, verbose):
     if config.initial_weights is not None:
         source, name = config.initial_weights.split("/")
         copy_weights(zoo.create(source, weights=name), model)
-    if config.freeze_features:
-        model.freeze_features()
+    if config.freeze != "nothing":
+        model.freeze(config.freeze)
     if frozen_features.can_compute_once(model, config, train_data):
         fit = frozen_features.fit_head
     else:

@@ -30,6 +30,11 @@ class PlainClassifier(ImageClassifier):
         logits = self.backbone(self.preprocess(images), training=training)
         return {"logits": ops.cast(logits, "float32")}
 
+    def _freeze_trunk(self):
+        *before, _ = (layer for layer in self.backbone.layers if layer.weights)
+        for layer in before:
+            layer.trainable = False
+
 
 @keras.saving.register_keras_serializable(package="aib_keras")
 class MapClassifier(PlainClassifier):
@@ -43,6 +48,8 @@ class MapClassifier(PlainClassifier):
     """
 
     map_names = ("attention",)
+    # What comes after the features is not one chain here.
+    _freeze_trunk = ImageClassifier._freeze_trunk
 
     def forward(self, images, training=None, sample=None):
         del sample

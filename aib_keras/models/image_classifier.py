@@ -9,6 +9,7 @@ from keras import ops
 from aib_keras.layers.tracking import collect_step_means
 from aib_keras.models import image_checks
 from aib_keras.models.through_predict import ThroughPredict
+from aib_keras.utils.checks import check_choice
 
 
 class _CollectsStepMeans:
@@ -97,16 +98,35 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         layers = self._flatten_layers(include_self=False)
         return next(layer for layer in layers if layer.name == self.features_layer_name)
 
-    def freeze_features(self):
-        """Makes the layers up to `features_layer`, with it, untrainable. Compile afterwards.
+    def freeze(self, part):
+        """Makes a part of the model untrainable: its batch norms stand still, too. Compile after.
+
+        Args:
+            part: `"features"`, the layers up to `features_layer`, with it; or `"backbone"`, those
+                and the layers that follow, up to the bottleneck or the classifier: all that weights
+                from ImageNet are for.
 
         Raises:
-            ValueError: If the model has no `features_layer`, or that layer is in no part with a
-                graph of layers.
+            ValueError: If the model has no such part with a graph of layers.
         """
+        check_choice("part", part, ("features", "backbone"))
         if self.feature_extractor is not None:
             self.feature_extractor.trainable = False
-            return
+        else:
+            self._freeze_up_to_the_features()
+        if part == "backbone":
+            self._freeze_trunk()
+
+    def _freeze_trunk(self):
+        trunk = getattr(self.encoder, "trunk", None)
+        if trunk is None:
+            raise ValueError(
+                f"{self.name} has no backbone apart from its classifier that could be frozen. "
+                "Freeze its features, or set `trainable` of its layers."
+            )
+        trunk.trainable = False
+
+    def _freeze_up_to_the_features(self):
         layer = self.features_layer
         graphs = [
             part

@@ -17,12 +17,12 @@ def test_the_weights_are_those_of_a_training_that_computes_them_in_every_step(
     name, settings, tmp_path
 ):
     digits = data.load("cluttered_digits", "train[:24]")
-    config = TrainingConfig(freeze_features=True, augment="none", epochs=2, batch_size=8)
+    config = TrainingConfig(freeze="features", augment="none", epochs=2, batch_size=8)
     trained = []
     for fit in (training.fit, frozen_features.fit_head):
         keras.utils.set_random_seed(0)
         model = zoo.create(name, width=0.03, **settings)
-        model.freeze_features()
+        model.freeze("features")
         fit(model, digits, digits.take(8), config, tmp_path / fit.__name__, verbose=0)
         trained.append(model)
     for one, other in zip(trained[0].variables, trained[1].variables, strict=True):
@@ -32,17 +32,17 @@ def test_the_weights_are_those_of_a_training_that_computes_them_in_every_step(
 
 
 def test_recipes_compute_them_once_where_nothing_changes_them(tmp_path, capsys):
-    config = small_config(freeze_features=True, augment="none", epochs=1)
+    config = small_config(freeze="features", augment="none", epochs=1)
     experiments.train(config, tmp_path / "once", verbose=0)
     assert "computing them once" in capsys.readouterr().out
-    config = small_config(freeze_features=True, augment="crop", epochs=1)
+    config = small_config(freeze="features", augment="crop", epochs=1)
     experiments.train(config, tmp_path / "augmented", verbose=0)
     assert "computing them once" not in capsys.readouterr().out
 
 
 def test_features_that_do_not_fit_into_memory_are_not_kept(monkeypatch):
     model, digits = zoo.vgg(width=0.03), data.load("cluttered_digits", "train[:4]")
-    config = TrainingConfig(freeze_features=True, augment="none")
+    config = TrainingConfig(freeze="features", augment="none")
     assert frozen_features.can_compute_once(model, config, digits)
     monkeypatch.setattr(frozen_features, "_MOST_BYTES", 1000)
     assert not frozen_features.can_compute_once(model, config, digits)

@@ -54,7 +54,7 @@ def test_a_training_starts_from_published_weights(published, tmp_path):
     config = small_config(
         model="vgg_aib",
         initial_weights="vgg_aib_qt/digits",
-        freeze_features=True,
+        freeze="features",
         learning_rate=1e-3,
         train_split="train[:32]",
     )

@@ -149,7 +149,7 @@ def test_explain_works_before_and_after_compile_and_fit(make_classifier, images)
 def test_frozen_features_are_the_layers_up_to_the_features(name):
     model = zoo.create(name, width=0.03)
     before = {variable.path for variable in model.trainable_variables}
-    model.freeze_features()
+    model.freeze("features")
     after = {variable.path for variable in model.trainable_variables}
     blocks = {path.split("block")[1][0] for path in before - after}
     # IB attention comes after the first block, class activation maps after the last.
@@ -157,7 +157,20 @@ def test_frozen_features_are_the_layers_up_to_the_features(name):
     assert any("logits" in path for path in after)
 
 
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite0_aib"])
+def test_a_frozen_backbone_leaves_attention_bottleneck_and_classifier(name):
+    model = zoo.create(name, input_shape=(48, 48, 3), width=0.1)
+    model.freeze("backbone")
+    trained = {variable.path.split("/")[-2] for variable in model.trainable_variables}
+    expected = {"logits"}
+    if name.endswith("aib"):
+        expected |= {"hidden", "head", "std_conv", "distribution"}
+    assert trained == expected
+    if name.endswith("aib"):
+        assert not model.encoder.trunk.trainable
+
+
 def test_features_that_are_not_there_cannot_be_frozen():
     model = PlainClassifier(keras.layers.Dense(2))
     with pytest.raises(ValueError, match="has no layers before its features"):
-        model.freeze_features()
+        model.freeze("features")

@@ -57,7 +57,7 @@ def test_measures_every_map_once(runs, run, capsys, monkeypatch):
     for name in MAPS:
         assert f"| `vgg_aib_qt` | 0 | {name} | " in text
 
-    monkeypatch.delattr(run.recipe.keras.saving, "load_model")
+    monkeypatch.delattr(keras.saving, "load_model")
     run(runs, "--models=vgg_aib_qt")
     printed = capsys.readouterr().out
     assert "measured already" in printed

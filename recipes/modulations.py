@@ -1,0 +1,171 @@
+r"""Modulation and price of the map: what each costs in error, and where its map lies.
+
+Nothing in the paper's objective charges for the map, so nothing makes it select. This recipe trains
+one model with several modulations and prices (`map_beta`), and the same network without attention,
+and scores their maps on held-out training examples, beside Grad-CAM. Choose by these, because
+choosing on the test set would mean training on it. About an hour on two CPU cores:
+
+    python recipes/modulations.py --runs=runs/modulations-digits --dataset=cluttered_digits \
+        --model=vgg_aib_qt --plain=vgg -- --width=0.125 --augment=none --optimizer=adam \
+        --batch_size=32 --epochs=6
+
+Photos, with ImageNet features that stay as they are and are computed once:
+
+    python recipes/modulations.py --runs=runs/modulations-birds --dataset=FOLDER --held_out=300 \
+        --model=efficientnet_lite0_aib_qt --plain=efficientnet_lite0 -- \
+        --set=backbone_weights=imagenet --image_size=160 --crop_pct=0.875 --freeze=backbone \
+        --augment=none --optimizer=adam --learning_rate=0.003 --batch_size=32 --epochs=8
+
+What comes after `--` goes to every training. The same command again resumes; further --points and
+--seeds add rows. The recipe writes modulations.md and .json to --runs.
+"""
+
+import pathlib
+
+from absl import app, flags, logging
+
+from aib_keras import zoo
+from aib_keras.experiments import map_scores, markdown, sweep
+from aib_keras.layers.attention import MODULATIONS
+from aib_keras.utils.files import read_json
+
+RUNS = flags.DEFINE_string("runs", "runs/modulations", "Folder of work directories, and the table.")
+DATASET = flags.DEFINE_string(
+    "dataset", "cluttered_digits", "Data set, as the training recipes take it."
+)
+MODEL = flags.DEFINE_string("model", "vgg_aib_qt", "A model with IB attention.")
+PLAIN = flags.DEFINE_string("plain", None, "Optional model without attention, to compare with.")
+POINTS = flags.DEFINE_list(
+    "points",
+    ["residual:0", "mask:0", "mask:0.1", "mask:0.3", "mask:1", "noise:0.001", "noise:0.01"],
+    "What to train, each MODULATION:MAP_BETA.",
+)
+SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train with.")
+HELD_OUT = flags.DEFINE_integer("held_out", 1000, "Training examples to evaluate on; 0: test.", 0)
+EXAMPLES = flags.DEFINE_integer("examples", 1000, "Evaluation images for the scores of boxes.", 1)
+CURVE_EXAMPLES = flags.DEFINE_integer(
+    "curve_examples", 100, "Of them, those for insertion and deletion.", 1
+)
+STEPS = flags.DEFINE_integer("steps", 8, "Points of the curves of insertion and deletion.", 1)
+JOBS = flags.DEFINE_integer("jobs", 1, "Trainings at the same time.", 1)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
+
+# Scores in the order of the columns. Arrows show which way is better.
+SCORES = {"pointing": "↑", "energy": "↑", "insertion": "↑", "deletion": "↓"}
+
+
+def main(argv):
+    logging.set_verbosity(logging.WARNING)
+    for name in (MODEL.value, PLAIN.value):
+        try:
+            name is None or zoo.get(name)
+        except ValueError as error:
+            raise app.UsageError(str(error)) from None
+    trainings = {}
+    for seed in map(number_of("seeds", int), SEEDS.value):
+        if PLAIN.value is not None:
+            trainings["none", 0.0, seed] = training(PLAIN.value, seed, argv[1:])
+        for modulation, price in map(point, POINTS.value):
+            settings = f"--set=modulation={modulation!r}", f"--set=map_beta={price!r}"
+            name = f"{MODEL.value}-{modulation}-{price:g}"
+            one = training(MODEL.value, seed, (*argv[1:], *settings), name)
+            trainings[modulation, price, seed] = one
+    sweep.train(list(trainings.values()), JOBS.value)
+    rows = [row(*key, each.workdir) for key, each in trainings.items()]
+    markdown.write(RUNS.value, "modulations", table(rows), rows)
+
+
+def point(text):
+    """Returns modulation and price of one of `--points`."""
+    modulation, _, price = text.partition(":")
+    if modulation not in MODULATIONS:
+        raise app.UsageError(
+            f"--points={text}: expected MODULATION:MAP_BETA with a modulation of "
+            f"{', '.join(MODULATIONS)}."
+        )
+    return modulation, number_of("points", float)(price)
+
+
+def number_of(flag, kind):
+    """Returns a function from the text of a flag to its number."""
+
+    def read(text):
+        try:
+            return kind(text)
+        except ValueError:
+            raise app.UsageError(f"--{flag}: expected numbers, got {text!r}.") from None
+
+    return read
+
+
+def training(model, seed, extra_flags, name=None):
+    """Returns the `sweep.Training` of a model, evaluated on the held-out examples."""
+    dataset = pathlib.Path(DATASET.value).name
+    return sweep.training(
+        pathlib.Path(__file__).parent,
+        pathlib.Path(RUNS.value) / f"{dataset}-{name or model}-seed{seed}",
+        DATASET.value,
+        model,
+        seed,
+        DATA_DIR.value,
+        # At the end, because the last of two flags counts.
+        flags=(*extra_flags, f"--held_out={HELD_OUT.value}"),
+    )
+
+
+def row(modulation, price, seed, workdir):
+    """Returns what a training measured, and the scores of its map and of its Grad-CAM."""
+    result = read_json(workdir / "result.json") | {"workdir": str(workdir)}
+    split = "held_out" if result["config"]["held_out"] else "test"
+    settings = map_scores.Settings(
+        EXAMPLES.value,
+        CURVE_EXAMPLES.value,
+        ("own", "Grad-CAM", "Gaussian", "uniform"),
+        STEPS.value,
+    )
+    found = map_scores.measure(result, settings, DATA_DIR.value, without_map=True)
+    last = result["last_epoch"]
+    return {
+        "modulation": modulation,
+        "map_beta": price,
+        "seed": seed,
+        "error": result[f"{split}_error_last_epoch"],
+        "kl_nats": last.get("kl_nats"),
+        "evaluated_on": f"{result['evaluated_examples']:,} images of {result['evaluated_on']}",
+        "scored_images": found["evaluated_examples"],
+        "maps": {
+            name: {score: scores[score] for score in SCORES if score in scores}
+            for name, scores in found["maps"].items()
+        },
+        "seconds": result["seconds"],
+    }
+
+
+def table(rows):
+    """Returns a table with a line per training and map."""
+    there = [score for score in SCORES if any(score in m for r in rows for m in r["maps"].values())]
+    columns = ["modulation", "map_beta", "seed", "error %", "nats", "map"]
+    lines = []
+    for each in rows:
+        for name, scores in each["maps"].items():
+            start = [
+                each["modulation"],
+                f"{each['map_beta']:g}",
+                str(each["seed"]),
+                markdown.percent(each["error"], 1),
+                markdown.number(each["kl_nats"], 1),
+            ]
+            lines.append(
+                [*start, name, *(markdown.number(scores.get(score), 3) for score in there)]
+            )
+    head = (
+        f"`{MODEL.value}` on {DATASET.value}. Errors: {rows[0]['evaluated_on']}. Maps: the first "
+        f"{rows[0]['scored_images']:,} of them, insertion and deletion {CURVE_EXAMPLES.value:,}. ↑: more is better, ↓: less is."
+    )
+    titles = [f"{score} {SCORES[score]}" for score in there]
+    text = ["# Modulations", "", head, "", *markdown.table([*columns, *titles], lines)]
+    return "\n".join(text) + "\n"
+
+
+if __name__ == "__main__":
+    app.run(main)
