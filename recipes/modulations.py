@@ -160,7 +160,8 @@ def table(rows):
             )
     head = (
         f"`{MODEL.value}` on {DATASET.value}. Errors: {rows[0]['evaluated_on']}. Maps: the first "
-        f"{rows[0]['scored_images']:,} of them, insertion and deletion {CURVE_EXAMPLES.value:,}. ↑: more is better, ↓: less is."
+        f"{rows[0]['scored_images']:,} of them, for insertion and deletion "
+        f"{CURVE_EXAMPLES.value:,}. ↑: more is better, ↓: less is."
     )
     titles = [f"{score} {SCORES[score]}" for score in there]
     text = ["# Modulations", "", head, "", *markdown.table([*columns, *titles], lines)]
