@@ -1,44 +1,60 @@
 """`python -m aib_keras.app` where it cannot start: a sentence, status 2, no traceback."""
 
 import importlib.util
+import json
 import socket
 import subprocess
+import sys
 
 import pytest
+
+# One process for all commands, because TensorFlow takes seconds to be imported.
+COMMANDS = """
+import contextlib, io, json, sys
+
+import aib_keras
+
+assert "aib_keras.app" not in sys.modules
+from absl import app
+from aib_keras.app import __main__ as command
+
+
+def refusal(arguments):
+    with contextlib.redirect_stderr(io.StringIO()) as stderr:
+        try:
+            app.run(command.main, ["app", *arguments])
+        except SystemExit as end:
+            return end.code, stderr.getvalue()
+
+
+*others, without_gradio = json.loads(sys.argv[1])
+found = list(map(refusal, others))
+sys.modules["gradio"] = None
+print(json.dumps([*found, refusal(without_gradio)]))
+"""
 
 
 @pytest.fixture(scope="module")
 def refusals(app_command, runs, tmp_path_factory):
     """What three commands that cannot start end with: (status, stderr) by what they lack."""
+    empty = tmp_path_factory.mktemp("empty")
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
-        port = busy.getsockname()[1]
-        code = (
-            "import sys, runpy; sys.modules['gradio'] = None; import aib_keras;"
-            "assert 'aib_keras.app' not in sys.modules; sys.argv = ['app'];"
-            "runpy.run_module('aib_keras.app', run_name='__main__')"
-        )
-        empty = tmp_path_factory.mktemp("empty")
-        without_gradio, environment = app_command()
         commands = {
-            "gradio": [*without_gradio[:1], "-c", code],
-            "model": app_command(f"--runs={empty}")[0],
-            "port": app_command(f"--runs={runs}", f"--port={port}")[0],
+            "model": [f"--runs={empty}"],
+            "port": [f"--runs={runs}", f"--port={busy.getsockname()[1]}"],
+            "gradio": [],
         }
-        # Side by side, for each takes as long as TensorFlow takes to be imported.
-        processes = {
-            name: subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-            for name, command in commands.items()
-        }
-        try:
-            return {
-                name: (process.communicate(timeout=120)[1], process.returncode)[::-1]
-                for name, process in processes.items()
-            }
-        finally:
-            for process in processes.values():
-                process.kill()
+        done = subprocess.run(
+            [sys.executable, "-c", COMMANDS, json.dumps(list(commands.values()))],
+            env=app_command()[1],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stderr
+    return dict(zip(commands, json.loads(done.stdout.splitlines()[-1]), strict=True))
 
 
 needs_gradio = pytest.mark.skipif(

@@ -1,14 +1,26 @@
-"""Small models with realistic statistics, exported once for all tests."""
+"""Small models with realistic statistics, each exported once, when a test first asks for it."""
 
 import keras
 import numpy as np
 import pytest
+from small import small_classifier
 
 from aib_keras import export, zoo
 
-NAMES = ("vgg", "vgg_aib_qt", "wrn_aib_qt")
 CLASSES = ["ape", "bee", "cat", "dog", "elk", "fox", "gnu", "hen", "ibis", "jay"]
 WIDTH = 0.0625
+
+
+class _MadeOnce(dict):
+    """A dict whose values `make(key)` makes, each when it is first asked for."""
+
+    def __init__(self, make):
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key):
+        self[key] = self._make(key)
+        return self[key]
 
 
 def smooth_images(count, seed):
@@ -30,19 +42,34 @@ def representative_images():
 
 
 @pytest.fixture(scope="session")
+def made_once():
+    """`made_once(make)`: a dict whose values `make(key)` makes when they are first asked for."""
+    return _MadeOnce
+
+
+@pytest.fixture(scope="session")
 def models(representative_images, settled):
+    """Name -> model."""
+
+    def make(name):
+        keras.utils.set_random_seed(0)
+        return settled(zoo.get(name)(width=WIDTH), representative_images.astype("float32"))
+
+    return _MadeOnce(make)
+
+
+@pytest.fixture(scope="session")
+def small_model():
+    """A quantised one of few layers, for tests of what does not depend on them."""
     keras.utils.set_random_seed(0)
-    return {
-        name: settled(zoo.get(name)(width=WIDTH), representative_images.astype("float32"))
-        for name in NAMES
-    }
+    return small_classifier()
 
 
 @pytest.fixture(scope="session")
 def saved_models(models, tmp_path_factory):
     """Name -> `ExportReport`."""
     folder = tmp_path_factory.mktemp("saved_models")
-    return {name: export.to_saved_model(model, folder / name) for name, model in models.items()}
+    return _MadeOnce(lambda name: export.to_saved_model(models[name], folder / name))
 
 
 @pytest.fixture(scope="session")
@@ -51,11 +78,12 @@ def class_names():
 
 
 @pytest.fixture(scope="session")
-def litert_export(models, representative_images, tmp_path_factory):
-    """`litert_export(name, quantize)`: the `ExportReport`."""
+def litert_models(models, representative_images, tmp_path_factory):
+    """(Name, quantize) -> `ExportReport`."""
     folder = tmp_path_factory.mktemp("litert")
 
-    def to_litert(name, quantize):
+    def make(case):
+        name, quantize = case
         return export.to_litert(
             models[name],
             folder / f"{name}_{quantize}.tflite",
@@ -64,26 +92,7 @@ def litert_export(models, representative_images, tmp_path_factory):
             class_names=CLASSES,
         )
 
-    return to_litert
-
-
-@pytest.fixture(scope="session")
-def litert_models(litert_export):
-    """(Name, quantize) -> `ExportReport`, of models that compute in floats."""
-    cases = [
-        ("vgg", None),
-        ("vgg_aib_qt", None),
-        ("vgg_aib_qt", "float16"),
-        ("wrn_aib_qt", None),
-    ]
-    return {case: litert_export(*case) for case in cases}
-
-
-@pytest.fixture(scope="session")
-def eight_bit_models(litert_export):
-    """(Name, quantize) -> `ExportReport`, of models with 8-bit weights."""
-    cases = [("vgg_aib_qt", "dynamic"), ("vgg_aib_qt", "int8"), ("wrn_aib_qt", "int8")]
-    return {case: litert_export(*case) for case in cases}
+    return _MadeOnce(make)
 
 
 @pytest.fixture(scope="session")

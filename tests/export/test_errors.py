@@ -14,8 +14,8 @@ EXPORTS = [export.to_saved_model, export.to_litert, export.to_onnx]
 
 
 @pytest.fixture
-def model(models):
-    return models["vgg_aib_qt"]
+def model(small_model):
+    return small_model
 
 
 @pytest.fixture
@@ -165,12 +165,12 @@ class TestFailedCheck:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_overwrite(models, tmp_path):
+def test_overwrite(model, tmp_path):
     path = tmp_path / "deep" / "model"
     path.mkdir(parents=True)
     (path / "saved_model.pb").write_bytes(b"old")
     (path / "leftover").write_bytes(b"old")
-    export.to_saved_model(models["vgg"], path, overwrite=True)
+    export.to_saved_model(model, path, overwrite=True)
     assert (path / "saved_model.pb").stat().st_size > 1000
     assert not (path / "leftover").exists()
     assert list(path.parent.iterdir()) == [path]

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from small import small_classifier
 
 from aib_keras import export, zoo
 from aib_keras.export import litert
@@ -20,20 +21,16 @@ TOLERANCE = {
     "dynamic": (0.1, 0.01),
     "int8": (0.25, 0.03),
 }
-FLOATS = [
+# The Wide-ResNet is deep and converted for long. A new one is converted below.
+CASES = [
     ("vgg", None),
     ("vgg_aib_qt", None),
     ("vgg_aib_qt", "float16"),
-    ("wrn_aib_qt", None),
+    ("vgg_aib_qt", "dynamic"),
+    ("vgg_aib_qt", "int8"),
+    pytest.param("wrn_aib_qt", None, marks=pytest.mark.slow),
+    pytest.param("wrn_aib_qt", "int8", marks=pytest.mark.slow),
 ]
-EIGHT_BITS = [("vgg_aib_qt", "dynamic"), ("vgg_aib_qt", "int8"), ("wrn_aib_qt", "int8")]
-CASES = FLOATS + EIGHT_BITS
-
-
-@pytest.fixture(scope="module")
-def exported(litert_models, eight_bit_models):
-    """(Name, quantize) -> `ExportReport`."""
-    return {**litert_models, **eight_bit_models}
 
 
 def plain_interpreter(path):
@@ -70,16 +67,16 @@ def check_outputs(found, wanted, tolerance):
 
 
 @pytest.mark.parametrize(("name", "quantize"), CASES)
-def test_outputs_are_the_models(name, quantize, models, exported, images, expected):
+def test_outputs_are_the_models(name, quantize, models, litert_models, images, expected):
     wanted = expected(models[name], images)
-    found = litert.run(exported[name, quantize].path, images, batch_size=2)
+    found = litert.run(litert_models[name, quantize].path, images, batch_size=2)
     check_outputs(found, wanted, TOLERANCE[quantize])
 
 
 @pytest.mark.parametrize("quantize", [None, "int8"])
 @pytest.mark.parametrize("batch", [1, 5])
-def test_outputs_by_the_interpreter_alone(quantize, batch, exported, images):
-    path = exported["vgg_aib_qt", quantize].path
+def test_outputs_by_the_interpreter_alone(quantize, batch, litert_models, images):
+    path = litert_models["vgg_aib_qt", quantize].path
     runner = interpreters.Interpreter(path).get_signature_runner("serving_default")
     found = runner(images=images[:batch])
     for name, wanted in litert.run(path, images[:batch]).items():
@@ -92,8 +89,8 @@ def test_outputs_by_the_interpreter_alone(quantize, batch, exported, images):
 
 
 @pytest.mark.parametrize(("name", "quantize"), CASES)
-def test_signature(name, quantize, exported):
-    interpreter = interpreters.Interpreter(exported[name, quantize].path)
+def test_signature(name, quantize, litert_models):
+    interpreter = interpreters.Interpreter(litert_models[name, quantize].path)
     assert list(interpreter.get_signature_list()) == ["serving_default"]
     runner = interpreter.get_signature_runner("serving_default")
     assert list(runner.get_input_details()) == ["images"]
@@ -107,15 +104,15 @@ def test_signature(name, quantize, exported):
 
 
 @pytest.mark.parametrize(("name", "quantize"), CASES)
-def test_only_built_in_operations(name, quantize, exported):
-    ops = {op for op, _ in operations(exported[name, quantize].path)}
+def test_only_built_in_operations(name, quantize, litert_models):
+    ops = {op for op, _ in operations(litert_models[name, quantize].path)}
     assert "CONV_2D" in ops
     assert not {op for op in ops if op.startswith("Flex") or "VAR" in op or "CUSTOM" in op}
 
 
-@pytest.mark.parametrize("name", ["vgg_aib_qt", "wrn_aib_qt"])
-def test_int8_is_integers_throughout(name, exported):
-    path = exported[name, "int8"].path
+@pytest.mark.parametrize("name", ["vgg_aib_qt", pytest.param("wrn_aib_qt", marks=pytest.mark.slow)])
+def test_int8_is_integers_throughout(name, litert_models):
+    path = litert_models[name, "int8"].path
     dtypes = {tensor["dtype"] for tensor in plain_interpreter(path).get_tensor_details()}
     assert dtypes <= {np.int8, np.uint8, np.int32, np.int64, np.bool_}
     ops = operations(path)
@@ -123,25 +120,27 @@ def test_int8_is_integers_throughout(name, exported):
     assert "DEQUANTIZE" not in {op for op, _ in ops}
 
 
-def test_int8_weights_are_quantised_by_channel(exported):
+def test_int8_weights_are_quantised_by_channel(litert_models):
     scales = [
         tensor["quantization_parameters"]["scales"]
-        for tensor in plain_interpreter(exported["vgg_aib_qt", "int8"].path).get_tensor_details()
+        for tensor in plain_interpreter(
+            litert_models["vgg_aib_qt", "int8"].path
+        ).get_tensor_details()
         if tensor["dtype"] == np.int8 and tensor["shape"].tolist() == [16, 3, 3, 16]
     ]
     assert scales
     assert {len(scale) for scale in scales} == {16}
 
 
-def test_dynamic_has_weights_in_8_bits_and_activations_in_floats(exported):
-    path = exported["vgg_aib_qt", "dynamic"].path
+def test_dynamic_has_weights_in_8_bits_and_activations_in_floats(litert_models):
+    path = litert_models["vgg_aib_qt", "dynamic"].path
     assert np.int8 in {tensor["dtype"] for tensor in plain_interpreter(path).get_tensor_details()}
     assert {dtype for op, dtype in operations(path) if op == "CONV_2D"} == {np.float32}
 
 
 @pytest.mark.parametrize("quantize", TOLERANCE)
-def test_batch_norm_is_folded_into_the_convolutions(quantize, exported):
-    ops = operations(exported["vgg_aib_qt", quantize].path)
+def test_batch_norm_is_folded_into_the_convolutions(quantize, litert_models):
+    ops = operations(litert_models["vgg_aib_qt", quantize].path)
     # What is left: the normalisation of the images and the modulation of the features, f + f * a.
     # An ADD of integers is of the look-up of the anchors.
     arithmetic = [op for op, dtype in ops if op in ("CONV_2D", "MUL", "ADD") and dtype != np.int32]
@@ -151,12 +150,12 @@ def test_batch_norm_is_folded_into_the_convolutions(quantize, exported):
 
 
 def test_a_pixel_is_a_step_of_the_input_whatever_the_images(
-    models, representative_images, tmp_path
+    small_model, representative_images, tmp_path
 ):
     grey = representative_images // 4 + 64
     given = grey.copy()
     report = export.to_litert(
-        models["vgg"], tmp_path / "model.tflite", quantize="int8", representative_images=grey
+        small_model, tmp_path / "model.tflite", quantize="int8", representative_images=grey
     )
     (images,) = interpreters.Interpreter(report.path).get_input_details()
     assert images["dtype"] == np.uint8
@@ -211,8 +210,8 @@ def test_what_cannot_be_integers_is_refused(representative_images, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_reports(exported):
-    reports = {quantize: exported["vgg_aib_qt", quantize] for quantize in TOLERANCE}
+def test_reports(litert_models):
+    reports = {quantize: litert_models["vgg_aib_qt", quantize] for quantize in TOLERANCE}
     assert reports["float16"].bytes < 0.7 * reports[None].bytes
     assert reports["dynamic"].bytes < 0.6 * reports[None].bytes
     assert reports["int8"].bytes < 0.5 * reports[None].bytes
@@ -231,7 +230,7 @@ def test_a_new_wrn_passes_the_check(tmp_path):
 
 def test_a_model_in_mixed_precision_is_exported_in_float32(images, expected, tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
-    model = zoo.vgg_aib_qt(width=0.0625)
+    model = small_classifier()
     report = export.to_litert(model, tmp_path / "model.tflite")
     found, wanted = litert.run(report.path, images), expected(model, images)
     for output in ("probabilities", "attention"):

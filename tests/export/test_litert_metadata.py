@@ -18,8 +18,8 @@ GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "mediapipe_metadata.tfli
 
 
 @pytest.mark.parametrize("quantize", ["dynamic", "int8"])
-def test_what_the_file_says(quantize, eight_bit_models, class_names):
-    report = eight_bit_models["vgg_aib_qt", quantize]
+def test_what_the_file_says(quantize, litert_models, class_names):
+    report = litert_models["vgg_aib_qt", quantize]
     found = export.read_litert_metadata(report.path)
     assert found["name"] == "vgg_aib_qt"
     assert "shows where it looks" in found["description"]
@@ -36,9 +36,9 @@ def test_what_the_file_says(quantize, eight_bit_models, class_names):
     assert "nearest anchor" not in found["outputs"]["attention"]
 
 
-def test_tensors_are_in_the_order_of_the_graph(eight_bit_models):
+def test_tensors_are_in_the_order_of_the_graph(litert_models):
     # Readers go by it: the standard has no other tie between metadata and tensor.
-    path = eight_bit_models["vgg_aib_qt", "int8"].path
+    path = litert_models["vgg_aib_qt", "int8"].path
     interpreter = interpreters.Interpreter(path)
     details = interpreter.get_signature_runner("serving_default").get_output_details()
     order = [tensor["index"] for tensor in interpreter.get_output_details()]
@@ -53,9 +53,9 @@ def test_labels_are_a_file_in_a_zip_archive(litert_models, class_names):
         assert archive.read("labels.txt").decode() == "\n".join(class_names) + "\n"
 
 
-def test_weights_keep_their_alignment(eight_bit_models):
+def test_weights_keep_their_alignment(litert_models):
     # LiteRT's schema: `data:[ubyte] (force_align: 16)`.
-    content = pathlib.Path(eight_bit_models["wrn_aib_qt", "int8"].path).read_bytes()
+    content = pathlib.Path(litert_models["vgg_aib_qt", "int8"].path).read_bytes()
     model = schema.Model.GetRootAs(content)
     buffers = [model.Buffers(index) for index in range(model.BuffersLength())]
     starts = [

@@ -16,17 +16,17 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("tf2onnx")
 
-NAMES = ("vgg", "vgg_aib_qt", "wrn_aib_qt")
+# The Wide-ResNet is the deepest: the graphs of its export take the longest to be made.
+NAMES = ("vgg", "vgg_aib_qt", pytest.param("wrn_aib_qt", marks=pytest.mark.slow))
 
 
 @pytest.fixture(scope="module")
-def onnx_models(models, class_names, tmp_path_factory):
+def onnx_models(models, made_once, class_names, tmp_path_factory):
     """Name -> `ExportReport`."""
     folder = tmp_path_factory.mktemp("onnx")
-    return {
-        name: export.to_onnx(model, folder / f"{name}.onnx", class_names=class_names)
-        for name, model in models.items()
-    }
+    return made_once(
+        lambda name: export.to_onnx(models[name], folder / f"{name}.onnx", class_names=class_names)
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,13 +67,13 @@ def test_graph(name, onnx_models):
     assert ops.count("Transpose") <= 2
 
 
-def test_class_names(onnx_models, class_names, models, tmp_path):
+def test_class_names(onnx_models, class_names, small_model, tmp_path):
     def names(report):
         session = onnxruntime.InferenceSession(report.path)
         return json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
 
     assert names(onnx_models["vgg"]) == class_names
-    unnamed = export.to_onnx(models["vgg"], tmp_path / "model.onnx")
+    unnamed = export.to_onnx(small_model, tmp_path / "model.onnx")
     assert names(unnamed) == [str(index) for index in range(10)]
 
 

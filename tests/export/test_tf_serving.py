@@ -16,10 +16,10 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 
 @pytest.fixture(scope="module")
-def version(models, tmp_path_factory):
+def version(small_model, tmp_path_factory):
     """The folder of the first version of a model named birds."""
     folder = tmp_path_factory.mktemp("models") / "birds"
-    return pathlib.Path(export.to_serving(models["vgg_aib_qt"], folder).path)
+    return pathlib.Path(export.to_serving(small_model, folder).path)
 
 
 def test_version_folder(version):
@@ -52,22 +52,22 @@ def test_warmup_requests_can_be_answered(version, ran_in):
     ran_in("a replay of the warm-up requests")
 
 
-def test_next_version(models, tmp_path):
+def test_next_version(small_model, tmp_path):
     (tmp_path / "birds" / "7").mkdir(parents=True)
     (tmp_path / "birds" / "notes").mkdir()
-    report = export.to_serving(models["vgg"], tmp_path / "birds")
+    report = export.to_serving(small_model, tmp_path / "birds")
     assert report.path == str(tmp_path / "birds" / "8")
     assert report.bytes > 0
 
 
-def test_a_file_in_place_of_the_folder(models, tmp_path):
+def test_a_file_in_place_of_the_folder(small_model, tmp_path):
     (tmp_path / "birds").write_text("")
     with pytest.raises(FileExistsError, match="Versions need a folder"):
-        export.to_serving(models["vgg"], tmp_path / "birds")
+        export.to_serving(small_model, tmp_path / "birds")
 
 
-def test_without_the_messages(models, tmp_path, monkeypatch):
+def test_without_the_messages(small_model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis.prediction_log_pb2", None)
     with pytest.raises(ImportError, match=r'pip install "aib-keras\[serving\]"'):
-        export.to_serving(models["vgg"], tmp_path / "birds")
+        export.to_serving(small_model, tmp_path / "birds")
     assert list(tmp_path.iterdir()) == []

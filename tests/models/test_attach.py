@@ -41,9 +41,24 @@ def small_cnn(pooled=True):
 
 
 @pytest.mark.parametrize("name", CUTS)
+def test_applications_are_cut(name):
+    base = backbone(name)
+    model = attach(base, CUTS[name], 5, latent_dim=8)
+    assert isinstance(model, AIBClassifier)
+    features = model.feature_extractor.output_shape
+    assert features == base.get_layer(CUTS[name]).output.shape
+    assert features[1:3] == (4, 4)
+    assert model.encoder.trunk.input_shape == features
+    assert model.encoder.trunk.output_shape == (None, base.output_shape[-1])
+
+
+# The others are larger.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n == "MobileNetV3Small" else pytest.mark.slow) for n in CUTS],
+)
 def test_applications_with_attention(name, tmp_path):
     model = attach(backbone(name), CUTS[name], 5, latent_dim=8)
-    assert isinstance(model, AIBClassifier)
     found = model.explain(photos())
     assert found["logits"].shape == (2, 5)
     assert found["attention"].shape == found["attention_quantized"].shape == (2, 4, 4, 1)

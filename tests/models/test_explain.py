@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -15,6 +17,12 @@ SHAPES = {
     "latent_std": (5, 6),
     "kl_nats": (5,),
 }
+
+
+@pytest.fixture(scope="module")
+def zoo_model():
+    """`zoo_model(name)`: a narrow model of the zoo, made once."""
+    return functools.cache(lambda name: zoo.create(name, width=0.03))
 
 
 @pytest.mark.parametrize("quantizer", [False, True])
@@ -118,8 +126,10 @@ def test_every_zoo_model_explains_what_it_has():
     ],
 )
 @pytest.mark.parametrize("method", ["__call__", "explain", "predict_mc", "predict"])
-def test_images_of_another_shape_are_an_error_before_the_graph_runs(shape, advice, method):
-    model = zoo.vgg_aib_qt(width=0.03, latent_dim=4)
+def test_images_of_another_shape_are_an_error_before_the_graph_runs(
+    shape, advice, method, zoo_model
+):
+    model = zoo_model("vgg_aib_qt")
     with pytest.raises(ValueError, match=rf"\(batch, 32, 32, 3\), got .*{advice}") as error:
         getattr(model, method)(np.zeros(shape, "uint8"))
     assert "Graph execution error" not in str(error.value)
@@ -127,8 +137,8 @@ def test_images_of_another_shape_are_an_error_before_the_graph_runs(shape, advic
 
 @pytest.mark.parametrize("name", ["vgg", "vgg_gap", "vgg_pan", "vgg_dvib"])
 @pytest.mark.parametrize("method", ["__call__", "explain", "predict"])
-def test_images_with_nan_are_an_error(name, method):
-    model = zoo.create(name, width=0.03)
+def test_images_with_nan_are_an_error(name, method, zoo_model):
+    model = zoo_model(name)
     images = np.full((3, 32, 32, 3), 128, "float32")
     images[1, 4, 5, 0] = np.nan
     with pytest.raises(ValueError, match="1 of 3 have NaN or infinity in them, the first at index"):

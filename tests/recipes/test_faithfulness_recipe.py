@@ -1,4 +1,4 @@
-"""recipes/faithfulness.py on small trainings on cluttered digits."""
+"""recipes/faithfulness.py on small models of cluttered digits."""
 
 import json
 import shutil
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from absl import app, flags
 from scipy import special
-from small import small_config
+from small import untrained_run
 
-from aib_keras import data, experiments, explain, metrics
+from aib_keras import data, explain, metrics
 
 MAPS = ["own", "own, quantised", "Grad-CAM", "gradient", "uniform", "Gaussian"]
 
@@ -20,8 +20,8 @@ def runs(small_run, tmp_path_factory):
     """A folder with the work directories of a model with a map and of one without."""
     folder = tmp_path_factory.mktemp("runs")
     shutil.copytree(small_run, folder / "cluttered_digits-vgg_aib_qt-seed0")
-    config = small_config(model="vgg", settings={"width": 0.03})
-    experiments.train(config, folder / "cluttered_digits-vgg-seed0", verbose=0)
+    workdir = folder / "cluttered_digits-vgg-seed0"
+    untrained_run(workdir, model="vgg", settings={"width": 0.03})
     return folder
 
 

@@ -1,4 +1,4 @@
-"""recipes/figures.py on two small trainings."""
+"""recipes/figures.py on a small training and a small model."""
 
 import pathlib
 import shutil
@@ -8,24 +8,39 @@ import numpy as np
 import pytest
 from absl import flags
 from PIL import Image, ImageSequence
-from small import small_config
+from small import small_config, untrained_run
 
-from aib_keras import data, experiments, explain
-from aib_keras.training.callbacks import read_map_history
+from aib_keras import data, explain
+from aib_keras.training.callbacks import MapHistory, read_map_history
 
 CONTINUOUS, QUANTISED = "cluttered_digits-vgg_aib-seed0", "cluttered_digits-vgg_aib_qt-seed0"
-EVALUATION = data.load("cluttered_digits", small_config().test_split)
 
 
 @pytest.fixture(scope="module")
-def runs(small_run, tmp_path_factory):
+def evaluation():
+    return data.load("cluttered_digits", small_config().test_split)
+
+
+@pytest.fixture(scope="module")
+def runs(small_run, evaluation, tmp_path_factory):
     """Trainings of vgg_aib, which calls every image a 0, and of vgg_aib_qt, which says 1."""
     folder = tmp_path_factory.mktemp("runs")
     shutil.copytree(small_run, folder / QUANTISED)
-    experiments.train(small_config(model="vgg_aib", epochs=2), folder / CONTINUOUS, verbose=0)
+    untrained_run(folder / CONTINUOUS, model="vgg_aib", epochs=2)
+    keep_maps_of_two_epochs(folder / CONTINUOUS, evaluation.images[:8])
     always_predict(0, folder / CONTINUOUS)
     always_predict(1, folder / QUANTISED)
     return folder
+
+
+def keep_maps_of_two_epochs(workdir, images):
+    model = keras.saving.load_model(workdir / "model.keras")
+    maps = MapHistory(workdir / "maps", images)
+    maps.set_model(model)
+    maps.on_epoch_end(0)
+    kernel = model.attention.head.kernel
+    kernel.assign(-kernel)
+    maps.on_epoch_end(1)
 
 
 def always_predict(label, workdir):
@@ -60,7 +75,7 @@ def make(recipe, monkeypatch):
     return make
 
 
-def test_all_figures_show_what_the_models_do(runs, tmp_path, make):
+def test_all_figures_show_what_the_models_do(runs, evaluation, tmp_path, make):
     figures = make(runs, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
         "fig3-color-window.png",
@@ -79,9 +94,10 @@ def test_all_figures_show_what_the_models_do(runs, tmp_path, make):
         name: keras.saving.load_model(runs / workdir / "model.keras")
         for name, workdir in (("vgg_aib", CONTINUOUS), ("vgg_aib_qt", QUANTISED))
     }
-    check_perturbations(figures["fig3-low-frequency.png"], models, explain.LowPass(12))
-    check_perturbations(figures["fig3-high-frequency.png"], models, explain.HighPass(4))
-    check_quantization(figures["fig5.png"], models)
+    images = evaluation.images[:3]
+    check_perturbations(figures["fig3-low-frequency.png"], models, images, explain.LowPass(12))
+    check_perturbations(figures["fig3-high-frequency.png"], models, images, explain.HighPass(4))
+    check_quantization(figures["fig5.png"], models, evaluation)
     check_anchors(figures[f"{QUANTISED}-anchors.png"], runs / QUANTISED)
     for workdir in (QUANTISED, CONTINUOUS):
         check_film(tmp_path / f"{workdir}-film.gif")
@@ -91,9 +107,8 @@ def shown(axis):
     return np.asarray(axis.images[0].get_array())
 
 
-def check_perturbations(figure, models, perturbation):
+def check_perturbations(figure, models, images, perturbation):
     """Originals and modified images, three of them, in the first column; a column per model."""
-    images = EVALUATION.images[:3]
     modified = perturbation(images)
     grid = np.array(figure.axes[: 6 * 3]).reshape(6, 3)
     for index in range(3):
@@ -109,9 +124,9 @@ def check_perturbations(figure, models, perturbation):
                 np.testing.assert_allclose(found, maps[index, ..., 0], atol=1e-6)
 
 
-def check_quantization(figure, models):
+def check_quantization(figure, models, evaluation):
     """The images that vgg_aib gets wrong and vgg_aib_qt right: here the ones, six at most."""
-    images = EVALUATION.images[EVALUATION.labels == 1][:6]
+    images = evaluation.images[evaluation.labels == 1][:6]
     count = len(images)
     assert count > 1
     grid = np.array(figure.axes[: 3 * count]).reshape(3, count)

@@ -6,8 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from absl import app, flags
 
 from aib_keras import zoo
+from aib_keras.experiments import sweep
 
 
 @pytest.fixture(scope="module")
@@ -113,19 +115,21 @@ def test_trains_what_is_missing_and_makes_the_table(tmp_path, recipe_path, stl10
     assert "| `vgg_dvib` | 51.60 |" in extended.split("## stl10_test")[1]
 
 
-def test_a_training_that_fails_is_told_with_its_reason(tmp_path, recipe_path):
-    command = [sys.executable, recipe_path("table1"), f"--runs={tmp_path}", "--train"]
-    command += ["--datasets=cifar10", "--models=vgg", "--", "--width=0.0625", "--epochs=0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode != 0
-    assert "cifar10-vgg-seed0 failed" in done.stderr
-    assert "--epochs must be an integer of at least 1, got 0" in done.stderr
+def parse(*arguments):
+    flags.FLAGS.unparse_flags()
+    return flags.FLAGS(["table1.py", *arguments])
 
 
-def test_a_misspelt_model_stops_before_any_training(tmp_path, recipe_path):
-    command = [sys.executable, recipe_path("table1"), f"--runs={tmp_path}"]
-    command += ["--train", "--datasets=cifar10", "--models=vgg,vgg_abi"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode != 0
-    assert "Did you mean 'vgg_aib'" in done.stderr
+def test_a_training_that_fails_is_told_with_its_reason(tmp_path, table1):
+    arguments = [f"--runs={tmp_path}", "--train", "--datasets=cifar10", "--models=vgg"]
+    argv = parse(*arguments, "--", "--width=0.0625", "--epochs=0")
+    with pytest.raises(sweep.TrainingFailedError, match="cifar10-vgg-seed0 failed") as error:
+        table1.main(argv)
+    assert "--epochs must be an integer of at least 1, got 0" in str(error.value)
+
+
+def test_a_misspelt_model_stops_before_any_training(tmp_path, table1):
+    argv = parse(f"--runs={tmp_path}", "--train", "--datasets=cifar10", "--models=vgg,vgg_abi")
+    with pytest.raises(app.UsageError, match="Did you mean 'vgg_aib'"):
+        table1.main(argv)
     assert not list(tmp_path.iterdir())

@@ -1,18 +1,16 @@
-"""recipes/table2.py on a small training of cluttered digits."""
+"""recipes/table2.py on a small model of cluttered digits."""
 
 import shutil
 
 import keras
 import pytest
 from absl import flags
-from small import small_config
+from small import untrained_run
 
-from aib_keras import experiments, zoo
+from aib_keras import zoo
 from aib_keras.metrics.consistency import THRESHOLDS
 from aib_keras.utils.files import read_json, write_json
 
-# The quickest to train of the models with a map.
-CONFIG = small_config(model="vgg_gap", test_split="test[:24]", settings={"width": 0.03})
 NAMES = [
     *(f"colour window {size}" for size in (4, 8, 12, 16)),
     *(f"image window {size}" for size in (4, 8, 12, 16)),
@@ -29,7 +27,9 @@ def table2(load_recipe):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
-    experiments.train(CONFIG, runs / "digits-vgg_gap-seed0", verbose=0)
+    # The smallest of the models with a map.
+    workdir = runs / "digits-vgg_gap-seed0"
+    untrained_run(workdir, model="vgg_gap", test_split="test[:24]", settings={"width": 0.03})
     return runs
 
 

@@ -1,16 +1,13 @@
-"""recipes/uncertainty.py on two small trainings."""
+"""recipes/uncertainty.py on two small models."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 from absl import app, flags
-from small import small_config
+from small import untrained_run
 
-from aib_keras import experiments
-
-CONFIG = small_config(test_split="test[:48]", prediction_samples=2)
+SETTINGS = {"test_split": "test[:48]", "prediction_samples": 2}
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +18,8 @@ def recipe(load_recipe):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    experiments.train(dataclasses.replace(CONFIG, model="vgg_dvib"), folder / "dvib", verbose=0)
-    plain = dataclasses.replace(CONFIG, model="vgg", settings={"width": 0.03})
-    experiments.train(plain, folder / "plain", verbose=0)
+    untrained_run(folder / "dvib", model="vgg_dvib", **SETTINGS)
+    untrained_run(folder / "plain", model="vgg", settings={"width": 0.03}, **SETTINGS)
     rng = np.random.default_rng(0)
     noise = {
         f"{kind}_{split}": values

@@ -13,7 +13,9 @@ import keras  # noqa: E402
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the SavedModel is exported on TensorFlow", allow_module_level=True)
 
-from aib_keras import export, zoo  # noqa: E402
+from small import small_classifier  # noqa: E402
+
+from aib_keras import export  # noqa: E402
 
 NAMES = tuple("abcdefghij")
 BAD = {3: b"", 11: b"not an image"}
@@ -23,7 +25,7 @@ BAD = {3: b"", 11: b"not an image"}
 def model(tmp_path_factory):
     """A model whose map differs between images, and its SavedModel."""
     keras.utils.set_random_seed(0)
-    model = zoo.vgg_aib_qt(width=0.0625, latent_dim=4)
+    model = small_classifier()
     path = tmp_path_factory.mktemp("model") / "saved"
     export.to_saved_model(model, path, class_names=NAMES)
     return model, path

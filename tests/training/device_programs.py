@@ -1,8 +1,8 @@
-"""What `test_devices.py` runs in processes of their own, because devices are fixed at start-up.
+"""What `test_devices.py` runs: on one device itself, on two in a process of its own.
 
-    python device_programs.py one|mirrored|data_parallel OUT.npz
+    python device_programs.py mirrored|data_parallel OUT.npz
 
-With two logical CPU devices (`one` uses one of them): trains a small AIBClassifier and a small
+With two logical CPU devices, which are fixed at start-up: trains a small AIBClassifier and a small
 AttentionBranchClassifier for a few steps without noise and saves weights and history; then draws
 noise for a batch of equal images.
 """
@@ -10,8 +10,7 @@ noise for a batch of equal images.
 import os
 import sys
 
-STRATEGY, OUT = sys.argv[1:]
-if STRATEGY == "data_parallel":
+if __name__ == "__main__" and sys.argv[1] == "data_parallel":
     os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
 
 import keras  # noqa: E402
@@ -91,13 +90,18 @@ def draw_noise():
     return {"noise": model.predict(np.zeros((2, 3), "float32"), batch_size=2, verbose=0)}
 
 
-if keras.backend.backend() == "tensorflow":
-    two_logical_devices()
-with devices(STRATEGY) as number:
-    np.savez(
-        OUT,
-        devices=number,
-        **train_without_noise("aib", aib_classifier),
-        **train_without_noise("abn", branch_classifier),
-        **draw_noise(),
-    )
+def run(strategy):
+    """Arrays by name."""
+    with devices(strategy) as number:
+        return {
+            "devices": number,
+            **train_without_noise("aib", aib_classifier),
+            **train_without_noise("abn", branch_classifier),
+            **draw_noise(),
+        }
+
+
+if __name__ == "__main__":
+    if keras.backend.backend() == "tensorflow":
+        two_logical_devices()
+    np.savez(sys.argv[2], **run(sys.argv[1]))

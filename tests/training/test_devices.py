@@ -1,5 +1,6 @@
 """Several devices against one, on two logical CPU devices: see `device_programs.py`."""
 
+import importlib.util
 import pathlib
 import subprocess
 import sys
@@ -37,8 +38,10 @@ def runs(tmp_path_factory):
     strategy = STRATEGIES.get(keras.backend.backend())
     if strategy is None:
         pytest.skip(f"no strategy for several devices on {keras.backend.backend()}")
-    folder = tmp_path_factory.mktemp(strategy)
-    return run_program("one", folder), run_program(strategy, folder)
+    specification = importlib.util.spec_from_file_location("device_programs", PROGRAM)
+    programs = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(programs)
+    return programs.run("one"), run_program(strategy, tmp_path_factory.mktemp(strategy))
 
 
 def test_two_devices_compute_what_one_does(runs):
