@@ -4,6 +4,7 @@ Tests run on the backend that KERAS_BACKEND names, TensorFlow by default. One th
 is marked `tensorflow("why")` and skipped on another backend.
 """
 
+import contextlib
 import copy
 import gc
 import os
@@ -58,6 +59,25 @@ def _digits_are_drawn_once():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _training_steps_are_traced_once():
+    """TensorFlow traces a training step again if its first call has made the optimiser's variables.
+
+    That takes as long as the first time. A training that is resumed has them before, too.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if keras.backend.backend() == "tensorflow":
+            make = keras.Model.make_train_function
+
+            def build_optimizer_first(self, *arguments, **settings):
+                if self.built and not self.optimizer.built:
+                    self.optimizer.build(self.trainable_variables)
+                return make(self, *arguments, **settings)
+
+            patch.setattr(keras.Model, "make_train_function", build_optimizer_first)
+        yield
+
+
 @pytest.fixture
 def ran_in(record_property):
     """`ran_in(name)`: says in the summary of the run where an exported model was run."""
@@ -104,10 +124,19 @@ def mixed_precision(request):
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory):
-    """The work directory of a training of `small_config`, for tests that copy it."""
-    workdir = tmp_path_factory.mktemp("small") / "run"
-    experiments.train(small_config(epochs=2), workdir, verbose=0)
-    return workdir
+    """The work directory of a training of `small_config`, for tests that copy it.
+
+    Of the processes of a test run the first that asks for it trains.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small_run"
+    if not shared.exists():
+        workdir = tmp_path_factory.mktemp("small") / "run"
+        experiments.train(small_config(epochs=2), workdir, verbose=0)
+        # Unless the other process was faster.
+        with contextlib.suppress(OSError):
+            workdir.rename(shared)
+    return shared
 
 
 @pytest.fixture(scope="session")

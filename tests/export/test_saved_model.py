@@ -88,9 +88,7 @@ def test_a_model_in_mixed_precision_is_exported_in_float32(images, expected, tmp
         np.testing.assert_allclose(found[output], wanted[output], atol=1e-2, err_msg=output)
 
 
-def test_without_preprocessing_it_takes_normalised_images_and_no_files(
-    images, expected, tmp_path
-):
+def test_without_preprocessing_it_takes_normalised_images_and_no_files(images, expected, tmp_path):
     model = small_classifier(quantized=False, preprocessing=None)
     report = export.to_saved_model(model, tmp_path / "model")
     normalised = (images / 128 - 1).astype("float32")
