@@ -10,9 +10,11 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 
 # Keras and its backend may import what they like; `aib_keras` may not.
 WITHOUT = """
-import builtins
+import builtins, sys
 import keras
 
+for package in ("scipy", "sklearn", "matplotlib"):
+    sys.modules[package] = None
 blocked = {"tensorflow", "tensorflow_datasets", "matplotlib", "sklearn", "scipy", "torch", "jax"}
 real_import = builtins.__import__
 
@@ -23,7 +25,7 @@ def guarded_import(name, globals=None, *arguments):
     return real_import(name, globals, *arguments)
 
 builtins.__import__ = guarded_import
-import aib_keras
+import aib_keras, aib_keras.explain, aib_keras.metrics, aib_keras.plots
 """
 
 WITHOUT_BACKEND = """

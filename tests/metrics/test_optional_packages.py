@@ -1,26 +1,14 @@
-"""Scores and figures are imported without SciPy, scikit-learn and matplotlib, and ask for them."""
+"""Scores and figures ask for SciPy, scikit-learn and matplotlib, which no import needs.
 
-import subprocess
+tests/test_import.py imports them without.
+"""
+
 import sys
 
 import numpy as np
 import pytest
 
 from aib_keras import metrics, plots
-
-_IMPORTS = """
-import sys
-
-for package in ("scipy", "sklearn", "matplotlib"):
-    sys.modules[package] = None
-
-import aib_keras.explain, aib_keras.metrics, aib_keras.plots
-"""
-
-
-def test_nothing_optional_is_needed_to_import():
-    result = subprocess.run([sys.executable, "-c", _IMPORTS], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize(
