@@ -13,6 +13,8 @@ def logits(model, images, **kwargs):
 
 
 def compiled(model, learning_rate=0.0):
+    # TensorFlow traces the step of a model that is not built twice.
+    model.build((None, 8, 8, 3))
     model.compile(
         keras.optimizers.SGD(learning_rate),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -82,9 +82,9 @@ def test_model(name, gradients, settled, tmp_path):
     assert logits.dtype == np.float32
     assert np.isfinite(logits).all()
 
-    check_gradients(model, images, gradients)
     check_round_trip(model, images, tmp_path)
     check_explanation(name, model, images)
+    check_gradients(model, images, gradients)
 
 
 @pytest.mark.parametrize("name", cases(QUICK_GRAPHS))
