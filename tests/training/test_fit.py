@@ -86,15 +86,17 @@ MAKERS = {
     "attached": attached_model,
     "zoo": zoo_model,
 }
-# The graph of one of the zoo takes its time, and tests/experiments/test_run.py trains one of these,
-# stops it and goes on.
-EACH = pytest.mark.parametrize(
-    "make",
-    [
-        pytest.param(make, id=name, marks=pytest.mark.slow if name == "zoo" else ())
-        for name, make in MAKERS.items()
-    ],
-)
+
+
+def each(*slow):
+    """A test for each maker; the graphs of some of them take their time."""
+    return pytest.mark.parametrize(
+        "make",
+        [
+            pytest.param(make, id=name, marks=pytest.mark.slow if name in slow else ())
+            for name, make in MAKERS.items()
+        ],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +131,8 @@ def whole(examples, tmp_path_factory):
     return whole
 
 
-@EACH
+# tests/experiments/test_run.py stops one of the zoo and goes on.
+@each("attached", "zoo")
 def test_a_killed_training_resumes_to_the_same_weights(make, whole, examples, tmp_path, capsys):
     expected, lines, _ = whole(make)
     with pytest.raises(KilledError):
@@ -184,7 +187,7 @@ def test_a_training_goes_on_from_its_last_good_state_whatever_stopped_it(
     assert_same_weights(go_on(), whole(bare_layers_model)[0])
 
 
-@EACH
+@each("zoo")
 def test_what_a_training_leaves(make, whole, examples):
     model, lines, workdir = whole(make)
     names = {path.name for path in workdir.iterdir()}
