@@ -1,6 +1,5 @@
 """recipes/figures.py on a small training and a small model."""
 
-import pathlib
 import shutil
 
 import keras
@@ -155,10 +154,12 @@ def check_film(path):
     assert np.abs(frames[0] - frames[1])[60:].max() > 5
 
 
-def test_without_an_image_for_figure_5_the_recipe_says_so(runs, tmp_path, make, capsys):
-    folder = tmp_path / "runs"
-    shutil.copytree(runs, folder)
-    always_predict(0, folder / QUANTISED)
-    assert "fig5.png" not in make(folder, tmp_path / "out")
+def test_without_an_image_for_figure_5_the_recipe_says_so(
+    runs, recipe, evaluation, tmp_path, capsys
+):
+    flags.FLAGS.unparse_flags()
+    flags.FLAGS(["figures"])
+    same = keras.saving.load_model(runs / CONTINUOUS / "model.keras")
+    recipe.quantization({"vgg_aib": same, "vgg_aib_qt": same}, evaluation, tmp_path)
     assert "No fig5.png: vgg_aib_qt is right on no image" in capsys.readouterr().out
-    assert not pathlib.Path(tmp_path / "out" / "fig5.png").exists()
+    assert not (tmp_path / "fig5.png").exists()
