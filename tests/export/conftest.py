@@ -7,6 +7,7 @@ from small import small_classifier
 
 from aib_keras import export, zoo
 
+NAMES = ("vgg", "vgg_aib_qt", "wrn_aib_qt")
 CLASSES = ["ape", "bee", "cat", "dog", "elk", "fox", "gnu", "hen", "ibis", "jay"]
 WIDTH = 0.0625
 
@@ -50,12 +51,11 @@ def made_once():
 @pytest.fixture(scope="session")
 def models(representative_images, settled):
     """Name -> model."""
-
-    def make(name):
-        keras.utils.set_random_seed(0)
-        return settled(zoo.get(name)(width=WIDTH), representative_images.astype("float32"))
-
-    return _MadeOnce(make)
+    keras.utils.set_random_seed(0)
+    return {
+        name: settled(zoo.get(name)(width=WIDTH), representative_images.astype("float32"))
+        for name in NAMES
+    }
 
 
 @pytest.fixture(scope="session")
