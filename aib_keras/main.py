@@ -1,18 +1,22 @@
 """Attention that pays for what it lets through: train, explain, ship.
 
-aib-keras train --model=vgg_aib_qt       train a model of the zoo (CIFAR-10 by default)
-aib-keras photos --dataset=FOLDER        classify your own photos, from ImageNet weights
-aib-keras explain FOLDER --model=SAVED_MODEL --out=maps.parquet
-                                         a row per image file: class, map, attended box
-aib-keras zoo                            list the models and their published weights
-aib-keras app                            show in the browser where trained models look
+aib-keras train --model=NAME          train a model of the zoo
+aib-keras photos --dataset=FOLDER     classify your own photos
+aib-keras explain FOLDER --model=SAVED_MODEL --out=FOLDER
+                                      a row per image file: class, map, box
+aib-keras export --workdir=FOLDER     write a trained model for servers, phones
+aib-keras zoo                         list the models and published weights
+aib-keras app                         show in the browser where models look
 
-aib-keras COMMAND --help lists the settings of a command, with their defaults.
+aib-keras COMMAND --help shows an example and the settings of a command.
 """
 
+import inspect
 import sys
 
 from absl import app, flags
+
+from aib_keras.utils import program
 
 _FORMAT = "{:28}{:20}{:>8}{:>10}  {}"
 
@@ -27,27 +31,53 @@ def run():
         sys.exit(f"aib-keras has no command {command!r}.\n\n{__doc__.rstrip()}")
     # The flags of a command are parsed as those of a script of that name.
     sys.argv = [f"aib-keras {command}", *arguments]
-    _COMMANDS[command]()
+    # What absl prints above the message about a bad flag.
+    sys.modules["__main__"].__doc__ = f"aib-keras {command} --help shows the settings.\n"
+    function = _COMMANDS[command]
+    function(inspect.getdoc(function))
 
 
-def _train():
+# The docstring of a command is the first part of what its --help prints.
+
+
+def _train(text):
+    """Trains a model of the zoo. The same command again resumes after a kill.
+
+    aib-keras train --model=vgg_aib_qt --dataset=cluttered_digits --width=0.125
+    """
     from aib_keras.experiments import TrainingConfig, command_line
 
-    command_line.main(TrainingConfig())
+    command_line.main(TrainingConfig(), text=text)
 
 
-def _photos():
+def _photos(text):
+    """Trains a classifier of your own photos, from ImageNet weights.
+
+    aib-keras photos --dataset=FOLDER
+
+    FOLDER has one folder of photos per class. The command writes the model, its
+    exports, and report.html. The same command again resumes after a kill.
+    """
     from aib_keras.experiments import command_line, photos, report
 
-    command_line.main(photos.DEFAULTS, export_formats=photos.EXPORTS, report=report.write_report)
+    command_line.main(
+        photos.DEFAULTS, export_formats=photos.EXPORTS, report=report.write_report, text=text
+    )
 
 
-def _explain():
+def _explain(text):
+    """Writes a row per image file, in Parquet files: class, map, attended box.
+
+    aib-keras explain FOLDER --model=runs/photos/saved_model --out=maps
+
+    In place of FOLDER, you can name a text file with one path per line. The same
+    command again goes on with what is missing. It needs the extra `scale`.
+    """
     flags.DEFINE_string("model", None, "Path of a SavedModel.", required=True)
     flags.DEFINE_string("out", None, "Folder of the Parquet files.", required=True)
     flags.DEFINE_integer("part_size", 2_000, "Images per Parquet file.", 1)
     flags.DEFINE_integer("workers", 0, "Processes of Ray. 0: this process, without Ray.", 0)
-    app.run(_explain_files)
+    program.run(_explain_files, (__name__,), text)
 
 
 def _explain_files(argv):
@@ -69,9 +99,27 @@ def _explain_files(argv):
     print(f"{found.images} images in {settings.out}, {found.errors} of them flagged.")
 
 
-def _zoo():
+def _export(text):
+    """Exports the model of a training, and checks each file against the model.
+
+    aib-keras export --workdir=runs/quickstart/vgg_aib_qt --export=serving,onnx
+
+    It writes saved_model/, serving/aib/1, model.tflite or model.onnx into the
+    folder of the training, unless it is there. It needs the extra `tensorflow`,
+    and `serving`, `litert` or `onnx` for that format.
+    """
+    from aib_keras.experiments import command_line
+
+    command_line.export_main(text)
+
+
+def _zoo(text):
+    """Lists the models of the zoo, and the published weights of each.
+
+    aib-keras zoo "--pattern=vgg*"
+    """
     flags.DEFINE_string("pattern", "*", "Names to list, such as vgg*.")
-    app.run(_list_models)
+    program.run(_list_models, (__name__,), text)
 
 
 def _list_models(argv):
@@ -97,16 +145,21 @@ def _list_models(argv):
             )
 
 
-def _app():
-    from aib_keras.app.__main__ import main
+def _app(text):
+    """Starts a page in the browser that shows where trained models look.
 
-    app.run(main)
+    aib-keras app --runs=runs/table1
+    """
+    from aib_keras.app import __main__ as page
+
+    program.run(page.main, (page.__name__,), text)
 
 
 _COMMANDS = {
     "train": _train,
     "photos": _photos,
     "explain": _explain,
+    "export": _export,
     "zoo": _zoo,
     "app": _app,
 }

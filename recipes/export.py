@@ -16,24 +16,7 @@ it writes
 It does not write an export again that is already there.
 """
 
-import pathlib
-
-from absl import app, flags
-
 from aib_keras.experiments import command_line
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished training.", required=True)
-EXPORT = flags.DEFINE_list("export", ["saved_model"], f"Some of {', '.join(command_line.EXPORTS)}.")
-
-
-def main(argv):
-    del argv
-    command_line.check_exports(EXPORT.value)
-    workdir = pathlib.Path(WORKDIR.value)
-    if not (workdir / "result.json").exists():
-        raise app.UsageError(f"--workdir={workdir} holds no finished training (no result.json).")
-    command_line.export_model(workdir, EXPORT.value)
-
-
 if __name__ == "__main__":
-    app.run(main)
+    command_line.export_main()

@@ -1,10 +1,35 @@
 """The command `aib-keras`."""
 
+import re
 import sys
 
 import pytest
+from absl import flags
 
 from aib_keras import main
+
+# A default of each command that its help has to show.
+DEFAULTS = {
+    "train": r"(?s)--model: .*?\(default: 'vgg_aib_qt'\)",
+    "photos": r"(?s)--model: .*?\(default: 'efficientnet_lite0_aib_qt'\)",
+    "explain": r"--part_size: .*\n\s*\(default: '2000'\)",
+    "export": r"--export: .*\n\s*\(default: 'saved_model'\)",
+    "zoo": r"--pattern: .*\n\s*\(default: '\*'\)",
+    "app": r"--port: .*\n\s*\(default: '7860'\)",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_traces(monkeypatch):
+    """Removes the flags of a command, and the docstring that it gives to the program."""
+    monkeypatch.setattr(sys.modules["__main__"], "__doc__", None)
+    # Its flags are defined once, when the module is imported.
+    import aib_keras.app.__main__  # noqa: F401
+
+    before = set(flags.FLAGS)
+    yield
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
 
 
 def run(monkeypatch, *arguments):
@@ -17,6 +42,7 @@ def test_help_fits_a_screen_and_lists_every_command(arguments, monkeypatch, caps
     run(monkeypatch, *arguments)
     text = capsys.readouterr().out
     assert len(text.splitlines()) <= 24
+    assert max(map(len, text.splitlines())) <= 80
     for command in main._COMMANDS:
         assert f"aib-keras {command} " in text
 
@@ -24,3 +50,21 @@ def test_help_fits_a_screen_and_lists_every_command(arguments, monkeypatch, caps
 def test_an_unknown_command_shows_those_that_there_are(monkeypatch):
     with pytest.raises(SystemExit, match=r"(?s)no command 'trian'.*aib-keras train"):
         run(monkeypatch, "trian")
+
+
+@pytest.mark.parametrize("command", main._COMMANDS)
+def test_help_of_a_command_has_an_example_and_the_defaults(command, monkeypatch, capsys):
+    run(monkeypatch, command, "--help")
+    text = capsys.readouterr().out
+    assert re.search(rf"^aib-keras {command}\b", text, re.MULTILINE)
+    assert re.search(DEFAULTS[command], text)
+    assert "aib_keras." not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_bad_flag_names_the_help(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "export", "--workdir=nowhere")
+    error = capsys.readouterr().err
+    assert "aib-keras export --help" in error
+    assert "holds no finished training" in error

@@ -1,6 +1,7 @@
 """The command line of the training recipes: flags, training, export, the printed result."""
 
 import pathlib
+import sys
 
 import keras
 from absl import app, flags, logging
@@ -10,6 +11,7 @@ from aib_keras.experiments import field_flags
 from aib_keras.experiments.examples import load_evaluation
 from aib_keras.experiments.run import train
 from aib_keras.training import TrainingDivergedError
+from aib_keras.utils import program
 from aib_keras.utils.files import read_json, write_json
 
 # Name of a format -> the function of `aib_keras.export` that writes it, and where in the workdir.
@@ -24,7 +26,7 @@ EXPORTS = {
 _TAKE_FILES = ("saved_model", "serving")
 
 
-def main(defaults, model_settings=None, export_formats=(), report=None):
+def main(defaults, model_settings=None, export_formats=(), report=None, text=None):
     """Runs a recipe: parses the flags, trains, exports, prints the result.
 
     Args:
@@ -33,9 +35,47 @@ def main(defaults, model_settings=None, export_formats=(), report=None):
             it. `--set` and `--width` count more.
         export_formats: Default of `--export`, some of `EXPORTS`.
         report: Optional function that writes report.html, as `report.write_report` does.
+        text: What `--help` says above the flags. Defaults to the docstring of the script.
     """
     define_flags(defaults, export_formats)
-    app.run(lambda argv: _run(argv, defaults, model_settings, report))
+    program.run(
+        lambda argv: _run(argv, defaults, model_settings, report),
+        (field_flags.__name__, __name__),
+        text or sys.modules["__main__"].__doc__,
+    )
+
+
+def export_main(text=None):
+    """Runs the export of a trained model: parses the flags, exports what is not there yet.
+
+    Args:
+        text: As in `main`.
+    """
+    define_export_flags()
+    program.run(export_trained, (__name__,), text or sys.modules["__main__"].__doc__)
+
+
+def define_export_flags():
+    """Defines the flags of an export."""
+    flags.DEFINE_string("workdir", None, "Folder of a finished training.", required=True)
+    flags.DEFINE_list("export", ["saved_model"], f"Some of {', '.join(EXPORTS)}.")
+
+
+def export_trained(argv):
+    """Exports the model that the parsed flags name.
+
+    Args:
+        argv: List of strings, the name of the program and nothing else.
+
+    Raises:
+        absl.app.UsageError: for a bad flag, or a folder without a finished training.
+    """
+    _check_no_arguments(argv)
+    check_exports(flags.FLAGS.export)
+    workdir = pathlib.Path(flags.FLAGS.workdir)
+    if not (workdir / "result.json").exists():
+        raise app.UsageError(f"--workdir={workdir} holds no finished training (no result.json).")
+    export_model(workdir, flags.FLAGS.export)
 
 
 def define_flags(defaults, export_formats=()):
@@ -51,8 +91,7 @@ def define_flags(defaults, export_formats=()):
 
 
 def _run(argv, defaults, model_settings, report):
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}. Settings are flags.")
+    _check_no_arguments(argv)
     # TFDS logs every file that it opens.
     logging.set_verbosity(logging.WARNING)
     config = field_flags.read(defaults, model_settings)
@@ -71,6 +110,11 @@ def _run(argv, defaults, model_settings, report):
         if "_error_" in key:
             print(f"{key.replace('_', ' ')}: {100 * value:.2f} %")
     print(f"Everything is in {workdir}.")
+
+
+def _check_no_arguments(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}. Settings are flags.")
 
 
 def _write_report(report, workdir, result):

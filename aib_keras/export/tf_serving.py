@@ -28,7 +28,9 @@ def to_serving(model, folder, class_names=None, input_dtype=None, crop_pct=1.0):
     Args:
         model: A built model of `aib_keras.zoo` or `aib_keras.models`.
         folder: Folder of all versions. Its name is the name of the model in requests.
-        class_names, input_dtype, crop_pct: See `to_saved_model`.
+        class_names: See `to_saved_model`.
+        input_dtype: See `to_saved_model`.
+        crop_pct: See `to_saved_model`.
 
     Returns:
         The `ExportReport` of the SavedModel. Its `path` is that of the new version.

@@ -23,8 +23,10 @@ class AIBClassifier(VariationalClassifier):
     Args:
         feature_extractor: Model from normalised images to features `(B, H, W, C)`.
         attention: `IBAttention`.
-        encoder, decoder, preprocessing, stochastic: As in `VariationalClassifier`. The encoder
-            reads the modulated features.
+        encoder: As in `VariationalClassifier`. It reads the modulated features.
+        decoder: As in `VariationalClassifier`.
+        **kwargs: `preprocessing` and `stochastic`, as in `VariationalClassifier`, and arguments
+            of `keras.Model`.
 
     The call arguments, returns and errors are those of `ImageClassifier`.
     """

@@ -57,10 +57,13 @@ def attach(
             `preprocess_input` returns.
         latent_dim: Integer K, the dimensions of z.
         num_anchors: Integer Q, the levels of a quantised map.
-        beta, kl_scale: As in `VariationalEncoder`.
-        modulation, map_beta: As in `IBAttention`.
+        beta: As in `VariationalEncoder`.
+        kl_scale: As in `VariationalEncoder`.
+        modulation: As in `IBAttention`.
+        map_beta: As in `IBAttention`.
         stochastic: As in `VariationalClassifier`.
-        quantization_weight, commitment_weight: As in `AnchorQuantizer`, for a quantised map.
+        quantization_weight: As in `AnchorQuantizer`, for a quantised map.
+        commitment_weight: As in `AnchorQuantizer`, for a quantised map.
 
     Returns:
         A built `AIBClassifier` from images `(B, H, W, channels)` to logits `(B, num_classes)`.

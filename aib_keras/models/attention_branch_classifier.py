@@ -18,7 +18,8 @@ class AttentionBranchClassifier(MapClassifier):
 
     Args:
         backbone: As in `MapClassifier`, with a further output `branch_logits` `(B, num_classes)`.
-        preprocessing, features_layer: As in `ImageClassifier`.
+        preprocessing: As in `ImageClassifier`.
+        **kwargs: `features_layer`, as in `ImageClassifier`, and arguments of `keras.Model`.
     """
 
     def __init__(self, backbone, preprocessing=None, **kwargs):

@@ -12,7 +12,8 @@ class PlainClassifier(ImageClassifier):
 
     Args:
         backbone: Model or layer from normalised images `(B, H, W, 3)` to logits.
-        preprocessing, features_layer: As in `ImageClassifier`.
+        preprocessing: As in `ImageClassifier`.
+        **kwargs: `features_layer`, as in `ImageClassifier`, and arguments of `keras.Model`.
     """
 
     part_names = ("preprocessing", "backbone")
@@ -44,7 +45,8 @@ class MapClassifier(PlainClassifier):
         backbone: Model from normalised images `(B, H, W, 3)` to a dict with `logits`
             `(B, num_classes)`, `attention` `(B, h, w, 1)`, and whatever else `explain` should
             return.
-        preprocessing, features_layer: As in `ImageClassifier`.
+        preprocessing: As in `ImageClassifier`.
+        **kwargs: `features_layer`, as in `ImageClassifier`, and arguments of `keras.Model`.
     """
 
     map_names = ("attention",)

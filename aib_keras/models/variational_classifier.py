@@ -24,8 +24,9 @@ class VariationalClassifier(ImageClassifier):
     Args:
         encoder: `VariationalEncoder`, usually with a trunk.
         decoder: Layer or model from z `(B, K)` to logits `(B, num_classes)`.
-        preprocessing, features_layer: As in `ImageClassifier`.
+        preprocessing: As in `ImageClassifier`.
         stochastic: Boolean. False trains without sampling: the noise is off unless `sample=True`.
+        **kwargs: `features_layer`, as in `ImageClassifier`, and arguments of `keras.Model`.
 
     The call arguments, returns and errors are those of `ImageClassifier`.
     """

@@ -15,7 +15,9 @@ def information_figure(edges, count, mean, class_names, title):
     panels show, for each class, the share of its images in each bin, on one colour scale.
 
     Args:
-        edges, count, mean: The attributes of an `aib_keras.metrics.Information`.
+        edges: As in an `aib_keras.metrics.Information`.
+        count: As in an `aib_keras.metrics.Information`.
+        mean: As in an `aib_keras.metrics.Information`.
         class_names: Sequence of C strings.
         title: String.
 

@@ -10,7 +10,8 @@ def map_similarity(first, second):
     another have 0.
 
     Args:
-        first, second: Arrays `(N, ...)` of the same shape.
+        first: Array `(N, ...)`.
+        second: Array of the same shape.
 
     Returns:
         float64 `(N,)` in [-1, 1].

@@ -1,4 +1,4 @@
-"""recipes/export.py, and `--export` of the others, on a small training."""
+"""What recipes/export.py and `aib-keras export` run, on a small training."""
 
 import shutil
 
@@ -8,6 +8,7 @@ import pytest
 from absl import app, flags
 
 from aib_keras import data, experiments
+from aib_keras.experiments import command_line
 from aib_keras.utils.files import read_json, write_json
 
 if keras.backend.backend() != "tensorflow":
@@ -16,9 +17,13 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 
 
-@pytest.fixture(scope="module")
-def recipe(load_recipe):
-    return load_recipe("export")
+@pytest.fixture(autouse=True)
+def _flags():
+    before = set(flags.FLAGS)
+    command_line.define_export_flags()
+    yield
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +37,12 @@ def workdir(small_run, tmp_path_factory):
     return workdir
 
 
-def run(recipe, *arguments):
-    flags.FLAGS(["export.py", *map(str, arguments)])
-    recipe.main([])
+def run(*arguments):
+    command_line.export_trained(flags.FLAGS(["export.py", *arguments]))
 
 
-def test_files_are_treated_as_in_the_evaluation(recipe, workdir, capsys, tmp_path):
-    run(recipe, f"--workdir={workdir}", "--export=saved_model")
+def test_files_are_treated_as_in_the_evaluation(workdir, capsys, tmp_path):
+    run(f"--workdir={workdir}", "--export=saved_model")
     assert "Exported and checked" in capsys.readouterr().out
     # Of the size that the middle is taken from.
     larger = data.load("cluttered_digits", "test[:32]", image_size=40).images
@@ -53,9 +57,9 @@ def test_files_are_treated_as_in_the_evaluation(recipe, workdir, capsys, tmp_pat
     assert names == list(evaluated.class_names)
 
 
-def test_what_is_there_stays(recipe, workdir, capsys):
+def test_what_is_there_stays(workdir, capsys):
     (workdir / "serving" / "aib").mkdir(parents=True)
-    run(recipe, f"--workdir={workdir}", "--export=serving")
+    run(f"--workdir={workdir}", "--export=serving")
     assert capsys.readouterr().out == ""
 
 
@@ -63,9 +67,10 @@ def test_what_is_there_stays(recipe, workdir, capsys):
     ("arguments", "message"),
     [
         (("--workdir=nowhere",), "holds no finished training"),
+        (("--workdir=nowhere", "more"), "Unknown arguments: more"),
         (("--workdir=nowhere", "--export=pdf"), "--export=pdf: expected some of saved_model"),
     ],
 )
-def test_wrong_arguments(arguments, message, recipe):
+def test_wrong_arguments(arguments, message):
     with pytest.raises(app.UsageError, match=message):
-        run(recipe, *arguments)
+        run(*arguments)
