@@ -2,7 +2,11 @@
 
 import pathlib
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from aib_keras import data, export, zoo
 
 SERVING = pathlib.Path(__file__).parents[2] / "serving"
 FLAGS = {
@@ -11,6 +15,8 @@ FLAGS = {
     "--enable_batching=true",
     "--batching_parameters_file=/config/batching_parameters.txt",
 }
+# ONNX Runtime's names of Triton's types.
+TYPES = {"TYPE_UINT8": "tensor(uint8)", "TYPE_FP32": "tensor(float)"}
 
 
 def test_models_config():
@@ -57,3 +63,38 @@ def test_kubernetes():
         assert check["port"] in ports
     volumes = {volume["name"] for volume in pod["spec"]["volumes"]}
     assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+
+
+def test_triton(tmp_path):
+    yaml = pytest.importorskip("yaml")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    # Triton reads text of protocol buffers. As it is written here, it is YAML, too.
+    config = yaml.safe_load((SERVING / "triton" / "config.pbtxt").read_text())
+    model = zoo.vgg_aib_qt(weights="digits")
+    session = onnxruntime.InferenceSession(export.to_onnx(model, tmp_path / "model.onnx").path)
+    for name, tensors in (("input", session.get_inputs()), ("output", session.get_outputs())):
+        described = {
+            each["name"]: (TYPES[each["data_type"]], each["dims"]) for each in config[name]
+        }
+        # Triton adds the batch to the dims.
+        assert described == {each.name: (each.type, each.shape[1:]) for each in tensors}
+        assert all(each.shape[0] == "batch" for each in tensors)
+    assert config["name"] == "aib"
+    assert config["max_batch_size"] > 1
+
+
+def test_kserve():
+    yaml = pytest.importorskip("yaml")
+    service = yaml.safe_load((SERVING / "kserve.yaml").read_text())
+    assert (service["kind"], service["metadata"]["name"]) == ("InferenceService", "aib")
+    model = service["spec"]["predictor"]["model"]
+    assert model["modelFormat"] == {"name": "triton"}
+    assert model["protocolVersion"] == "v2"
+    assert model["storageUri"].startswith("pvc://")
+
+
+def test_the_sample_is_a_test_image():
+    with Image.open(SERVING / "digit.png") as sample:
+        (image,) = data.load("cluttered_digits", "test[:1]").images
+        np.testing.assert_array_equal(np.asarray(sample), image)
