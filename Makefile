@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow test-backend lint check-wheel
+.PHONY: quickstart test test-slow test-backend lint docs notebooks check-wheel
 
 quickstart: .venv/quickstart-installed
 	$(BIN)/python recipes/quickstart.py
@@ -30,6 +30,15 @@ lint: .venv/dev-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
+# The site, in site/. Open site/index.html: it needs no server and no network.
+docs: .venv/docs-installed
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/properdocs build --strict --config-file mkdocs.yml
+	$(BIN)/python tests/site/check_site.py site
+
+# Runs the notebooks and keeps their outputs in them.
+notebooks: .venv/dev-installed
+	$(BIN)/python tests/test_notebook.py
+
 # Needs the package index: it installs the wheel into an environment of its own.
 check-wheel: .venv/dev-installed
 	$(BIN)/python tests/wheel/check_wheel.py
@@ -44,4 +53,9 @@ check-wheel: .venv/dev-installed
 	$(PYTHON) -m venv .venv
 	@echo "Installing TensorFlow, JAX and the test tools: minutes, depending on the network."
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+# Beside what the tests need, because the API reference is made of the imported library.
+.venv/docs-installed: .venv/dev-installed
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@

@@ -1,4 +1,4 @@
-"""The Python code in README.md runs, block after block, as a reader would type it."""
+"""The Python code in the README and the guides runs, block after block, as a reader types it."""
 
 import pathlib
 import re
@@ -7,21 +7,36 @@ import keras
 import pytest
 
 if keras.backend.backend() != "tensorflow":
-    pytest.skip("the README exports, which needs TensorFlow", allow_module_level=True)
+    pytest.skip("the documents export, which needs TensorFlow", allow_module_level=True)
 
-README = pathlib.Path(__file__).parents[1] / "README.md"
+ROOT = pathlib.Path(__file__).parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+# Some of what the code has to leave.
+FILES = {
+    "README.md": ("model.keras", "runs/mine/model.keras", "saved_model/saved_model.pb"),
+    "docs/guides/at_scale.md": ("maps/part-00000.parquet",),
+    "docs/guides/first_steps.md": ("maps.png",),
+    "docs/guides/mobile.md": ("model.tflite",),
+    "docs/guides/photos.md": ("photo-map.png",),
+    "docs/guides/training.md": ("runs/mine/metrics.jsonl",),
+    "serving/README.md": ("models/aib/1/saved_model.pb",),
+}
+PATHS = [ROOT / "README.md", ROOT / "serving" / "README.md", *(ROOT / "docs").rglob("*.md")]
+DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in PATHS if BLOCK.search(path.read_text()))
 
 
-def test_the_blocks_run_one_after_the_other(tmp_path, monkeypatch):
+def test_these_documents_have_code():
+    assert set(FILES) < set(DOCUMENTS)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_blocks_run_one_after_the_other(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = README.read_text()
-    blocks = list(BLOCK.finditer(text))
-    assert len(blocks) >= 5
+    text = (ROOT / name).read_text()
     namespace = {}
-    for block in blocks:
-        # Empty lines in front, so that a traceback shows the line of README.md.
+    for block in BLOCK.finditer(text):
+        # Empty lines in front, so that a traceback shows the line of the document.
         line = text[: block.start(1)].count("\n")
-        exec(compile("\n" * line + block[1], str(README), "exec"), namespace)
-    for name in ("model.keras", "runs/mine/model.keras", "saved_model/saved_model.pb"):
-        assert (tmp_path / name).exists()
+        exec(compile("\n" * line + block[1], str(ROOT / name), "exec"), namespace)
+    for file in FILES.get(name, ()):
+        assert (tmp_path / file).exists()
