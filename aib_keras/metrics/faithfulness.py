@@ -134,10 +134,16 @@ def road(
     and step: seconds per image of 224x224 pixels.
 
     Args:
-        model, images, maps: As in `deletion`.
+        model: As in `deletion`.
+        images: As in `deletion`.
+        maps: As in `deletion`.
         noise: Non-negative number, the standard deviation of the noise as a share of the range of
             the image's values.
-        steps, class_index, batch_size, seed, verbose: As in `deletion`.
+        steps: As in `deletion`.
+        class_index: As in `deletion`.
+        batch_size: As in `deletion`.
+        seed: As in `deletion`.
+        verbose: As in `deletion`.
 
     Returns:
         As `deletion`.
