@@ -46,7 +46,7 @@ def grad_cam(model, images, layer=None, class_index=None, batch_size=64):
             layer's output is not `(B, h, w, C)`, or no layer is passed and none is found.
     """
     tapped = _tapped_layer(_check_model(model), layer)
-    return _predict(_GradCAM(model, tapped), model, images, class_index, batch_size)
+    return _predict(_runner(_GradCAM, model, tapped), model, images, class_index, batch_size)
 
 
 def grad_cam_plus_plus(model, images, layer=None, class_index=None, batch_size=64):
@@ -60,7 +60,9 @@ def grad_cam_plus_plus(model, images, layer=None, class_index=None, batch_size=6
     The arguments, returns and errors are those of `grad_cam`. The values have no unit.
     """
     tapped = _tapped_layer(_check_model(model), layer)
-    return _predict(_GradCAMPlusPlus(model, tapped), model, images, class_index, batch_size)
+    return _predict(
+        _runner(_GradCAMPlusPlus, model, tapped), model, images, class_index, batch_size
+    )
 
 
 def score_cam(model, images, layer=None, class_index=None, batch_size=64):
@@ -310,6 +312,17 @@ def _output_of(layer, replaced_by=None):
     finally:
         # Uncovers the method of the class.
         del layer.call
+
+
+def _runner(kind, model, tapped):
+    """Returns a new runner, or the one that an `ImageClassifier` keeps: compiling takes seconds."""
+    if not isinstance(model, ImageClassifier):
+        return kind(model, tapped)
+    kept, key = model._untracked.saliency, (kind, id(tapped))
+    if key not in kept:
+        # The runner refers to the layer, so that no other one can get its id.
+        kept[key] = kind(model, tapped)
+    return kept[key]
 
 
 def _predict(runner, model, images, class_index, batch_size):

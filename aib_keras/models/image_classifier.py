@@ -83,7 +83,9 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         self.feature_extractor = self.attention = self.encoder = None
         self.features_layer_name = features_layer
         # A namespace, so that Keras does not take the helper models in it for layers of this one.
-        self._untracked = types.SimpleNamespace(range_warned=False, explainer=None, samplers={})
+        self._untracked = types.SimpleNamespace(
+            range_warned=False, explainer=None, samplers={}, saliency={}
+        )
 
     @property
     def quantizer(self):

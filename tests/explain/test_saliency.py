@@ -8,7 +8,14 @@ import pytest
 from keras import layers, ops
 
 from aib_keras import zoo
-from aib_keras.explain import gaussian_map, grad_cam, gradient_map, score_cam, uniform_map
+from aib_keras.explain import (
+    gaussian_map,
+    grad_cam,
+    gradient_map,
+    saliency,
+    score_cam,
+    uniform_map,
+)
 from aib_keras.explain.gradients import gradient
 from aib_keras.models import PlainClassifier
 
@@ -56,6 +63,28 @@ def test_grad_cam_before_global_pooling_is_the_class_activation_map(vgg_gap):
     expected = np.maximum(vgg_gap.explain(batch)["attention"], 0) / 64
     assert expected.any()
     np.testing.assert_allclose(grad_cam(vgg_gap, batch), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_second_call_does_not_compile_again_and_sees_other_weights(monkeypatch):
+    inputs = keras.Input((8, 8, 3))
+    features = layers.Conv2D(4, 3, activation="relu", name="features")(inputs)
+    head = layers.Dense(2)
+    backbone = keras.Model(inputs, head(layers.GlobalAveragePooling2D()(features)))
+    model, batch, traced = PlainClassifier(backbone), images(8), []
+    weights_of = saliency._GradCAM.weights_of
+
+    def counted(*values):
+        traced.append(None)
+        return weights_of(*values)
+
+    monkeypatch.setattr(saliency._GradCAM, "weights_of", counted)
+    before = grad_cam(model, batch, layer="features")
+    count = len(traced)
+    head.set_weights([2 * weight for weight in head.get_weights()])
+    after = grad_cam(model, batch, layer="features")
+    assert before.any()
+    np.testing.assert_allclose(after, 2 * before, rtol=1e-4, atol=1e-6)
+    assert len(traced) == count
 
 
 def test_the_features_can_be_those_of_any_layer(vgg_gap):
