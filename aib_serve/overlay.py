@@ -63,17 +63,26 @@ def overlay_file(file, attention, box=(0, 0, 1, 1)):
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(file))).convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
     picture = np.array(Image.alpha_composite(white, image).convert("RGB"))
-    rows, columns = (
-        _part(box[axis], box[axis + 2], side) for axis, side in enumerate(picture.shape[:2])
-    )
-    picture[rows, columns] = overlay(picture[rows, columns], attention, limits=None)
+    part = part_of(picture, box)
+    picture[part] = overlay(picture[part], attention, limits=None)
     return picture
 
 
-def _part(low, high, side):
-    """Returns the slice of a side, at least one pixel, between two shares."""
-    start = min(round(low * side), side - 1)
-    return slice(start, max(round(high * side), start + 1))
+def part_of(image, box):
+    """Returns the index of the part of an image that a box covers, at least one pixel.
+
+    Args:
+        image: Array `(H, W, ...)`.
+        box: y0, x0, y1, x1 in [0, 1], as shares of the sides of the image.
+
+    Returns:
+        A pair of slices, of rows and of columns.
+    """
+    slices = []
+    for low, high, side in zip(box[:2], box[2:], image.shape[:2], strict=True):
+        start = min(round(low * side), side - 1)
+        slices.append(slice(start, max(round(high * side), start + 1)))
+    return tuple(slices)
 
 
 def _check_image(image):

@@ -88,6 +88,17 @@ class EvaluationTransform:
         """
         return np.ascontiguousarray(self.crop(pixels.decode(path, self.resized_size)))
 
+    def apply(self, image):
+        """Resizes and crops an image that was read already: the pixels that `read` returns.
+
+        Args:
+            image: uint8 array `(H, W, 3)`.
+
+        Returns:
+            uint8 array `(height, width, 3)`.
+        """
+        return np.ascontiguousarray(self.crop(pixels.convert(image, self.resized_size)))
+
 
 def middle(whole, part):
     """Returns (top, left) of a part of size (height, width) in the middle of a whole.

@@ -72,8 +72,15 @@ class Cell:
 
 
 def read_trainings(folders):
-    """Reads all `*/result.json` in some folders. Each content gets its folder as `workdir`."""
-    paths = [path for folder in folders for path in sorted(pathlib.Path(folder).glob(_RESULTS))]
+    """Reads all `*/result.json` in some folders, and those of folders that are work directories.
+
+    Each content gets its folder as `workdir`.
+    """
+    paths = [
+        path
+        for folder in map(pathlib.Path, folders)
+        for path in [*folder.glob("result.json"), *sorted(folder.glob(_RESULTS))]
+    ]
     return [{**read_json(path), "workdir": str(path.parent)} for path in paths]
 
 

@@ -132,6 +132,24 @@ def weights(model):
     return [Pretrained.from_index(model, name, entries[name]) for name in sorted(entries)]
 
 
+def at_hand():
+    """Lists the published weights whose files are on this machine.
+
+    Returns:
+        A list of `Pretrained`, sorted by model and name. It is empty for a zoo at a URL, which is
+        not asked.
+
+    Raises:
+        ValueError: for a bad index.
+    """
+    base = _base()
+    if _HUGGING_FACE.fullmatch(base) or _is_url(base):
+        return []
+    _, index = read_index()
+    entries = (entry for model in sorted(index) for entry in weights(model))
+    return [entry for entry in entries if (pathlib.Path(base) / entry.file).is_file()]
+
+
 def find(model, name):
     """Returns the `Pretrained` of a model called `name`; ValueError lists those that there are."""
     entries = {entry.name: entry for entry in weights(model)}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aib_keras import data
 from aib_keras.data import EvaluationTransform, pixels
 
 
@@ -50,6 +51,23 @@ def test_reads_a_file_as_it_is_decoded_and_cropped(tmp_path):
     larger = pixels.decode(tmp_path / "x.png", (40, 30))
     np.testing.assert_array_equal(found, larger[4:36, 3:27])
     assert found.flags.c_contiguous
+
+
+def test_prepares_images_as_a_data_set_is_prepared(tmp_path):
+    """Resized to more than the model sees and cropped in the middle; `data.load` has the same."""
+    rng = np.random.default_rng(0)
+    for index, name in enumerate(("a", "b")):
+        (tmp_path / "test" / name).mkdir(parents=True)
+        image = Image.fromarray(rng.integers(0, 256, (90, 61, 3), np.uint8))
+        exif = Image.Exif()
+        exif[0x0112] = 6  # To be turned by 90 degrees.
+        image.save(tmp_path / "test" / name / "image.png", exif=exif if index else None)
+    transform = EvaluationTransform(30, 0.88)  # 34.09, rounded to 34
+    expected = data.load(tmp_path, "test", image_size=34).center_crop((30, 30))
+    for image, label in zip(expected.images, expected.labels, strict=True):
+        path = tmp_path / "test" / expected.class_names[label] / "image.png"
+        np.testing.assert_array_equal(transform.read(path), image)
+        np.testing.assert_array_equal(transform.apply(pixels.decode(path)), image)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,12 @@ def test_results_are_read_with_what_was_found_on_other_data(tmp_path):
     assert cell.last_epoch("nll") is None
 
 
+def test_a_work_directory_is_read_as_well_as_a_folder_of_them(tmp_path):
+    write_run(tmp_path, "a", make_result())
+    assert tables.read_trainings([tmp_path / "a"]) == tables.read_trainings([tmp_path])
+    assert len(tables.read_trainings([tmp_path])) == 1
+
+
 def test_table_files(tmp_path):
     cells = [tables.cell([make_result()], "vgg", "cifar10", 7.77)]
     summaries = [cell.summary() for cell in cells]

@@ -215,6 +215,18 @@ def test_a_listed_file_that_is_not_there_is_an_error_that_says_where_to_look(ind
         zoo.vgg_aib_qt(weights="digits")
 
 
+def test_only_files_on_this_machine_are_at_hand(index, monkeypatch):
+    file = index()
+    (entry,) = pretrained.at_hand()
+    assert (entry.model, entry.name) == ("vgg_aib_qt", "digits")
+    file.unlink()
+    assert pretrained.at_hand() == []
+    # Not asked: there is no such host.
+    for base in ("https://zoo.invalid", "hf://somebody/zoo"):
+        monkeypatch.setenv("AIB_KERAS_ZOO", base)
+        assert pretrained.at_hand() == []
+
+
 def test_predictions_are_decoded_by_the_names_of_the_classes():
     logits = np.log([[0.1, 0.7, 0.2], [0.6, 0.1, 0.3]])
     first, second = zoo.decode_predictions(logits, ("a", "b", "c"), top=2)
