@@ -1,7 +1,8 @@
 """Shows in the browser where trained models look.
 
-    python -m aib_keras.app                          # the model of recipes/quickstart.py
-    python -m aib_keras.app --runs=runs/table1       # any folders of work directories
+    python -m aib_keras.app                          # the published weights on this machine
+    python -m aib_keras.app --runs=runs/table1       # and trained models: any work directories, or
+                                                     # folders of them, of recipes and aib-keras
 
 Everything stays on this machine: the page asks no other host for anything, and only this machine
 can open the page, unless --host says otherwise.
@@ -16,7 +17,11 @@ import tempfile
 
 from absl import app, flags, logging
 
-RUNS = flags.DEFINE_list("runs", ["runs/quickstart"], "Folders of work directories of trainings.")
+RUNS = flags.DEFINE_list(
+    "runs",
+    ["runs/quickstart"],
+    "Work directories of trainings, or folders of them. The default one need not be there.",
+)
 PORT = flags.DEFINE_integer("port", 7860, "Port of the page.", 1, 65_535)
 HOST = flags.DEFINE_string(
     "host", "127.0.0.1", "Address to listen on. 0.0.0.0 lets in everybody who can reach it."
@@ -24,7 +29,6 @@ HOST = flags.DEFINE_string(
 
 # Photographs from phones have up to 15 megabytes.
 _MAX_FILE_SIZE = "32mb"
-_EXAMPLES = 6
 
 
 def main(argv):
@@ -33,27 +37,39 @@ def main(argv):
     if importlib.util.find_spec("gradio") is None:
         return _refuse('The page needs Gradio: pip install "aib-keras[app]"')
     logging.set_verbosity(logging.WARNING)
-    from aib_keras.app.predictions import Trainings
-
     try:
-        trainings = Trainings(RUNS.value)
+        choices = _choices()
     except ValueError as error:
         return _refuse(
             f"{error}\nTrain a model first with `make quickstart` or `python recipes/quickstart.py`"
-            ", which takes 5 minutes, or name folders of trained ones with --runs."
+            ", which takes 5 minutes, or name other folders with --runs."
         )
     # A folder of our own, because all users of the machine share Gradio's default one.
     with tempfile.TemporaryDirectory(prefix="aib_keras-app-") as folder:
-        return _serve(trainings, pathlib.Path(folder))
+        return _serve(choices, pathlib.Path(folder))
 
 
-def _serve(trainings, folder):
+def _choices():
+    from aib_keras.app import choices
+
+    trained, published = choices.trained(RUNS.value), choices.published()
+    # Published weights will do, unless somebody asks for trained ones.
+    if not trained and (flags.FLAGS["runs"].present or not published):
+        raise ValueError(
+            "There is no finished training (result.json and model.keras) in "
+            f"{', '.join(RUNS.value)}."
+        )
+    return choices.Choices([*trained, *published])
+
+
+def _serve(choices, folder):
     # Gradio reads these when it is imported.
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "cache")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     from aib_keras.app import page
+    from aib_keras.app.samples import Samples
 
-    blocks = page.build(trainings, _examples(trainings, folder))
+    blocks = page.build(choices, Samples(folder))
     # So that a service manager's stop removes the temporary folder, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -80,24 +96,9 @@ def _serve(trainings, folder):
             f"Cannot listen on {HOST.value}:{PORT.value}: another program may be using the port. "
             f"Choose another one with --port. ({error})"
         )
-    print(f"{address}  shows {', '.join(trainings.results)}. Stop with Ctrl-C.", flush=True)
+    print(f"{address}  shows {', '.join(choices.names)}. Stop with Ctrl-C.", flush=True)
     blocks.block_thread()
     return 0
-
-
-def _examples(trainings, folder):
-    """Returns image files to begin with, for models of the embedded data set."""
-    if all(result["dataset"] != "cluttered_digits" for result in trainings.results.values()):
-        return []
-    from PIL import Image
-
-    from aib_keras import data
-
-    paths = []
-    for index, image in enumerate(data.load("cluttered_digits", f"test[:{_EXAMPLES}]").images):
-        paths.append(folder / f"example-{index + 1}.png")
-        Image.fromarray(image).save(paths[-1])
-    return paths
 
 
 def _refuse(message):

@@ -82,9 +82,19 @@ def perturbation(kind, size, seed, image_size):
     Raises:
         ValueError: if an argument is not as described.
     """
+    size = check_size(kind, size, image_size)
+    return _KINDS[kind].make(size, seed=check_seed(seed))
+
+
+def check_size(kind, size, image_size):
+    """Returns the size of a perturbation as an integer, if it is as in `perturbation`."""
     maximum = slider(kind, image_size).maximum
-    size = _whole_number("size of the perturbation", size, 1, maximum)
-    return _KINDS[kind].make(size, seed=_whole_number("seed", seed, 0, _SEEDS - 1))
+    return _whole_number("size of the perturbation", size, 1, maximum)
+
+
+def check_seed(seed):
+    """Returns a seed as an integer, if it is as in `perturbation`."""
+    return _whole_number("seed", seed, 0, _SEEDS - 1)
 
 
 def _whole_number(name, value, low, high):
@@ -92,12 +102,12 @@ def _whole_number(name, value, low, high):
     valid = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not valid or not math.isfinite(value) or value != int(value) or not low <= value <= high:
         raise ValueError(
-            f"The {name} must be a whole number from {low} to {high}, got {_short(value)}."
+            f"The {name} must be a whole number from {low} to {high}, got {short(value)}."
         )
     return int(value)
 
 
-def _short(value):
+def short(value):
     """Returns the repr of a value, cut if it is very long."""
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}…"

@@ -1,17 +1,14 @@
-"""The page: its layout, and what happens when something on it is changed."""
+"""The page: its layout, and which answers follow when something on it is changed."""
 
-import functools
-import html
-import pathlib
+import importlib.resources
+import types
 
 import gradio as gr
-import numpy as np
 
-from aib_keras.app import changes, rendering
+from aib_keras.app import answers, changes, links
 
 TITLE = "Where the model looks"
-# How long uploads and pictures stay on the disk, and how often old ones are looked for.
-_KEPT_HOURS = 4
+# How often uploads and pictures that are too old are looked for.
 _SOUGHT_SECONDS = 600
 _WAITING = 16
 _INTRODUCTION = f"""# {TITLE}
@@ -23,218 +20,239 @@ THEME = gr.themes.Default(
 )
 CSS = """
 .gradio-container {width: 100%; max-width: 1180px !important; margin: auto !important}
-.pixels img {image-rendering: pixelated; object-fit: contain; width: 100%; height: 100%;
-    padding: 32px 4px 4px}
+.picture img {object-fit: contain; width: 100%; height: 100%; padding: 32px 4px 4px}
 .scale-bar {height: 12px; border-radius: 3px; margin: 4px 0}
 .scale-ends {display: flex; justify-content: space-between; font-size: 0.85em}
+td:first-child {white-space: nowrap}
+#sheet .grid-wrap {max-height: none}
 """
-# Gradio gives the buttons of `gr.Examples` no names that a screen reader could read.
-_NAME_EXAMPLES = """() => document.querySelectorAll("#examples .gallery-item").forEach(
-    (button, place) => button.setAttribute("aria-label", `Example ${place + 1}`))"""
+# `page.js` finds the button by its text.
+_CHOOSE_FOLDER = "Choose a folder"
+# Gradio runs its functions in several threads, Keras's `predict` is not made for that, and
+# `explain` builds helper models when it is first called. Without Gradio's preprocessing, which
+# would decode a file before our checks run.
+_ONE_AT_A_TIME = {"concurrency_id": "keras", "concurrency_limit": 1, "preprocess": False}
+_HIDDEN = {"api_visibility": "private", "show_progress": "hidden"}
 
 
-def build(trainings, examples=()):
+def build(choices, samples):
     """Builds the page as `gr.Blocks`, to be launched.
 
     Args:
-        trainings: `aib_keras.app.predictions.Trainings`.
-        examples: Paths of image files that fit models of the data set cluttered_digits.
+        choices: `aib_keras.app.choices.Choices`.
+        samples: `aib_keras.app.samples.Samples`.
     """
-    first = trainings.first
-    fits = len(examples) > 0 and _examples_fit(trainings, first)
-    with gr.Blocks(
-        title=TITLE, analytics_enabled=False, delete_cache=(_SOUGHT_SECONDS, 3600 * _KEPT_HOURS)
-    ) as page:
+    kept = (_SOUGHT_SECONDS, 3600 * answers.KEPT_HOURS)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=kept) as page:
         gr.Markdown(_INTRODUCTION)
-        with gr.Row():
-            with gr.Column(scale=2, min_width=280):
-                model = gr.Dropdown(list(trainings.results), value=first, label="Model")
-                image = gr.Image(
-                    value=examples[0] if fits else None,
-                    type="filepath",
-                    sources=["upload", "clipboard"],
-                    label="Image",
-                    alt_text="The image that was given to the model",
-                    height=260,
-                    elem_classes="pixels",
-                    elem_id="image",
-                )
-                _take_uploads_only(image)
-                with gr.Column(visible=fits) as gallery:
-                    if examples:
-                        gr.Examples([[str(path)] for path in examples], [image], elem_id="examples")
-                opacity = gr.Slider(0, 1, value=0.6, step=0.05, label="Opacity of the maps")
-                stretch = gr.Checkbox(True, label="Stretch the colours to the map's own range")
-            with gr.Column(scale=3, min_width=320):
-                with gr.Row():
-                    attention = _picture("Map", "The map over the image", "map")
-                    quantized = _picture(
-                        "Quantised map", "The quantised map over the image", "quantized"
-                    )
-                scale = gr.HTML(elem_id="scale")
-                probabilities = gr.Label(
-                    label="Class probabilities", num_top_classes=4, elem_id="probabilities"
-                )
-                facts = gr.Markdown(elem_id="facts")
-        gr.Markdown("## Does the map stay when the image is modified?")
-        with gr.Row():
-            with gr.Column(scale=2, min_width=280):
-                kind = gr.Dropdown(
-                    list(changes.CHANGES), value=changes.CHANGES[0], label="Perturbation"
-                )
-                size = gr.Slider(1, 32, value=8, step=1, label="Size", elem_id="size")
-                seed = gr.Number(0, label="Seed of the place and the colour", minimum=0, step=1)
-            with gr.Column(scale=3, min_width=320):
-                with gr.Row():
-                    modified = _picture("Modified image", "The modified image", "modified")
-                    modified_map = _picture(
-                        "Its map", "The map over the modified image", "modified-map"
-                    )
-                comparison = gr.Markdown(elem_id="comparison")
-
-        outputs = [
-            probabilities, attention, quantized, scale, facts, modified, modified_map, comparison
-        ]  # fmt: skip
-        # One at a time: Gradio runs its functions in several threads, Keras's `predict` is not made
-        # for that, and `explain` builds helper models when it is first called.
-        one_at_a_time = {"concurrency_id": "keras", "concurrency_limit": 1, "preprocess": False}
-        # Without Gradio's preprocessing, which would decode the file before our checks run.
-        look = {
-            "fn": functools.partial(_look, trainings, image.GRADIO_CACHE),
-            "inputs": [model, image, opacity, stretch, kind, size, seed],
-            "outputs": outputs,
-            "show_progress": "minimal",
-            "show_progress_on": probabilities,
-            **one_at_a_time,
-        }
-        looked = gr.on(
-            [image.change, opacity.input, stretch.input, size.input, seed.input],
-            **look,
-            # A moving slider asks for many results, of which only the last is worth computing.
-            trigger_mode="always_last",
-            api_name="look",
-        )
-        settled = gr.on(
-            [page.load, model.input, kind.input],
-            functools.partial(_settle, trainings),
-            [model, kind],
-            [size, seed, gallery],
-            show_progress="hidden",
-            api_name="settle",
-            **one_at_a_time,
-        )
-        settled.then(None, js=_NAME_EXAMPLES, api_visibility="private")
-        looked_again = settled.success(**look, api_visibility="private")
-        for event in (looked, settled, looked_again):
-            # Results of another image next to an error would mislead.
-            event.failure(
-                functools.partial(_blank, "Nothing to show, because of the error."),
-                None,
-                outputs,
-                api_visibility="private",
-                show_progress="hidden",
-            )
+        notice = gr.HTML(visible=False, elem_id="notice")
+        settings = _settings(choices)
+        with gr.Tab("One image"):
+            one = _one_image(samples)
+        with gr.Tab("A folder"):
+            folder = _folder()
+        answer = answers.Answers(choices, samples, one.image.GRADIO_CACHE)
+        _connect_one_image(page, answer, notice, settings, one)
+        _connect_folder(answer, settings, folder)
+        page.load(None, js=_script(), **_HIDDEN)
     # Closed to requests that bypass the queue, and with it the limit to one at a time.
     return page.queue(max_size=_WAITING, api_open=False)
 
 
-def _picture(label, alt_text, elem_id):
+def _script():
+    script = importlib.resources.files(__package__).joinpath("page.js").read_text()
+    return script.replace("MOST_FILES", str(answers.MOST_FILES)).replace("FOLDER", _CHOOSE_FOLDER)
+
+
+def _settings(choices):
+    with gr.Row():
+        model = gr.Dropdown(choices.labels, value=choices.first, label="Model")
+        kind = gr.Radio([], label="Map")
+    with gr.Row():
+        opacity = gr.Slider(0, 1, value=links.OPACITY, step=0.05, label="Opacity of the map")
+        stretch = gr.Checkbox(links.STRETCH, label="Stretch the colours to the map's own range")
+    return types.SimpleNamespace(model=model, kind=kind, opacity=opacity, stretch=stretch)
+
+
+def _one_image(samples):
+    one = types.SimpleNamespace(galleries=[], examples=[])
+    with gr.Row():
+        with gr.Column(scale=2, min_width=280):
+            one.image = gr.Image(
+                type="filepath",
+                sources=["upload", "clipboard"],
+                label="Image",
+                alt_text="The image that was given to the model",
+                height=260,
+                elem_classes="picture",
+                elem_id="image",
+            )
+            _take_uploads_only(one.image)
+            for paths in samples.groups:
+                with gr.Column(visible=False, elem_classes="examples") as gallery:
+                    one.galleries.append(gallery)
+                    if paths:
+                        files = [[str(path)] for path in paths.values()]
+                        one.examples.append(gr.Examples(files, [one.image]))
+            one.compare = gr.Dropdown([links.NOTHING], label="Compare with")
+        with gr.Column(scale=3, min_width=320):
+            one.map = _picture("Map", "The map over the image", "map", height=420)
+            one.pair = gr.ImageSlider(
+                interactive=False,
+                format="png",
+                visible=False,
+                label="Two maps",
+                show_label=False,
+                buttons=["fullscreen"],
+                elem_id="pair",
+            )
+            one.scale = gr.HTML(elem_id="scale")
+            one.compared = gr.Markdown(elem_id="compared")
+            one.probabilities = gr.Label(
+                label="Class probabilities", num_top_classes=4, elem_id="probabilities"
+            )
+            one.facts = gr.Markdown(elem_id="facts")
+            one.link = gr.HTML(elem_id="link")
+    gr.Markdown("## Does the map stay when the image is modified?")
+    with gr.Row():
+        with gr.Column(scale=2, min_width=280):
+            one.perturbation = gr.Dropdown(
+                list(changes.CHANGES), value=changes.CHANGES[0], label="Perturbation"
+            )
+            one.size = gr.Slider(1, 32, value=8, step=1, label="Size", elem_id="size")
+            one.seed = gr.Number(0, label="Seed of the place and the colour", minimum=0, step=1)
+        with gr.Column(scale=3, min_width=320):
+            with gr.Row():
+                one.modified = _picture("Modified image", "The modified image", "modified")
+                one.modified_map = _picture(
+                    "Its map", "The map over the modified image", "modified-map"
+                )
+            one.comparison = gr.Markdown(elem_id="comparison")
+    return one
+
+
+def _folder():
+    folder = types.SimpleNamespace()
+    folder.files = gr.File(
+        file_count="multiple", label="A folder, or several images", height=160, elem_id="files"
+    )
+    _take_uploads_only(folder.files)
+    with gr.Row():
+        folder.choose = gr.UploadButton(_CHOOSE_FOLDER, file_count="directory")
+        folder.again = gr.Button("Show again, with the model and map above")
+    folder.text = gr.Markdown(answers.FOLDER_HINT, elem_id="sheet-text")
+    folder.sheet = gr.Gallery(
+        label="Contact sheet",
+        columns=5,
+        height="auto",
+        object_fit="contain",
+        interactive=False,
+        format="png",
+        elem_id="sheet",
+    )
+    return folder
+
+
+def _picture(label, alt_text, elem_id, height=260):
     return gr.Image(
         label=label,
         alt_text=alt_text,
         format="png",
         interactive=False,
-        height=260,
+        height=height,
         buttons=["download", "fullscreen"],
-        elem_classes="pixels",
+        elem_classes="picture",
         elem_id=elem_id,
     )
 
 
-def _take_uploads_only(image):
-    """Makes an image component refuse URLs, which Gradio would fetch for clients of its API."""
-    move = image.async_move_resource_to_block_cache
+def _take_uploads_only(component):
+    """Makes a component refuse URLs, which Gradio would fetch for clients of its API."""
+    move = component.async_move_resource_to_block_cache
 
     async def move_if_local(path):
         if "://" in str(path):
             raise gr.Error("Upload the image: addresses are not fetched.", print_exception=False)
         return await move(path)
 
-    image.async_move_resource_to_block_cache = move_if_local
+    component.async_move_resource_to_block_cache = move_if_local
 
 
-def _settle(trainings, model, kind):
-    """Returns the controls for a model and a perturbation."""
-    trained = _or_error(trainings.load, model)
-    found = _or_error(changes.slider, kind, trained.transform.size)
-    return (
-        gr.Slider(maximum=found.maximum, value=found.value, label=found.label),
-        gr.Number(visible=changes.has_place(kind)),
-        gr.Column(visible=_examples_fit(trainings, model)),
+def _connect_one_image(page, answer, notice, settings, one):
+    outputs = [
+        one.probabilities, one.map, one.pair, one.scale, one.compared, one.facts, one.modified,
+        one.modified_map, one.comparison, one.link,
+    ]  # fmt: skip
+    look = {
+        "fn": answer.look,
+        "inputs": [
+            settings.model, one.image, settings.kind, one.compare, settings.opacity,
+            settings.stretch, one.perturbation, one.size, one.seed,
+        ],
+        "outputs": outputs,
+        "show_progress": "minimal",
+        "show_progress_on": one.probabilities,
+        **_ONE_AT_A_TIME,
+    }  # fmt: skip
+    changed = [settings.kind, one.compare, settings.opacity, settings.stretch, one.size, one.seed]
+    looked = gr.on(
+        [one.image.upload, *(setting.input for setting in changed)],
+        **look,
+        # A moving slider asks for many results, of which only the last is worth computing.
+        trigger_mode="always_last",
+        api_name="look",
     )
-
-
-def _look(trainings, uploads, model, image, opacity, stretch, kind, size, seed):
-    """Returns everything that is shown for an image and its perturbation."""
-    if image is None:
-        return _blank("Drop an image, or choose an example.")
-    trained = _or_error(trainings.load, model)
-    perturbation = _or_error(changes.perturbation, kind, size, seed, trained.transform.size)
-    image = _read(trained, image, uploads)
-    modified = perturbation(image[None])[0]
-    # Both at once, because each call of Keras's predict has a fixed cost.
-    before, after = _or_error(trained.predict, np.stack([image, modified]))
-    limits = rendering.limits(before.attention, stretch)
-    painted = functools.partial(_or_error, rendering.painted, limits=limits, opacity=opacity)
-    shares = zip(trained.class_names, before.probabilities, strict=True)
-    return (
-        {name: float(share) for name, share in shares},
-        painted(image, before.attention),
-        painted(image, before.attention_quantized, nearest=True),
-        rendering.scale(limits),
-        rendering.facts(trained, before),
-        rendering.enlarged(modified),
-        painted(modified, after.attention),
-        rendering.comparison(before, after),
+    chosen = [examples.load_input_event for examples in one.examples]
+    controls = [settings.kind, one.compare, one.size, *one.galleries]
+    opened = page.load(
+        answer.open,
+        None,
+        [
+            notice, settings.model, one.image, settings.opacity, settings.stretch,
+            one.perturbation, one.seed, *controls,
+        ],
+        **_ONE_AT_A_TIME,
+        **_HIDDEN,
+    )  # fmt: skip
+    settled = gr.on(
+        [settings.model.input, one.perturbation.input],
+        answer.settle,
+        [settings.model, one.image, settings.kind, one.compare, one.perturbation],
+        [one.image, one.seed, *controls],
+        show_progress="hidden",
+        api_name="settle",
+        **_ONE_AT_A_TIME,
     )
-
-
-def _blank(message):
-    return None, None, None, "", message, None, None, ""
-
-
-def _read(trained, file, uploads):
-    path = file.get("path")
-    if not path or not _is_inside(path, uploads):
-        raise gr.Error("The image is not an uploaded file. Upload it.", print_exception=False)
-    if not pathlib.Path(path).exists():
-        raise gr.Error(
-            f"The image is no longer here: uploads are kept for {_KEPT_HOURS} hours. Upload it "
-            "again.",
-            print_exception=False,
+    followed = [
+        event.success(**look, api_visibility="private") for event in (opened, settled, *chosen)
+    ]
+    one.image.clear(lambda: answers.blank(answers.HINT), None, outputs, **_HIDDEN)
+    for event in (looked, opened, settled, *followed):
+        # Results of another image next to an error would mislead.
+        event.failure(
+            lambda: answers.blank("Nothing to show, because of the error."),
+            None,
+            outputs,
+            **_HIDDEN,
         )
-    try:
-        return trained.transform.read(path)
-    except ValueError as error:
-        # The path where Gradio keeps an upload means nothing to its sender.
-        message = html.escape(str(error).replace(path, pathlib.Path(path).name), quote=False)
-        raise gr.Error(message, print_exception=False) from error
 
 
-def _is_inside(path, folder):
-    """Returns whether a path is in a folder. API clients can name any file on this machine."""
-    try:
-        return pathlib.Path(path).resolve().is_relative_to(pathlib.Path(folder).resolve())
-    except (ValueError, OSError):
-        return False
-
-
-def _or_error(function, *arguments, **options):
-    try:
-        return function(*arguments, **options)
-    except ValueError as error:
-        raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from error
-
-
-def _examples_fit(trainings, name):
-    return trainings.results[name]["dataset"] == "cluttered_digits"
+def _connect_folder(answer, settings, folder):
+    show = {
+        "fn": answer.sheet,
+        "inputs": [settings.model, folder.files, settings.kind, settings.opacity, settings.stretch],
+        "outputs": [folder.sheet, folder.text],
+        **_ONE_AT_A_TIME,
+    }
+    shown = gr.on([folder.files.upload, folder.again.click], **show, api_name="sheet")
+    chosen = folder.choose.upload(
+        None, folder.choose, folder.files, js="(files) => [files]", **_HIDDEN
+    ).then(**show, api_visibility="private")
+    folder.files.clear(lambda: (None, answers.FOLDER_HINT), None, show["outputs"], **_HIDDEN)
+    for event in (shown, chosen):
+        event.failure(
+            lambda: (None, "Nothing to show, because of the error."),
+            None,
+            show["outputs"],
+            **_HIDDEN,
+        )

@@ -1,22 +1,11 @@
-import contextlib
-import os
 import pathlib
-import socket
-import subprocess
-import sys
-import time
-import types
-import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
+from page_in_browser import served
 
 from aib_keras import data, zoo
 from aib_keras.utils.files import write_json
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-_SECONDS_TO_START = 300  # On a busy machine.
 
 
 @pytest.fixture(scope="session")
@@ -45,61 +34,25 @@ def make_run(settled, digits):
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory, make_run):
-    """A folder of work directories: vgg, vgg_aib_qt, vgg_dvib and vgg_gap."""
+    """A folder of work directories: vgg, vgg_aib_qt, which sees the middle of an image, vgg_dvib
+    and vgg_gap."""
     folder = tmp_path_factory.mktemp("runs")
     for model in ("vgg", "vgg_dvib", "vgg_gap"):
         make_run(folder / model, model)
     quantized = {"kl_nats": 1.0, "anchors_in_use": 0.5}
-    make_run(folder / "vgg_aib_qt", "vgg_aib_qt", last_epoch=quantized)
+    config = {"crop_pct": 0.8, "crop_to_box": False}
+    make_run(folder / "vgg_aib_qt", "vgg_aib_qt", last_epoch=quantized, config=config)
     return folder
-
-
-@pytest.fixture(scope="session")
-def app_command():
-    """`app_command(*arguments)`: the command line of the app, and the environment for it."""
-
-    def command(*arguments):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        return [sys.executable, "-m", "aib_keras.app", *arguments], environment
-
-    return command
 
 
 # Until the tests of this folder, a package for that, are done: an idle server takes its share of a
 # core, too.
 @pytest.fixture(scope="package")
-def server(runs, app_command, tmp_path_factory):
-    """A running app with `runs`: its `address`, `pid`, and `log()`, what it has printed."""
+def server(runs):
+    """A running app with `runs` and the published weights: see `served`."""
     pytest.importorskip("gradio", reason="the page needs Gradio: pip install aib-keras[app]")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command, environment = app_command(f"--runs={runs}", f"--port={port}")
-    log = tmp_path_factory.mktemp("server") / "log"
-    with open(log, "w") as output:
-        process = subprocess.Popen(
-            command, env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        _wait(process, address, log)
-        yield types.SimpleNamespace(address=address, port=port, pid=process.pid, log=log.read_text)
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait(process, address, log):
-    end = time.monotonic() + _SECONDS_TO_START
-    while process.poll() is None and time.monotonic() < end:
-        with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(address):
-            return
-        time.sleep(0.2)
-    pytest.fail(f"The app did not start:\n{log.read_text()}")
+    with served(f"--runs={runs}") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

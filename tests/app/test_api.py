@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from aib_keras import explain, metrics
-from aib_keras.app.predictions import Trainings
+from aib_keras.app import choices
 from aib_serve.overlay import overlay
 
 client_library = pytest.importorskip("gradio_client", reason="the page needs Gradio")
@@ -33,9 +33,11 @@ def look(client, image_file):
         values = {
             "model": MODEL,
             "image": client_library.handle_file(image_file),
+            "kind": "map",
+            "compare": "nothing",
             "opacity": 0.5,
             "stretch": False,
-            "kind": "colour window",
+            "perturbation": "colour window",
             "size": 8,
             "seed": 3,
         }
@@ -57,39 +59,58 @@ def post(server):
 
 
 def body(image, size="8"):
-    return f'{{"data": ["{MODEL}", {json.dumps(image)}, 0.5, true, "colour window", {size}, 0]}}'
+    settings = f'"map", "nothing", 0.5, true, "colour window", {size}, 0'
+    return f'{{"data": ["{MODEL}", {json.dumps(image)}, {settings}]}}'
+
+
+@pytest.fixture(scope="module")
+def load(runs):
+    offered = choices.Choices(choices.trained([runs]))
+    return offered.load
+
+
+def same(path, picture):
+    """Whether a file has the pixels of a picture, but for the last bit and with it a colour, which
+    another process's convolutions may round."""
+    with Image.open(path) as shown:
+        difference = np.asarray(shown.convert("RGB")).astype(int) - picture
+    return abs(difference).max() <= 2
+
+
+def over(photo, attention, limits, nearest=False):
+    """The photo with a map over the eight tenths of its sides that the model sees."""
+    picture = photo.repeat(2, axis=0).repeat(2, axis=1)
+    found = np.rint(0.35 * picture).astype(int)
+    part = np.s_[30:270, 42:378]
+    attention = np.clip(attention, *limits)
+    found[part] = overlay(picture[part], attention, nearest=nearest, limits=limits)
+    return found
 
 
 @pytest.mark.parametrize("stretch", [False, True])
+@pytest.mark.parametrize("kind", ["map", "quantised map"])
 def test_the_pictures_are_the_maps_of_the_image_and_its_modification(
-    look, runs, image_file, stretch
+    look, load, image_file, stretch, kind
 ):
-    shares, attention, quantized, scale, facts, modified, modified_map, comparison = look(
-        stretch=stretch
+    shares, single, pair, scale, _, facts, modified, modified_map, comparison, _ = look(
+        stretch=stretch, kind=kind
     )
-    trained = Trainings([runs]).load(MODEL)
+    trained = load(MODEL)
+    photo = np.asarray(Image.open(image_file))
     image = trained.transform.read(image_file)
     changed = explain.ColorWindow(8, seed=3)(image[None])[0]
     before, after = trained.predict(np.stack([image, changed]))
     limits = (0.0, 1.0)
     if stretch:
-        limits = float(before.attention.min()), float(before.attention.max())
-
-    def painted(picture, values, nearest=False):
-        large = picture.repeat(8, axis=0).repeat(8, axis=1)
-        return overlay(large, np.clip(values, *limits), nearest=nearest, limits=limits)
-
-    expected = {
-        attention: painted(image, before.attention),
-        quantized: painted(image, before.attention_quantized, nearest=True),
-        modified: changed.repeat(8, axis=0).repeat(8, axis=1),
-        modified_map: painted(changed, after.attention),
-    }
-    for path, picture in expected.items():
-        with Image.open(path) as shown:
-            difference = np.asarray(shown.convert("RGB")).astype(int) - picture
-        # Another process's convolutions may round the last bit, and with it a colour.
-        assert abs(difference).max() <= 2
+        limits = float(before.maps[kind].min()), float(before.maps[kind].max())
+    nearest = kind == "quantised map"
+    assert single["visible"]
+    assert not pair["visible"]
+    assert same(single["value"], over(photo, before.maps[kind], limits, nearest))
+    large = Image.fromarray(changed).resize((336, 240), Image.Resampling.NEAREST)
+    assert same(modified, np.asarray(large))
+    clipped = np.clip(after.maps[kind], *limits)
+    assert same(modified_map, overlay(np.asarray(large), clipped, nearest=nearest, limits=limits))
     found = {one["label"]: one["confidence"] for one in shares["confidences"]}
     order = np.argsort(-before.probabilities)[: len(found)]
     names = [trained.class_names[index] for index in order]
@@ -99,27 +120,111 @@ def test_the_pictures_are_the_maps_of_the_image_and_its_modification(
     assert f"<span>{limits[1]:.3g}</span>" in scale
     assert f"**{before.bits:.1f} bits**" in facts
     assert f"**{before.anchors_in_use} of 20 anchors**" in facts
-    cosine = metrics.map_similarity(before.attention[None], after.attention[None])[0]
+    cosine = metrics.map_similarity(before.maps[kind][None], after.maps[kind][None])[0]
     assert f"Cosine of the two maps: {cosine:.3f}" in comparison
     assert f"| class | {before.class_name} | {after.class_name} |" in comparison
 
 
-def test_a_class_activation_map_has_colours_for_its_own_range_only(look, runs, image_file):
-    name = "vgg_gap on cluttered_digits (seed 0)"
-    _, attention, quantized, scale, facts, *_ = look(model=name, stretch=False)
-    trained = Trainings([runs]).load(name)
+# Grad-CAM is compiled twice, by the app and here.
+@pytest.mark.parametrize(
+    "other", ["quantised map", pytest.param("Grad-CAM", marks=pytest.mark.slow)]
+)
+def test_a_map_beside_another_one_of_the_same_model(look, load, image_file, other):
+    _, single, pair, scale, table, *_ = look(compare=other, stretch=True)
+    trained = load(MODEL)
+    photo = np.asarray(Image.open(image_file))
+    image = trained.transform.read(image_file)
+    (found,) = trained.predict(image[None], with_grad_cam=other == "Grad-CAM")
+    assert not single["visible"]
+    assert pair["visible"]
+    for path, kind in zip(pair["value"], ("map", other), strict=True):
+        attention = found.maps[kind]
+        limits = float(attention.min()), float(attention.max())
+        assert same(path, over(photo, attention, limits, nearest=kind == "quantised map"))
+        assert f"<span>{kind} of {MODEL}</span><span>{limits[1]:.3g}</span>" in scale
+    assert f"| left: map of {MODEL} | right: {other} of {MODEL} |" in table
+    assert f"| class | {found.class_name} | {found.class_name} |" in table
+
+
+def test_two_models_side_by_side(look, load, image_file):
+    other = "vgg_gap on cluttered_digits (seed 0)"
+    _, _, pair, _, table, *_, link = look(compare=other)
+    trained = load(other)
     (found,) = trained.predict(trained.transform.read(image_file)[None])
-    assert f"<span>{found.attention.min():.3g}</span>" in scale
-    assert attention is not None
-    assert quantized is None
+    attention, photo = found.maps["map"], np.asarray(Image.open(image_file))
+    limits = float(attention.min()), float(attention.max())
+    # This one sees the whole image.
+    picture = photo.repeat(2, axis=0).repeat(2, axis=1)
+    assert same(pair["value"][1], overlay(picture, attention, limits=limits))
+    assert f"| right: map of {other} |" in table
+    assert "compare=vgg_gap+on+cluttered_digits+%28seed+0%29" in link
+
+
+def test_a_class_activation_map_has_colours_for_its_own_range_only(look, load, image_file):
+    name = "vgg_gap on cluttered_digits (seed 0)"
+    _, single, _, scale, _, facts, *_ = look(model=name, stretch=False)
+    trained = load(name)
+    (found,) = trained.predict(trained.transform.read(image_file)[None])
+    assert f"<span>{found.maps['map'].min():.3g}</span>" in scale
+    assert single["value"] is not None
     assert "does not quantise its map" in facts
 
 
+def test_a_link_names_a_sample_but_no_upload(look, tmp_path):
+    from aib_keras.app.samples import Samples
+
+    assert "It opens with a sample image" in look()[-1]
+    sample = Samples(tmp_path).paths["digit-3"]
+    link = look(image=client_library.handle_file(sample))[-1]
+    assert "image=digit-3&amp;" in link
+    assert "It opens with" not in link
+
+
 def test_no_image_is_told(look):
-    found = look(image=None)
-    assert "Drop an image" in found[4]
-    assert not any(found[1:4])
-    assert not any(found[5:])
+    probabilities, single, pair, scale, table, facts, *others = look(image=None)
+    assert "Drop an image" in facts
+    assert not single["value"]
+    assert not pair["visible"]
+    assert not any((probabilities, scale, table, *others))
+
+
+@pytest.fixture(scope="module")
+def sheet(client):
+    """`sheet(files)`: the pictures of a contact sheet with their captions, and the text."""
+
+    def call(files, model=MODEL, kind="map"):
+        files = [client_library.handle_file(file) for file in files]
+        return client.predict(model, files, kind, 0.5, False, api_name="/sheet")
+
+    return call
+
+
+def test_a_contact_sheet_shows_images_and_flags_other_files(sheet, load, image_file, tmp_path):
+    for name, content in (("b.png", image_file.read_bytes()), ("a.txt", b"a"), (".hidden", b"a")):
+        (tmp_path / name).write_bytes(content)
+    files = [image_file, *sorted(tmp_path.iterdir())]
+    pictures, text = sheet(files)
+    trained = load(MODEL)
+    photo = np.asarray(Image.open(image_file))
+    (found,) = trained.predict(trained.transform.read(image_file)[None])
+    share = f"{found.class_name} {found.probabilities.max():.0%}"
+    assert [one["caption"] for one in pictures] == [f"b.png: {share}", f"noise.png: {share}"]
+    with Image.open(pictures[0]["image"]) as shown:
+        assert shown.size == (210, 150)
+        dim = np.asarray(shown.convert("RGB"))[:15].astype(int)
+    assert abs(dim - np.rint(0.35 * photo[:15])).max() <= 1
+    assert text.startswith("**Images on the sheet: 2.**")
+    assert "- a.txt cannot be read as an image" in text
+    assert "hidden" not in text
+    assert "/" not in text
+
+
+def test_a_contact_sheet_without_an_image(sheet, tmp_path):
+    assert "first 60 files" in sheet([])[1]
+    (tmp_path / "a.txt").write_text("a")
+    pictures, text = sheet([tmp_path / "a.txt"])
+    assert not pictures
+    assert "a.txt cannot be read" in text
 
 
 @pytest.mark.parametrize(
@@ -128,13 +233,17 @@ def test_no_image_is_told(look):
         ({"model": "resnet"}, "no such model. Expected one of: vgg on"),
         ({"model": None}, "no such model"),
         ({"model": ["vgg"]}, "no such model"),
-        ({"kind": "sepia"}, "must be 'colour window' or 'high-pass' or 'low-pass', got 'sepia'"),
-        ({"kind": {}}, "must be 'colour window'"),
+        ({"kind": "heat"}, "must be 'map' or 'quantised map' or 'Grad-CAM', got 'heat'"),
+        ({"kind": []}, "must be 'map' or"),
+        ({"compare": "heat"}, "must be 'nothing' or 'map' or 'quantised map' or 'Grad-CAM' or"),
+        ({"compare": {}}, "must be 'nothing' or 'map'"),
+        ({"perturbation": "sepia"}, "'colour window' or 'high-pass' or 'low-pass', got 'sepia'"),
+        ({"perturbation": {}}, "must be 'colour window'"),
         ({"size": -1}, "whole number from 1 to 32, got -1"),
         ({"size": 1e300}, "whole number from 1 to 32"),
         ({"size": "8"}, "whole number from 1 to 32"),
         ({"size": None}, "whole number from 1 to 32"),
-        ({"kind": "low-pass", "size": 17}, "whole number from 1 to 16, got 17"),
+        ({"perturbation": "low-pass", "size": 17}, "whole number from 1 to 16, got 17"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"seed": None}, "seed must be a whole number"),
         ({"opacity": 7}, "`opacity` must be a number in"),
@@ -184,6 +293,20 @@ def test_an_upload_that_was_deleted_meanwhile_is_told(server, post):
 )
 def test_nothing_but_uploads_is_read(post, image, message):
     answer = post(body(image))
+    assert "event: error" in answer
+    assert message in answer
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [(PATH, "was not uploaded by a user"), ("http://127.0.0.1:1/a.png", "are not fetched")],
+)
+def test_a_contact_sheet_reads_nothing_but_uploads(server, path, message):
+    address = f"{server.address}/gradio_api/call/sheet"
+    files = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
+    content = {"data": [MODEL, files, "map", 0.5, True]}
+    event = httpx.post(address, json=content).json()["event_id"]
+    answer = httpx.get(f"{address}/{event}", timeout=60).text
     assert "event: error" in answer
     assert message in answer
 

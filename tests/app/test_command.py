@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from page_in_browser import app_command
 
 # One process for all commands, because TensorFlow takes seconds to be imported.
 COMMANDS = """
@@ -35,23 +36,26 @@ print(json.dumps([*found, refusal(without_gradio)]))
 
 
 @pytest.fixture(scope="module")
-def refusals(app_command, runs, tmp_path_factory):
+def refusals(tmp_path_factory):
     """What three commands that cannot start end with: (status, stderr) by what they lack."""
     empty = tmp_path_factory.mktemp("empty")
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         commands = {
+            # With the published weights, for nothing was trained in the folder. This is the first
+            # one, because absl remembers which flags were given.
+            "port": [f"--port={busy.getsockname()[1]}"],
             "model": [f"--runs={empty}"],
-            "port": [f"--runs={runs}", f"--port={busy.getsockname()[1]}"],
             "gradio": [],
         }
         done = subprocess.run(
             [sys.executable, "-c", COMMANDS, json.dumps(list(commands.values()))],
             env=app_command()[1],
+            cwd=empty,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
     assert done.returncode == 0, done.stderr
     return dict(zip(commands, json.loads(done.stdout.splitlines()[-1]), strict=True))
@@ -73,7 +77,7 @@ def check(refusal, *parts):
 @needs_gradio
 def test_without_a_trained_model_it_says_how_to_get_one(refusals):
     advice = ("make quickstart", "python recipes/quickstart.py", "--runs")
-    check(refusals["model"], "no finished training (*/result.json and model.keras)", *advice)
+    check(refusals["model"], "no finished training (result.json and model.keras)", *advice)
 
 
 def test_without_gradio_it_says_what_to_install_and_the_library_does_not_need_it(refusals):
@@ -81,5 +85,5 @@ def test_without_gradio_it_says_what_to_install_and_the_library_does_not_need_it
 
 
 @needs_gradio
-def test_a_busy_port_is_told(refusals):
+def test_it_needs_no_training_and_tells_of_a_busy_port(refusals):
     check(refusals["port"], "Cannot listen on 127.0.0.1:", "--port")

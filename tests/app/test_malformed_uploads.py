@@ -29,8 +29,9 @@ def look(server):
     client = client_library.Client(server.address, verbose=False)
 
     def call(path):
-        values = (client_library.handle_file(path), 0.5, True, "colour window", 8, 0)
-        return client.submit(MODEL, *values, api_name="/look").result(timeout=_SECONDS)
+        image = client_library.handle_file(path)
+        values = (MODEL, image, "map", "nothing", 0.5, True, "colour window", 8, 0)
+        return client.submit(*values, api_name="/look").result(timeout=_SECONDS)
 
     return call
 

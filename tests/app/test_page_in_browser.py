@@ -3,7 +3,7 @@
 import urllib.parse
 
 import pytest
-from page_in_browser import chromium, cosine, opened
+from page_in_browser import chromium, cosine, drop, opened
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install -e '.[dev]'")
 pytestmark = pytest.mark.skipif(
@@ -11,10 +11,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 MODEL = "vgg_aib_qt on cluttered_digits (seed 0)"
+PUBLISHED = "vgg_aib_qt/cifar10 (published, 8.9% error)"
 PICTURES = {
     "image": "The image that was given to the model",
     "map": "The map over the image",
-    "quantized": "The quantised map over the image",
     "modified": "The modified image",
     "modified-map": "The map over the modified image",
 }
@@ -30,15 +30,14 @@ NAMELESS = """() => [...document.querySelectorAll("button, input, select, textar
 @pytest.fixture(scope="module")
 def browser(server):
     with opened(server.address) as (page, requested):
-        page.set_default_timeout(60_000)
         yield page, requested
 
 
 @pytest.fixture
-def page(browser):
+def page(browser, server):
     """The page, with the first example and its result."""
     page, _ = browser
-    page.reload()
+    page.goto(server.address)
     cosine(page)
     return page
 
@@ -112,14 +111,95 @@ def test_another_modification_has_another_slider(page):
     assert not page.get_by_label("Seed of the place").is_visible()
 
 
-def test_a_model_without_a_map_says_so(page):
-    page.get_by_label("Model", exact=True).click()
-    page.get_by_role("option", name="vgg on cluttered_digits (seed 0)").click()
-    page.get_by_text("This model has no spatial map").wait_for()
+def choose(page, label, option):
+    page.get_by_label(label, exact=True).click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def test_a_model_without_a_map_shows_grad_cam(page):
+    choose(page, "Model", "vgg on cluttered_digits (seed 0)")
+    page.get_by_text("This model has no spatial map of its own").wait_for()
     page.get_by_text("This model has no information bottleneck").wait_for()
-    assert page.locator("#map img").count() == 0
+    (kind,) = page.get_by_role("radio").all()
+    assert kind.is_checked()
+    assert kind.get_attribute("value") == "Grad-CAM"
+    assert page.locator("#map img").count() == 1
     assert page.locator("#probabilities h2").inner_text().startswith("class ")
-    assert page.locator("#modified img").count() == 1
+
+
+def test_a_published_model_and_its_sample_without_any_training(page):
+    assert page.locator(".examples button:visible").count() == 6
+    choose(page, "Model", PUBLISHED)
+    page.get_by_role("heading", name="cat", exact=True).wait_for()
+    assert "/cat.jpg" in page.locator("#image img").get_attribute("src")
+    assert page.locator(".examples button:visible").count() == 1
+    assert page.locator("#map img").evaluate("e => [e.naturalWidth, e.naturalHeight]") == [451, 300]
+
+
+def test_two_maps_side_by_side_with_a_slider_between_them(page):
+    choose(page, "Compare with", "quantised map")
+    page.locator("#compared table").wait_for()
+    left, right = (page.locator("#pair img").nth(index) for index in (0, 1))
+    assert left.get_attribute("src") != right.get_attribute("src")
+    assert page.locator("#map img").count() == 0
+    assert page.evaluate(NAMELESS) == []
+    clip = "e => getComputedStyle(e).clipPath + e.style.cssText + e.parentElement.style.cssText"
+    before = [one.evaluate(clip) for one in (left, right)]
+    box = page.locator("#pair .inner").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 - 100, box["y"] + box["height"] / 2)
+    page.mouse.up()
+    assert [one.evaluate(clip) for one in (left, right)] != before
+    choose(page, "Compare with", "nothing")
+    page.locator("#map img").wait_for()
+    assert page.locator("#pair img").count() == 0
+
+
+def test_the_link_opens_the_same_view(page, server):
+    choose(page, "Perturbation", "low-pass")
+    page.get_by_label("range slider for Radius: frequencies below it stay").wait_for()
+    page.locator(".examples button").nth(2).click()
+    page.get_by_role("radio", name="quantised map").check()
+    page.locator('#link a[href*="quantised"][href*="digit-3"]').wait_for()
+    found, sentence = pictures(page), cosine(page)
+    page.locator("#link a").click()
+    page.wait_for_url(f"{server.address}/?model=*")
+    assert cosine(page) == sentence
+    assert page.get_by_role("radio", name="quantised map").is_checked()
+    # The address of a picture has the hash of its content.
+    assert pictures(page) == found
+    assert page.locator("#notice").count() == 0
+
+
+def test_a_wrong_link_is_told_and_the_rest_of_it_is_shown(page, server):
+    page.goto(f"{server.address}/?opacity=7&image=digit-2&map=<b>heat</b>")
+    notice = page.locator("#notice")
+    notice.get_by_text("The opacity must be a number from 0 to 1, got '7'.").wait_for()
+    assert "map='<b>heat</b>': `map` must be 'map' or" in notice.inner_text()
+    cosine(page)
+    assert page.get_by_label("number input for Opacity of the map").input_value() == "0.6"
+    assert "/digit-2.png" in page.locator("#image img").get_attribute("src")
+
+
+def test_a_folder_becomes_a_contact_sheet(page, image_file, tmp_path):
+    (tmp_path / "more").mkdir()
+    for name in ("b.png", "more/a.png", ".hidden.png"):
+        (tmp_path / name).write_bytes(image_file.read_bytes())
+    (tmp_path / "notes.txt").write_text("not an image")
+    page.get_by_role("tab", name="A folder").click()
+    drop(page, "files", tmp_path)
+    captions = page.locator("#sheet .caption-label")
+    captions.nth(1).wait_for()
+    assert [text.split(":")[0] for text in captions.all_inner_texts()] == ["a.png", "b.png"]
+    page.get_by_text("notes.txt cannot be read as an image").wait_for()
+    assert page.evaluate(NAMELESS) == []
+    # Several files, by the same way as any upload.
+    page.locator("#files").get_by_label("Clear").click()
+    page.get_by_text("The sheet shows the first 60 files").wait_for()
+    page.locator("#files input[type=file]").set_input_files([tmp_path / "b.png"])
+    captions.first.wait_for()
+    assert captions.count() == 1
 
 
 def test_a_file_that_is_no_image_is_told_and_the_next_one_works(page, image_file):
@@ -136,7 +216,7 @@ def test_without_an_image_there_is_nothing_but_a_hint(page):
     page.get_by_label("Remove Image").click()
     page.get_by_text("Drop an image, or choose an example.", exact=True).wait_for()
     assert page.locator("#map img").count() == 0
-    page.locator("#examples button").nth(1).click()
+    page.locator(".examples button").nth(1).click()
     cosine(page)
 
 

@@ -72,11 +72,12 @@ def bundled_weights():
 
 
 def modules():
-    """The paths of the library's modules in the checkout."""
+    """The paths of the library's modules in the checkout, and of the files that they read."""
     return {
         str(path.relative_to(REPOSITORY))
         for package in ("aib_keras", "aib_serve")
-        for path in (REPOSITORY / package).rglob("*.py")
+        for pattern in ("*.py", "*.js", "*.jpg")
+        for path in (REPOSITORY / package).rglob(pattern)
     }
 
 

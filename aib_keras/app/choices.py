@@ -1,0 +1,151 @@
+"""The models that the page offers: published ones and trained ones, loaded when they are chosen."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+
+import keras
+
+from aib_keras import zoo
+from aib_keras.app.predictions import Trained
+from aib_keras.data import EvaluationTransform
+from aib_keras.experiments.tables import read_trainings
+from aib_keras.utils.suggestions import did_you_mean
+from aib_keras.zoo import pretrained
+
+# Number of loaded models to keep. A full-size Wide-ResNet takes a quarter of a gigabyte.
+_KEPT = 3
+# What the page reads from a `result.json`.
+_NEEDED = {"model", "dataset", "seed", "class_names", "config"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A model that can be chosen.
+
+    Attributes:
+        name: String that identifies it, in links, too.
+        label: What the page calls it.
+        dataset: Name of the data set that it was trained on.
+        load: Function that returns the `Trained` model.
+        shows: Tuple that is greater the more there is to see, to choose the first model by.
+    """
+
+    name: str
+    label: str
+    dataset: str
+    load: Callable
+    shows: tuple
+
+
+class Choices:
+    """The models that the page offers.
+
+    Args:
+        choices: `Choice` objects with different names, at least one. The page opens with the first
+            of those with most to show among the trainings, if there are any.
+    """
+
+    def __init__(self, choices):
+        self._choices = {choice.name: choice for choice in choices}
+        self._load = functools.lru_cache(maxsize=_KEPT)(lambda name: self._choices[name].load())
+
+    @property
+    def names(self):
+        """The names of the models, in the order of the page."""
+        return list(self._choices)
+
+    @property
+    def labels(self):
+        """Pairs (label, name)."""
+        return [(choice.label, choice.name) for choice in self._choices.values()]
+
+    @property
+    def first(self):
+        """The name of the model to begin with: the first of those with most to show."""
+        return max(self._choices.values(), key=lambda choice: choice.shows).name
+
+    def dataset(self, name):
+        """Returns the name of the data set that a model was trained on; ValueError if unknown."""
+        return self._choices[self._check(name)].dataset
+
+    def load(self, name):
+        """Returns the `Trained` model of a name.
+
+        Raises:
+            ValueError: if there is no such name, or the model cannot be loaded.
+        """
+        return self._load(self._check(name))
+
+    def _check(self, name):
+        if not isinstance(name, str) or name not in self._choices:
+            raise ValueError(
+                f"There is no such model.{did_you_mean(name, self.names)} Expected one of: "
+                f"{', '.join(self.names)}."
+            )
+        return name
+
+
+def published():
+    """Returns the `Choice` of each of the published weights whose files are on this machine."""
+    return [
+        Choice(
+            f"{entry.model}/{entry.name}",
+            f"{entry.model}/{entry.name} (published, {entry.error:.1%} error)",
+            # What it was evaluated on is named "DATASET SPLIT".
+            entry.evaluated_on.rpartition(" ")[0],
+            functools.partial(_load_published, entry),
+            (False, entry.bundled),
+        )
+        for entry in pretrained.at_hand()
+    ]
+
+
+def trained(runs):
+    """Returns the `Choice` of each finished training, a list.
+
+    Args:
+        runs: Paths of work directories, or of folders of them.
+
+    Raises:
+        ValueError: if a `result.json` is not of a training.
+    """
+    found = {}
+    for result in read_trainings(runs):
+        if not _model_path(result).exists():
+            continue
+        if missing := _NEEDED - result.keys():
+            raise ValueError(
+                f"{result['workdir']}/result.json is not that of a training: it has no "
+                f"{', '.join(sorted(missing))}. Move it to another folder."
+            )
+        name = f"{result['model']} on {result['dataset']} (seed {result['seed']})"
+        if name in found:
+            name = f"{name}, {result['workdir']}"
+        last_epoch = result.get("last_epoch", {})
+        shows = (True, "anchors_in_use" in last_epoch, "kl_nats" in last_epoch)
+        load = functools.partial(_load_trained, result)
+        found[name] = Choice(name, name, result["dataset"], load, shows)
+    return list(found.values())
+
+
+def _load_published(entry):
+    model = zoo.create(entry.model, weights=entry.name)
+    return Trained(model, entry.class_names, EvaluationTransform(_size(model)))
+
+
+def _load_trained(result):
+    # Without the optimiser, which takes twice the memory of the weights.
+    model = keras.saving.load_model(_model_path(result), compile=False)
+    config = result["config"]
+    transform = EvaluationTransform(_size(model), config["crop_pct"])
+    return Trained(model, tuple(result["class_names"]), transform, config["crop_to_box"])
+
+
+def _size(model):
+    return tuple(model.get_build_config()["input_shape"][1:3])
+
+
+def _model_path(result):
+    return pathlib.Path(result["workdir"]) / "model.keras"

@@ -1,0 +1,44 @@
+// Runs in the browser when the page has been loaded.
+() => {
+  // Gradio gives these no names that a screen reader could read.
+  const nameAll = () => {
+    document.querySelectorAll(".examples .gallery-item").forEach((button, place) => {
+      button.setAttribute("aria-label", `Example ${place + 1}`);
+    });
+    document.querySelectorAll("#pair img").forEach((image, place) => {
+      image.alt = `The ${place ? "right" : "left"} map over the image`;
+    });
+  };
+  new MutationObserver(nameAll).observe(document.body, {childList: true, subtree: true});
+  nameAll();
+
+  // Gradio takes files that are dropped, but not folders. Hidden files are left out.
+  const filesIn = async (entry) => {
+    if (entry.name.startsWith(".")) return [];
+    if (entry.isFile) return [await new Promise((take, fail) => entry.file(take, fail))];
+    const reader = entry.createReader();
+    const found = [];
+    for (;;) {
+      // At most a hundred at a time, and none at the end.
+      const some = await new Promise((take, fail) => reader.readEntries(take, fail));
+      if (!some.length) break;
+      found.push(...some);
+    }
+    return (await Promise.all(found.map(filesIn))).flat();
+  };
+  const byName = (one, other) => (one.name < other.name ? -1 : 1);
+  document.addEventListener("drop", async (event) => {
+    if (!event.target.closest("#files")) return;
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry());
+    if (!entries.some((entry) => entry?.isDirectory)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const files = (await Promise.all(entries.filter(Boolean).map(filesIn))).flat().sort(byName);
+    const transfer = new DataTransfer();
+    // One more than a sheet has, so that the page can say that there are more.
+    files.slice(0, MOST_FILES + 1).forEach((file) => transfer.items.add(file));
+    const input = document.querySelector('[data-testid="FOLDER-upload-button"]');
+    input.files = transfer.files;
+    input.dispatchEvent(new Event("change", {bubbles: true}));
+  }, true);
+}
