@@ -20,7 +20,7 @@ import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-_SECONDS_TO_START = 120
+_SECONDS_TO_START = 300
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Without a sandbox, which it refuses to have as root, as tests in containers run; and without what
 # it asks of its makers' servers on its own.
