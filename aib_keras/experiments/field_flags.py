@@ -2,12 +2,14 @@
 
 import ast
 import dataclasses
+import inspect
 import re
 import types
 import typing
 
 from absl import app, flags
 
+from aib_keras import zoo
 from aib_keras.utils.files import read_json
 
 # Fields that have a flag of another form.
@@ -81,6 +83,9 @@ def read(defaults, model_settings=None, values=flags.FLAGS):
         settings = dict(start.settings)
         if values.config is None:
             settings |= (model_settings or {}).get(values.model, {})
+            # The defaults of a recipe are for its own model; another one may lack the setting.
+            known = inspect.signature(zoo.get(values.model)).parameters
+            settings = {name: value for name, value in settings.items() if name in known}
         if values.width is not None:
             settings["width"] = values.width
         settings |= dict(map(_assignment, values.set))

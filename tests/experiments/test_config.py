@@ -92,6 +92,17 @@ def parsed(*arguments, defaults=None):
     return field_flags.read(defaults, values=values)
 
 
+def test_settings_of_a_recipe_that_another_model_lacks_are_left_out():
+    own = {"backbone_weights": "imagenet", "modulation": "mask"}
+    defaults = TrainingConfig(model="efficientnet_lite0_aib_qt", settings=own)
+    assert parsed(defaults=defaults).settings == own
+    plain = parsed("--model=efficientnet_lite0", defaults=defaults)
+    assert plain.settings == {"backbone_weights": "imagenet"}
+    # What the user sets herself is kept, and refused with a reason when the model is built.
+    asked = parsed("--model=vgg", "--set=modulation=noise", defaults=defaults)
+    assert asked.settings == {"modulation": "noise"}
+
+
 def test_flags_of_every_kind():
     config = parsed(
         "--epochs=3",
