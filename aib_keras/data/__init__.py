@@ -1,8 +1,22 @@
 """Where images come from, and how they reach a model."""
 
 from aib_keras.data.batches import AugmentedBatches, CropFlip
+from aib_keras.data.folders import load_files
 from aib_keras.data.image_data import ImageData
 from aib_keras.data.loading import load
+from aib_keras.data.streamed import StreamedImageData
+from aib_keras.data.streamed_batches import StreamedBatches, batches_of, inputs_of
 from aib_keras.data.transform import EvaluationTransform
 
-__all__ = ["AugmentedBatches", "CropFlip", "EvaluationTransform", "ImageData", "load"]
+__all__ = [
+    "AugmentedBatches",
+    "CropFlip",
+    "EvaluationTransform",
+    "ImageData",
+    "StreamedBatches",
+    "StreamedImageData",
+    "batches_of",
+    "inputs_of",
+    "load",
+    "load_files",
+]

@@ -1,5 +1,6 @@
 """Augmented batches that are the same when a run is resumed."""
 
+import functools
 import math
 
 import keras
@@ -132,34 +133,45 @@ class AugmentedBatches(keras.utils.PyDataset):
                 f"With `drop_remainder` there is no batch of {batch_size} in {len(data)} examples: "
                 "use a smaller `batch_size`."
             )
+        self.first = 0
         self.epoch = 0
+
+    @property
+    def first(self):
+        """The batch of the epoch that comes first, at index 0.
+
+        It is 0 unless a training is resumed in the middle of an epoch: then the batches before it
+        are left out, and there are fewer.
+        """
+        return self._first
+
+    @first.setter
+    def first(self, value):
+        value = check_integer("first", value, minimum=0)
+        if value >= self._per_epoch:
+            raise ValueError(f"`first` must be less than {self._per_epoch}, got {value}.")
+        self._first = value
 
     @property
     def epoch(self):
         """The epoch of the batches, counted from 0."""
-        return self._epoch_and_order[0]
+        return self._epoch
 
     @epoch.setter
     def epoch(self, value):
-        value = check_integer("epoch", value, minimum=0)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, value, 0]).permutation(len(self.data))
-        else:
-            order = np.arange(len(self.data))
-        # In one assignment, because TensorFlow reads batches from a thread of its own.
-        self._epoch_and_order = (value, order)
+        self._epoch = check_integer("epoch", value, minimum=0)
 
     def __len__(self):
+        return self._per_epoch - self.first
+
+    @property
+    def _per_epoch(self):
         if self.drop_remainder:
             return len(self.data) // self.batch_size
         return math.ceil(len(self.data) / self.batch_size)
 
     def __getitem__(self, index):
-        examples, rng = self.draw(index)
-        images, labels = self.data.images[examples], self.data.labels[examples]
-        if self.augment is not None:
-            images = self.augment(images, rng)
-        return images, labels
+        return self._make(*self.draw(index))
 
     def draw(self, index):
         """Returns what batch `index` of the epoch is made from.
@@ -174,9 +186,30 @@ class AugmentedBatches(keras.utils.PyDataset):
         Raises:
             IndexError: If there is no batch of the index.
         """
+        self._check_index(index)
+        return self._draw(self.epoch, self.first + index)
+
+    def _check_index(self, index):
         if not 0 <= index < len(self):
             raise IndexError(f"There are batches 0 to {len(self) - 1}; got {index}.")
-        epoch, order = self._epoch_and_order
-        examples = order[index * self.batch_size : (index + 1) * self.batch_size]
+
+    def _draw(self, epoch, number):
+        examples = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        if self.shuffle:
+            examples = _order(self.seed, epoch, len(self.data))[examples]
+        else:
+            examples = np.arange(*examples.indices(len(self.data)))
         # The order has the last number 0. NumPy ignores zeros at the end of a seed.
-        return examples, np.random.default_rng([self.seed, epoch, index + 1])
+        return examples, np.random.default_rng([self.seed, epoch, number + 1])
+
+    def _make(self, examples, rng):
+        images, labels = self.data.images[examples], self.data.labels[examples]
+        if self.augment is not None:
+            images = self.augment(images, rng)
+        return images, labels
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed, epoch, count):
+    """Returns the order of the examples of an epoch, the same in every process."""
+    return np.random.default_rng([seed, epoch, 0]).permutation(count)

@@ -1,6 +1,5 @@
-"""Images in folders, one folder for each class."""
+"""Images in files: in a folder for each class, or in a list."""
 
-import concurrent.futures
 import hashlib
 import os
 import pathlib
@@ -9,7 +8,8 @@ import warnings
 import numpy as np
 
 from aib_keras.data import pixels
-from aib_keras.data.image_data import ImageData
+from aib_keras.data.streamed import StreamedImageData
+from aib_keras.utils.checks import check_path, check_size
 
 # fmt: off
 _IMAGES = frozenset((
@@ -24,7 +24,7 @@ _OTHERS = frozenset((
 _SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "validation", "valid")}
 
 
-def load_folder(root, split, image_size):
+def load_folder(root, split, image_size, stream=None):
     """Reads `root/train/<class>/*` and `root/test/<class>/*`, or `root/<class>/*`.
 
     A folder "val", "validation" or "valid" is read as "test" if there is no "test". Without such
@@ -38,6 +38,8 @@ def load_folder(root, split, image_size):
         root: Path of the folder.
         split: A `Split` named "train" or "test".
         image_size: (height, width) to resize to, or None if all images have the same size.
+        stream: Boolean, whether to read the images when they are needed; None: if they need more
+            than 8 GiB.
 
     Returns:
         An `ImageData`.
@@ -55,8 +57,44 @@ def load_folder(root, split, image_size):
     files.sort(key=lambda item: _hash(root, item[0]))
     start, stop = split.bounds(len(files), root)
     paths, labels = zip(*files[start:stop], strict=True)
-    images = _decode_all(paths, image_size, root)
-    return ImageData(images, np.array(labels, np.int32), classes, name=str(root))
+    return _load(paths, np.array(labels, np.int32), classes, image_size, stream, root)
+
+
+def load_files(paths, labels, class_names=None, *, image_size=None, stream=None, name="files"):
+    """Loads labelled images from a list of files.
+
+    Args:
+        paths: Paths of the image files, in the order of the examples.
+        labels: Integers `(N,)`, the class of each file.
+        class_names: Names of the classes. None: the numbers from 0 to the largest label.
+        image_size: Integer or (height, width) to which the images are resized (bilinear,
+            antialiased). Required if the images have different sizes.
+        stream: Boolean, whether to read the images when they are needed instead of all at once.
+            None: if they need more than 8 GiB in memory. Training is the same either way.
+        name: Where the images come from, for messages and reports.
+
+    Returns:
+        An `ImageData`.
+
+    Raises:
+        ImportError: If the images have to be streamed and Grain is not installed.
+        FileNotFoundError: If a file is not there.
+        ValueError: If an argument or a file is not as described. The message names it.
+    """
+    size = None if image_size is None else check_size("image_size", image_size)
+    paths = [check_path("paths", path) for path in paths]
+    labels = np.asarray(labels)
+    if labels.shape != (len(paths),) or labels.dtype.kind not in "iu" or not len(paths):
+        raise ValueError(
+            f"{name}: expected at least one file and one integer label for each, got {len(paths)} "
+            f"files and labels of {labels.dtype} {labels.shape}."
+        )
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"{name}: there is no file {path}.")
+    if class_names is None:
+        class_names = range(int(labels.max()) + 1)
+    return _load(paths, labels.astype(np.int32), class_names, size, stream, name)
 
 
 def _split_folder(root, names):
@@ -166,28 +204,39 @@ def _find_images(folder, classes):
     return found
 
 
-def _decode_all(paths, size, root):
-    first = pixels.decode(paths[0], size)
-    pixels.check_memory(len(paths), *first.shape[:2], root)
-    images = np.empty((len(paths), *first.shape), np.uint8)
+def _load(paths, labels, classes, size, stream, name):
+    files = _Files(paths, size, name)
+    streamed = pixels.whether_to_stream(stream, len(files), *files.shape[:2], name)
+    examples = StreamedImageData(files, labels, classes, name=str(name))
+    return examples if streamed else examples.in_memory()
 
-    def decode(index):
-        image = pixels.decode(paths[index], size)
-        if image.shape != first.shape:
+
+class _Files:
+    """Decoded image files."""
+
+    def __init__(self, paths, size, name):
+        # A fraction of the memory that as many objects take, here and in each worker process.
+        self._paths = np.array([os.fsencode(path) for path in paths])
+        self._size = size
+        self._name = name
+        self.shape = self._decode(0).shape
+
+    def __len__(self):
+        return len(self._paths)
+
+    def __getitem__(self, index):
+        image = self._decode(index)
+        if image.shape != self.shape:
             raise ValueError(
-                f"{root}: the images have different sizes, for instance {paths[0]} is "
-                f"{first.shape[0]}x{first.shape[1]} and {paths[index]} is "
+                f"{self._name}: the images have different sizes, for instance {self._path(0)} is "
+                f"{self.shape[0]}x{self.shape[1]} and {self._path(index)} is "
                 f"{image.shape[0]}x{image.shape[1]}. Give image_size=(height, width) to resize "
                 "them all."
             )
-        images[index] = image
+        return image
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [pool.submit(decode, index) for index in range(len(paths))]
-        try:
-            for job in jobs:
-                job.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return images
+    def _decode(self, index):
+        return pixels.decode(self._path(index), self._size)
+
+    def _path(self, index):
+        return pathlib.Path(os.fsdecode(self._paths[index]))

@@ -33,7 +33,7 @@ class ImageData:
 
     def __post_init__(self):
         object.__setattr__(self, "class_names", tuple(str(name) for name in self.class_names))
-        self._check_array("images", self.images, np.uint8, (None, None, None, 3))
+        self._check_images()
         count = len(self.images)
         if count == 0:
             raise ValueError(f"{self._where}there are no images.")
@@ -59,6 +59,9 @@ class ImageData:
                     f"box {bad[0]} is {self.boxes[bad[0]].tolist()}."
                 )
 
+    def _check_images(self):
+        self._check_array("images", self.images, np.uint8, (None, None, None, 3))
+
     def _check_array(self, field, array, dtype, shape):
         if not isinstance(array, np.ndarray) or array.dtype != dtype:
             got = getattr(array, "dtype", type(array).__name__)
@@ -81,7 +84,7 @@ class ImageData:
     def __repr__(self):
         boxes = "" if self.boxes is None else ", with boxes"
         return (
-            f"ImageData({self.name!r}: {len(self)} images of {self.input_shape}, "
+            f"{type(self).__name__}({self.name!r}: {len(self)} images of {self.input_shape}, "
             f"{self.num_classes} classes{boxes})"
         )
 
@@ -130,10 +133,16 @@ class ImageData:
         """Returns the examples `start` to `stop - 1`, which share memory with these."""
         return dataclasses.replace(
             self,
-            images=self.images[start:stop],
+            images=self._part(start, stop),
             labels=self.labels[start:stop],
             boxes=None if self.boxes is None else self.boxes[start:stop],
         )
+
+    def _part(self, start, stop):
+        return self.images[start:stop]
+
+    def _cropped(self, transform):
+        return np.ascontiguousarray(transform.crop(self.images))
 
     def center_crop(self, size):
         """Crops the middle of every image. Boxes move along and end at the edge of the crop.
@@ -146,7 +155,7 @@ class ImageData:
         """
         transform = EvaluationTransform(size)
         try:
-            images = np.ascontiguousarray(transform.crop(self.images))
+            images = self._cropped(transform)
         except ValueError as error:
             raise ValueError(f"{self._where}{error}") from None
         boxes = self.boxes

@@ -13,9 +13,17 @@ _DIGITS_SIZES = {"train": 6000, "test": 1500}
 
 
 def load(
-    name, split="train", *, data_dir=None, image_size=None, size=None, seed=0, crop_to_box=False
+    name,
+    split="train",
+    *,
+    data_dir=None,
+    image_size=None,
+    size=None,
+    seed=0,
+    crop_to_box=False,
+    stream=None,
 ):
-    """Loads labelled images into memory.
+    """Loads labelled images: into memory, or to be read when they are needed.
 
     Args:
         name: One of
@@ -39,13 +47,16 @@ def load(
         seed: Non-negative integer, the seed of `cluttered_digits`. Other sources do not use it.
         crop_to_box: Boolean, whether to crop each image to its object's box before resizing it, as
             the paper does with CUB. For TFDS data sets with boxes. The result has no boxes.
+        stream: Boolean, whether to read the images when they are needed instead of all at once,
+            from a folder or TFDS. Training is the same either way, to the bit. None: if they need
+            more than 8 GiB in memory.
 
     Returns:
-        An `ImageData`.
+        An `ImageData`; a `StreamedImageData` if the images are streamed.
 
     Raises:
         FileNotFoundError: If `name` is a path and nothing is there.
-        ImportError: If the source needs scikit-learn or TensorFlow Datasets, which is not
+        ImportError: If the source needs scikit-learn, TensorFlow Datasets or Grain, which is not
             installed.
         TypeError: If `name` or `data_dir` is not of a type described above.
         ValueError: If an argument or a file is not as described. The message names it.
@@ -57,6 +68,12 @@ def load(
         raise ValueError(
             f"`crop_to_box` is for TFDS data sets that have boxes, not for {name!r}: use "
             "crop_to_box=False."
+        )
+    if stream is not None:
+        check_boolean("stream", stream)
+    if stream and (name == _DIGITS or _npz_paths(name)):
+        raise ValueError(
+            f"`stream` is for folders of images and TFDS data sets, not for {name!r}: leave it out."
         )
     if name == _DIGITS:
         return _load_digits(split, size, seed, target)
@@ -70,12 +87,12 @@ def load(
     name = os.fspath(name)
     path = pathlib.Path(name).expanduser()
     if path.is_dir() and not _is_prepared(name, data_dir):
-        return folders.load_folder(path, split, target)
+        return folders.load_folder(path, split, target, stream)
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is neither a folder nor an .npz file, which is expected.")
     if path.is_absolute() or name.startswith("."):
         raise FileNotFoundError(f"There is no folder {path}.")
-    return tfds_source.load_tfds(name, split, target, data_dir, crop_to_box)
+    return tfds_source.load_tfds(name, split, target, data_dir, crop_to_box, stream)
 
 
 def _load_digits(split, size, seed, target):

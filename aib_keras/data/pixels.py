@@ -5,16 +5,19 @@ import math
 import numpy as np
 from PIL import Image, ImageOps
 
+from aib_keras.utils.optional import require
+
 # Of all images of a data set, decoded.
 MAX_BYTES = 8 * 1024**3
 
 
-def check_memory(count, height, width, source):
+def check_memory(count, height, width, source, remedy=""):
     """Refuses images that would fill the memory once they are decoded.
 
     Args:
         count, height, width: Integers.
         source: What the images are from, for the message.
+        remedy: What else to do about it, for the message.
 
     Raises:
         ValueError: If `count` RGB images of this size need more than 8 GiB.
@@ -24,8 +27,29 @@ def check_memory(count, height, width, source):
         raise ValueError(
             f"{source}: {count} images of {height}x{width} need {needed / 1024**3:.1f} GiB of "
             f"memory, more than the {MAX_BYTES / 1024**3:.3g} GiB allowed: use a smaller "
-            'image_size, or a slice such as "train[:10000]".'
+            f'image_size, or a slice such as "train[:10000]"{remedy}.'
         )
+
+
+def whether_to_stream(stream, count, height, width, source):
+    """Returns whether to read images when they are needed instead of all at once.
+
+    Args:
+        stream: Boolean, or None for what the size of the images suggests.
+        count, height, width, source: As in `check_memory`.
+
+    Raises:
+        ImportError: If they have to be streamed and Grain is not installed.
+        ValueError: If `stream` is False and they need more than 8 GiB.
+    """
+    if stream is False:
+        check_memory(count, height, width, source, ", or stream=True")
+        return False
+    if stream or count * height * width * 3 > MAX_BYTES:
+        # Here rather than hours later, when the training begins.
+        require("grain", f"Streaming the images of {source}", "stream")
+        return True
+    return False
 
 
 def decode(path, size=None):

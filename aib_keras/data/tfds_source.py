@@ -6,8 +6,9 @@ import os
 import keras
 import numpy as np
 
-from aib_keras.data import pixels
+from aib_keras.data import pixels, tfds_records
 from aib_keras.data.image_data import ImageData
+from aib_keras.data.tfds_records import ARRAY_RECORD, box_reader, finite_boxes, selector
 from aib_keras.utils.optional import require
 from aib_keras.utils.suggestions import did_you_mean
 
@@ -15,7 +16,7 @@ _ALIASES = {"svhn": "svhn_cropped"}
 _BATCH = 256
 
 
-def load_tfds(name, split, image_size, data_dir, crop_to_box=False):
+def load_tfds(name, split, image_size, data_dir, crop_to_box=False, stream=None):
     """Loads a TFDS data set, and downloads it only if it is not in `data_dir`.
 
     Args:
@@ -25,6 +26,8 @@ def load_tfds(name, split, image_size, data_dir, crop_to_box=False):
         data_dir: Path of the folder of prepared data sets, or None for TFDS's default folder.
         crop_to_box: Boolean, whether to crop each image to its box before resizing it. The result
             has no boxes.
+        stream: Boolean, whether to read the images when they are needed; None: if they need more
+            than 8 GiB. It needs files of the format ArrayRecord, or TFRecord on a local disk.
 
     Returns:
         An `ImageData`. Its boxes are those of the feature "bbox". If the data set has a feature
@@ -46,52 +49,42 @@ def load_tfds(name, split, image_size, data_dir, crop_to_box=False):
         raise ValueError(
             f"The images of {name} have different sizes: give image_size=(height, width)."
         )
-    height, width = image_size or stored[:2]
+    size = image_size or tuple(stored[:2])
     if not builder.is_prepared():
         _download(builder, name, data_dir)
     split.require(tuple(builder.info.splits), name)
     start, stop = split.bounds(builder.info.splits[split.name].num_examples, name)
-    pixels.check_memory(stop - start, height, width, name)
-    images = np.empty((stop - start, height, width, 3), np.uint8)
-    labels = np.empty((stop - start,), np.int32)
-    read_box = _box_reader(tf, tfds, features)
-    if crop_to_box and not read_box:
+    has_boxes = box_reader(tf, tfds, features) is not None
+    if crop_to_box and not has_boxes:
         raise ValueError(f"{name} has no boxes to crop to: use `crop_to_box=False`.")
-    boxes = np.empty((stop - start, 4), np.float32) if read_box else None
-
-    def select(example):
-        image = example["image"]
-        if crop_to_box:
-            image = tf.numpy_function(pixels.crop_to_box, [image, read_box(example)], tf.uint8)
-        if crop_to_box or tuple(stored) != (height, width, 3):
-            image = tf.numpy_function(
-                lambda x: pixels.convert(x, (height, width)), [image], tf.uint8
-            )
-            image = tf.ensure_shape(image, (height, width, 3))
-        picked = {"image": image, "label": example["label"]}
-        if read_box:
-            picked["box"] = read_box(example)
-        return picked
-
+    streamed = pixels.whether_to_stream(stream, stop - start, *size, name)
+    # TFDS itself reads ArrayRecord files by position only.
+    if streamed or builder.info.file_format.value == ARRAY_RECORD:
+        examples = tfds_records.stream(builder, split.name, start, stop, size, crop_to_box, name)
+        return examples if streamed else examples.in_memory()
+    images = np.empty((stop - start, *size, 3), np.uint8)
+    labels = np.empty((stop - start,), np.int32)
+    boxes = np.empty((stop - start, 4), np.float32) if has_boxes else None
     with tf.device("CPU:0"):
         examples = builder.as_dataset(
             split=tfds.core.ReadInstruction(split.name, from_=start, to=stop, unit="abs"),
             shuffle_files=False,
-            read_config=tfds.ReadConfig(try_autocache=False),
+            # In the order of the files, as examples are streamed.
+            read_config=tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1),
         )
+        select = selector(tf, tfds, features, size, crop_to_box)
         examples = examples.map(select, num_parallel_calls=tf.data.AUTOTUNE)
         position = 0
         for batch in tfds.as_numpy(examples.batch(_BATCH).prefetch(2)):
             chunk = slice(position, position + len(batch["label"]))
             images[chunk], labels[chunk] = batch["image"], batch["label"]
-            if read_box:
+            if has_boxes:
                 boxes[chunk] = batch["box"]
             position = chunk.stop
     if crop_to_box:
         boxes = None
-    elif read_box:
-        boxes[~np.isfinite(boxes).all(axis=1)] = (0, 0, 1, 1)
-        boxes = pixels.resize_boxes(boxes, (1, 1), (height, width))
+    elif has_boxes:
+        boxes = finite_boxes(boxes, size)
     return ImageData(images, labels, tuple(features["label"].names), boxes, name)
 
 
@@ -156,24 +149,3 @@ def _check_features(tfds, features, name):
         raise ValueError(
             f"The images of {name} must be uint8; they are {features['image'].np_dtype}."
         )
-
-
-def _box_reader(tf, tfds, features):
-    """Returns a function from an example to its box in fractions of the image, or None."""
-    if _is_box(tfds, features, "bbox"):
-        return lambda example: example["bbox"]
-    if "objects" in features and _is_box(tfds, getattr(features["objects"], "feature", {}), "bbox"):
-
-        def around_all(example):
-            found = example["objects"]["bbox"]
-            low, high = found[:, :2], found[:, 2:]
-            return tf.concat([tf.reduce_min(low, axis=0), tf.reduce_max(high, axis=0)], axis=0)
-
-        return around_all
-    return None
-
-
-def _is_box(tfds, features, key):
-    # The default format has fractions with y first. Others have pixels or another order.
-    usual = tfds.features.BBoxFeature().bbox_format
-    return key in features and getattr(features[key], "bbox_format", None) == usual

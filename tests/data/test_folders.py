@@ -156,8 +156,8 @@ def test_different_sizes_name_two_files(root):
 def test_memory_is_guarded(root, monkeypatch):
     monkeypatch.setattr(pixels, "MAX_BYTES", 1000)
     with pytest.raises(ValueError, match=r"16 images of 6x8 .*smaller image_size"):
-        load(root)
-    assert len(load(root, image_size=2)) == 16
+        load(root, stream=False)
+    assert len(load(root, image_size=2, stream=False)) == 16
 
 
 def test_structure_errors(root):

@@ -236,8 +236,8 @@ def test_tfds_grey_images_and_several_objects(prepared):
 
 def test_tfds_memory_is_guarded(prepared, monkeypatch):
     monkeypatch.setattr(tfds_source.pixels, "MAX_BYTES", 1000)
-    with pytest.raises(ValueError, match="6 images of 10x20"):
-        load("boxed", data_dir=prepared)
+    with pytest.raises(ValueError, match="6 images of 10x20.* or stream=True"):
+        load("boxed", data_dir=prepared, stream=False)
 
 
 def test_tfds_without_labels(prepared):
