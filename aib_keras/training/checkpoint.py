@@ -3,6 +3,7 @@
 import errno
 import math
 import pathlib
+import re
 import shutil
 
 import h5py
@@ -13,6 +14,7 @@ from aib_keras.utils.files import atomic_path
 
 _MEBIBYTE = 2**20
 _SEEDS = "aib_keras_seeds"
+_METRICS = "aib_keras_metrics"
 
 
 class TrainingDivergedError(FloatingPointError):
@@ -22,62 +24,98 @@ class TrainingDivergedError(FloatingPointError):
 class Checkpoint(keras.callbacks.Callback):
     """Saves the whole state of the training after each epoch, and restores it.
 
-    The state (weights, optimiser, noise) is in one file whose name has the number of epochs. The
-    file appears under that name when it is complete, and only then is the one before it removed. A
-    kill at any moment leaves one good state. (`keras.callbacks.BackupAndRestore` writes the weights
-    and the epoch one after the other, in place, and does not save the state of the noise.)
+    The state (weights, optimiser, noise) is in one file whose name has the number of epochs, and
+    in the middle of an epoch that of its steps. The file appears under that name when it is
+    complete, and only then is the one before it removed. A kill at any moment leaves one good
+    state. (`keras.callbacks.BackupAndRestore` writes the weights and the epoch one after the other,
+    in place, and does not save the state of the noise.)
 
     Args:
         folder: Folder of the file.
         epochs: Integer, epochs from one saved state to the next. The last epoch of a training is
             always saved.
+        steps: Integer, steps from one saved state to the next within an epoch. None: no states
+            within epochs.
     """
 
-    _SUFFIX = ".weights.h5"
+    _NAME = re.compile(r"epoch-(\d+)(?:-step-(\d+))?\.weights\.h5")
 
-    def __init__(self, folder, epochs=1):
+    def __init__(self, folder, epochs=1, steps=None):
         super().__init__()
         self.folder = pathlib.Path(folder)
         self.epochs = epochs
+        self.steps = steps
+        self._epoch = self._before = self._saved = 0
+        self._metrics = None
 
     def latest(self):
-        """Returns the path of the latest state and its number of epochs, or (None, 0)."""
-        states = sorted(self.folder.glob(f"epoch-*{self._SUFFIX}"))
-        if not states:
-            return None, 0
-        return states[-1], int(states[-1].name.removeprefix("epoch-").removesuffix(self._SUFFIX))
+        """Returns the path of the latest state, and how many epochs and further steps it has seen.
+
+        They are None, 0 and 0 if there is no state.
+        """
+        found = []
+        for path in self.folder.glob("epoch-*"):
+            if match := self._NAME.fullmatch(path.name):
+                found.append((int(match[1]), int(match[2] or 0), path))
+        epochs, steps, path = max(found, default=(0, 0, None))
+        return path, epochs, steps
 
     def restore(self, model):
         """Loads the latest state into a built and compiled model.
 
         Returns:
-            Integer, the number of epochs that the state has seen; 0 if there is no state.
+            A tuple of integers, the epochs that the state has seen and the steps of the epoch after
+            them; (0, 0) if there is no state.
         """
-        path, epoch = self.latest()
+        path, epochs, steps = self.latest()
         if path is not None:
             model.optimizer.build(model.trainable_variables)
             model.load_weights(path)
             with h5py.File(path) as file:
-                stored = file[_SEEDS]
-                for index, state in enumerate(_seed_states(model)):
-                    state.assign(np.asarray(stored[str(index)]))
-        return epoch
+                _assign(_seed_states(model), file[_SEEDS])
+                if steps:
+                    self._metrics = {name: array[()] for name, array in file[_METRICS].items()}
+        self._before = steps
+        return epochs, steps
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        self._saved = self._before
+        if self._metrics is not None:
+            # Keras has just reset them. The epoch began before the training was resumed.
+            _assign(self.model.metrics_variables, self._metrics)
+            self._metrics = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        # After the last step comes the end of the epoch, which has a state of its own.
+        done, left = self._before + batch + 1, self.params["steps"]
+        if self.steps is None or done - self._saved < self.steps or batch + 1 >= left:
+            return
+        _check_finite(logs, f"in epoch {self._epoch + 1}, batch {done}", self)
+        self._save(self._epoch, done)
+        self._saved = done
 
     def on_epoch_end(self, epoch, logs=None):
+        self._before = 0
         _check_finite(logs, f"at the end of epoch {epoch + 1}", self)
         if (epoch + 1) % self.epochs and epoch + 1 < self.params["epochs"]:
             return
+        self._save(epoch + 1)
+
+    def _save(self, epochs, steps=0):
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"epoch-{epoch + 1:05d}{self._SUFFIX}"
-        previous, previous_epoch = self.latest()
-        self._check_room(f"the state after epoch {previous_epoch}" if previous else "no state")
+        within = f"-step-{steps:08d}" if steps else ""
+        path = self.folder / f"epoch-{epochs:05d}{within}.weights.h5"
+        previous, *seen = self.latest()
+        self._check_room(f"the state after {_progress(*seen)}" if previous else "no state")
+        model = self.model
         with atomic_path(path) as temporary:
-            self.model.save_weights(temporary)
+            model.save_weights(temporary)
             # Keras saves the state of no seed generator; only our own layers do it themselves.
             with h5py.File(temporary, "a") as file:
-                seeds = file.create_group(_SEEDS)
-                for index, state in enumerate(_seed_states(self.model)):
-                    seeds[str(index)] = keras.ops.convert_to_numpy(state)
+                _store(file.create_group(_SEEDS), _seed_states(model))
+                if steps:
+                    _store(file.create_group(_METRICS), model.metrics_variables)
         if previous is not None and previous != path:
             previous.unlink()
 
@@ -120,6 +158,20 @@ def _seed_states(model):
     return [variable for variable in model.variables if variable.name == "seed_generator_state"]
 
 
+def _store(group, variables):
+    for index, variable in enumerate(variables):
+        group[str(index)] = keras.ops.convert_to_numpy(variable)
+
+
+def _assign(variables, group):
+    for index, variable in zip(range(len(group)), variables, strict=True):
+        variable.assign(np.asarray(group[str(index)]))
+
+
+def _progress(epochs, steps):
+    return f"epoch {epochs}" + (f" and {steps} steps" if steps else "")
+
+
 def _bytes_of(dtype):
     return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
 
@@ -127,8 +179,12 @@ def _bytes_of(dtype):
 def _check_finite(logs, when, checkpoint):
     for name, value in (logs or {}).items():
         if "loss" in name and not math.isfinite(float(value)):
-            path, epoch = checkpoint.latest()
-            kept = f"The state after epoch {epoch} is kept in {path}" if path else "No epoch ended"
+            path, *seen = checkpoint.latest()
+            kept = (
+                f"The state after {_progress(*seen)} is kept in {path}"
+                if path
+                else "No epoch ended"
+            )
             raise TrainingDivergedError(
                 f"{name} became {float(value)} {when}. {kept}. Try a lower `learning_rate`, a "
                 "longer `beta_warmup`, or float32 precision, in a new `workdir`."

@@ -171,6 +171,22 @@ class FitConfig:
         decides=False,
     )
 
+    checkpoint_steps: int | None = setting(
+        None,
+        "Steps from one saved state to the next within an epoch, for long epochs. A resumed "
+        "training goes on in the middle of the epoch, with the same result. It needs an ImageData "
+        "or arrays. None: states after epochs only.",
+        functools.partial(check_integer, minimum=1),
+        decides=False,
+    )
+    num_workers: int = setting(
+        0,
+        "Processes that read and decode streamed images, for the training and again for the "
+        "evaluation. 0: threads of this process.",
+        functools.partial(check_integer, minimum=0),
+        decides=False,
+    )
+
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value, check = getattr(self, field.name), field.metadata["check"]

@@ -8,7 +8,7 @@ as on the host, so a training sees the same batches either way.
 import keras
 import numpy as np
 
-from aib_keras.data import AugmentedBatches, CropFlip
+from aib_keras.data import AugmentedBatches, CropFlip, StreamedBatches
 from aib_keras.training import device_strategies as devices
 
 
@@ -23,13 +23,13 @@ def use_data_on_device(batches, config):
         ValueError: if `config` asks for it and it does not work here, with the reason.
     """
     if config.data_on_device is None:
-        return devices.has_accelerator() and _obstacle(batches) is None
-    if config.data_on_device and (obstacle := _obstacle(batches)):
+        return devices.has_accelerator() and _obstacle(batches, config) is None
+    if config.data_on_device and (obstacle := _obstacle(batches, config)):
         raise ValueError(f"`data_on_device` does not work here: {obstacle}. Leave it out.")
     return config.data_on_device
 
 
-def _obstacle(batches):
+def _obstacle(batches, config):
     """Returns why the examples cannot be held on the device, or None."""
     if keras.backend.backend() != "jax":
         return f"it needs Keras's jax backend, and this is {keras.backend.backend()}"
@@ -37,6 +37,10 @@ def _obstacle(batches):
         return "the training is distributed over devices"
     if not isinstance(batches, AugmentedBatches):
         return "it needs an ImageData or arrays, not batches"
+    if isinstance(batches, StreamedBatches):
+        return "the examples are streamed"
+    if config.checkpoint_steps is not None:
+        return "`checkpoint_steps` needs a call for each step"
     if batches.augment is not None and not isinstance(batches.augment, CropFlip):
         return f"the device cannot apply {batches.augment!r}, only CropFlip"
     return None

@@ -1,12 +1,13 @@
 """Trains any Keras classifier, with everything that a long training needs."""
 
+import contextlib
 import dataclasses
 import sys
 
 import keras
 import numpy as np
 
-from aib_keras.data import AugmentedBatches, ImageData
+from aib_keras.data import AugmentedBatches, ImageData, StreamedBatches, batches_of
 from aib_keras.models import ImageClassifier
 from aib_keras.training import device_strategies as devices
 from aib_keras.training.beta_warmup import BetaWarmup, information_weights
@@ -47,9 +48,9 @@ def fit(
     layers of this library. If the model has a `VariationalEncoder`, its beta is warmed up, as is
     the price of an attention map.
 
-    After a kill at any moment the same call, with a newly built model, goes on after the last
-    complete epoch, and ends with the same weights as without the kill. A call for a finished
-    training loads its weights.
+    After a kill at any moment the same call, with a newly built model, goes on after the last saved
+    state, of which there is one after each epoch, and ends with the same weights as without the
+    kill. A call for a finished training loads its weights.
 
     It leaves in `workdir`: `config.json`; `metrics.jsonl`, one line per epoch; `checkpoint/`, the
     last state; `model.keras`; TensorBoard logs if TensorFlow and TensorBoard are installed; and for
@@ -62,15 +63,15 @@ def fit(
 
     Args:
         model: `keras.Model`. `fit` builds it on the first batch if need be, and compiles it.
-        train_data: `aib_keras.data.ImageData`; a tuple of arrays (inputs, labels); or batches: a
-            `keras.utils.PyDataset`, `tf.data.Dataset` or torch `DataLoader` of known length. Of
-            these, a training resumes to the same weights only if their order and augmentation
-            depend on the epoch alone, as those of `AugmentedBatches` do.
+        train_data: `aib_keras.data.ImageData`, in memory or streamed; a tuple of arrays (inputs,
+            labels); or batches: a `keras.utils.PyDataset`, `tf.data.Dataset` or torch `DataLoader`
+            of known length. Of these, a training resumes to the same weights only if their order
+            and augmentation depend on the epoch alone, as those of `AugmentedBatches` do.
         validation_data: The same, or None for no evaluation.
         config: `FitConfig`. Defaults to `FitConfig()`.
         workdir: Path of a folder, new or of this very training.
-        augment: Optional function of (images, `np.random.Generator`) for training images in memory,
-            such as `aib_keras.data.CropFlip()`.
+        augment: Optional function of (images, `np.random.Generator`) for the images of an
+            `ImageData` or arrays, such as `aib_keras.data.CropFlip()`.
         callbacks: Further `keras.callbacks.Callback`s.
         verbose: As in `keras.Model.fit`. "auto" shows a progress bar on a terminal, and one line
             per epoch elsewhere.
@@ -96,32 +97,38 @@ def fit(
     compile_classifier(model, config, len(batches), steps_per_execution=1 if on_device else None)
     steps = train_on_device(model, batches, config.steps_per_execution) if on_device else batches
 
-    checkpoint = Checkpoint(workdir / "checkpoint", config.checkpoint_epochs)
+    checkpoint = Checkpoint(
+        workdir / "checkpoint", config.checkpoint_epochs, config.checkpoint_steps
+    )
     log = MetricsLog(workdir / "metrics.jsonl")
-    done = checkpoint.restore(model)
+    done, first = checkpoint.restore(model)
     log.resume(done)
     if done == config.epochs:
         print(f"{workdir} holds a finished training: loaded its weights.")
-    elif done:
-        print(f"Resuming after epoch {done} of {config.epochs}.")
+    elif done or first:
+        middle = f" and {first} steps" if first else ""
+        print(f"Resuming after epoch {done}{middle} of {config.epochs}.")
     if done < config.epochs:
-        model.fit(
-            steps,
-            epochs=config.epochs,
-            initial_epoch=done,
-            validation_data=evaluation,
-            shuffle=False,
-            verbose=_verbosity(verbose),
-            callbacks=[
-                *([SetEpoch(batches)] if isinstance(batches, AugmentedBatches) else []),
-                *_warmup(model, config),
-                StopOnNaN(checkpoint),
-                *_watchers(workdir, model, validation_data),
-                *callbacks,
-                log,
-                checkpoint,
-            ],
-        )
+        watchers = [
+            *([SetEpoch(batches)] if isinstance(batches, AugmentedBatches) else []),
+            *_warmup(model, config),
+            StopOnNaN(checkpoint),
+            *_watchers(workdir, model, validation_data),
+            *callbacks,
+            log,
+            checkpoint,
+        ]
+        with _reading(batches, evaluation):
+            for start, stop in _spans(model, batches, done, first, config.epochs):
+                model.fit(
+                    steps,
+                    epochs=stop,
+                    initial_epoch=start,
+                    validation_data=evaluation,
+                    shuffle=False,
+                    verbose=_verbosity(verbose),
+                    callbacks=watchers,
+                )
     devices.synchronize_batch_norm(model, False)
     _save(model, workdir)
     return log.lines
@@ -212,16 +219,22 @@ def _batches(data, config, augment=None, training=False):
                 f"{len(data)} training examples do not fill one batch of {config.batch_size}. "
                 "Choose a smaller `batch_size`, or take more examples."
             )
-        return AugmentedBatches(
+        return batches_of(
             data,
             config.batch_size,
+            num_workers=config.num_workers,
             augment=augment,
             shuffle=training,
             seed=config.seed,
             drop_remainder=training,
         )
     if augment is not None:
-        raise ValueError("`augment` is for examples in memory. Augment your batches yourself.")
+        raise ValueError("`augment` is for an ImageData or arrays. Augment your batches yourself.")
+    if training and config.checkpoint_steps and not isinstance(data, AugmentedBatches):
+        raise ValueError(
+            "`checkpoint_steps` is for an ImageData or arrays: in the middle of an epoch, a "
+            "training on other batches cannot be resumed to the same weights. Leave it out."
+        )
     try:
         len(data)
     except TypeError as error:
@@ -231,6 +244,40 @@ def _batches(data, config, augment=None, training=False):
             "`apply(tf.data.experimental.assert_cardinality(batches))`."
         ) from error
     return data
+
+
+def _spans(model, batches, done, first, epochs):
+    """Yields the epochs of each call of Keras's `fit`, as (start, stop).
+
+    Keras takes all epochs to be as long as the first. So the rest of an epoch of which `first`
+    steps are done has a call of its own.
+    """
+    if first:
+        if not isinstance(batches, AugmentedBatches):
+            raise ValueError(
+                "This training stopped in the middle of an epoch, and goes on from there only with "
+                "an ImageData or arrays. Pass it the training data that it began with."
+            )
+        batches.epoch, batches.first = done, first
+        # Makes the metrics, whose values go on as well.
+        model._symbolic_build(data_batch=batches[0])
+        yield done, done + 1
+        batches.first = 0
+        done += 1
+        if model.stop_training:
+            return
+    if done < epochs:
+        yield done, epochs
+
+
+@contextlib.contextmanager
+def _reading(*data):
+    try:
+        yield
+    finally:
+        for batches in data:
+            if isinstance(batches, StreamedBatches):
+                batches.close()
 
 
 def _ready(model, batches, config):

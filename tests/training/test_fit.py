@@ -155,6 +155,60 @@ def test_a_killed_training_resumes_to_the_same_weights(make, whole, examples, tm
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
+@pytest.mark.parametrize("make", [plain_keras_model, zoo_model])
+def test_a_training_killed_in_an_epoch_goes_on_in_it(make, whole, examples, tmp_path, capsys):
+    expected, lines, _ = whole(make)
+    workdir = tmp_path / "killed"
+    config = dataclasses.replace(CONFIG, checkpoint_steps=1)
+    with pytest.raises(KilledError):
+        fit(
+            new(make),
+            *examples,
+            config,
+            workdir,
+            augment=data.CropFlip(),
+            callbacks=[KillAfter(epoch=1)],
+            verbose=0,
+        )
+    states = [path.name for path in (workdir / "checkpoint").iterdir()]
+    assert states == ["epoch-00001-step-00000001.weights.h5"]
+
+    began = []
+    steps = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: began.append([epoch]),
+        on_train_batch_begin=lambda batch, logs: began[-1].append(batch),
+    )
+    resumed = new(make)
+    found = fit(
+        resumed,
+        *examples,
+        config,
+        workdir,
+        augment=data.CropFlip(),
+        callbacks=[steps],
+        verbose=0,
+    )
+    assert f"Resuming after epoch 1 and 1 steps of {EPOCHS}" in capsys.readouterr().out
+    assert began == [[1, 0, 1], [2, 0, 1, 2]]
+    assert_same_weights(resumed, expected)
+    # The metrics of the epoch count the steps before the kill, too.
+    for one, other in zip(found, lines, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_states_within_epochs_are_for_batches_that_depend_on_the_epoch(examples, tmp_path):
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return examples[0].images, examples[0].labels
+
+    config = dataclasses.replace(CONFIG, checkpoint_steps=1)
+    with pytest.raises(ValueError, match="`checkpoint_steps` is for an ImageData"):
+        fit(zoo_model(), Batches(), None, config, tmp_path)
+
+
 def test_a_training_goes_on_from_its_last_good_state_whatever_stopped_it(
     whole, examples, tmp_path, monkeypatch
 ):
