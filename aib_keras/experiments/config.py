@@ -94,6 +94,13 @@ class TrainingConfig(FitConfig):
     crop_to_box: bool = setting(
         False, "Crop images to their object's box first, as the authors on CUB.", check_boolean
     )
+    stream: bool | None = setting(
+        None,
+        "Whether to read images when they are needed instead of all at once, from a folder or "
+        "TFDS. The result is the same. None: if they need more than 8 GiB.",
+        check_boolean,
+        decides=False,
+    )
     augment: str = setting(
         "crop_flip",
         "Augmentation. With a `crop_pct` of 1, crops are taken from the image padded by 4 "

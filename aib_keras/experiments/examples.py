@@ -84,4 +84,5 @@ def _load(config, split):
         data_dir=config.data_dir,
         image_size=size,
         crop_to_box=config.crop_to_box,
+        stream=config.stream,
     )

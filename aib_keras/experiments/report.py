@@ -8,7 +8,7 @@ import string
 import numpy as np
 from scipy import special, stats
 
-from aib_keras import explain, metrics, plots
+from aib_keras import data, explain, metrics, plots
 from aib_keras.plots.style import new_figure
 from aib_keras.utils.files import atomic_path
 
@@ -52,7 +52,7 @@ def write_report(path, model, examples, title):
     Returns:
         A dict of the numbers in the report.
     """
-    found = model.explain(examples.images)
+    found = model.explain(data.inputs_of(examples))
     probabilities = special.softmax(found["logits"].astype("float64"), axis=1)
     predicted, labels = probabilities.argmax(axis=1), examples.labels
     wrong = predicted != labels

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 import aib_keras
+from aib_keras import data
 from aib_keras.metrics.localization import pointing_game
 
 
@@ -66,7 +67,7 @@ def _sampled(model, evaluation, config, split):
     if not config.prediction_samples or model.encoder is None:
         return {}
     samples = config.prediction_samples
-    predicted = model.predict_mc(evaluation.images, samples, seed=config.seed)
+    predicted = model.predict_mc(data.inputs_of(evaluation), samples, seed=config.seed)
     logits = keras.ops.convert_to_tensor(predicted["logits"])
     nll = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(evaluation.labels, logits)
     wrong = predicted["logits"].argmax(axis=-1) != evaluation.labels
@@ -85,7 +86,7 @@ def _pointing(model, evaluation):
     if not model.map_names or evaluation.boxes is None or not evaluation.has_visible_box.any():
         return {}
     visible = evaluation.has_visible_box
-    maps = model.explain(evaluation.images[visible])["attention"]
+    maps = model.explain(data.inputs_of(evaluation))["attention"][visible]
     place = evaluation.boxes[visible], evaluation.input_shape[:2]
     return {
         "pointing": round(pointing_game(maps, *place), 6),

@@ -85,7 +85,9 @@ def evaluate(workdir, data_dir=None):
     train_data, evaluation, evaluated_on = load_data(config)
     model = _create(config, evaluation, weights=weights)
     training.compile_classifier(model, config, 1)
-    batches = data.AugmentedBatches(evaluation, config.batch_size, shuffle=False)
+    batches = data.batches_of(
+        evaluation, config.batch_size, num_workers=config.num_workers, shuffle=False
+    )
     measured = model.evaluate(batches, return_dict=True, verbose=0)
     lines[-1].update({f"val_{name}": float(value) for name, value in measured.items()})
     return _finish(config, workdir, model, lines, len(train_data), evaluation, evaluated_on)

@@ -170,8 +170,9 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         """Computes what the model sees in images, without sampling.
 
         Args:
-            images: Array `(B, H, W, 3)`, as `model(images)` takes it.
-            batch_size: Integer, number of images per forward pass.
+            images: Array `(B, H, W, 3)`, as `model(images)` takes it, or batches of such: a
+                `keras.utils.PyDataset` of images, or of images and labels.
+            batch_size: Integer, number of images per forward pass. Batches keep their own size.
 
         Returns:
             A dict of float32 NumPy arrays with what the model has:
@@ -190,7 +191,8 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
             ValueError: if there are no images, they do not have the shape that the model was built
                 for, or they have NaN or infinity in them.
         """
-        images = self._as_batch(images)
+        if not isinstance(images, keras.utils.PyDataset):
+            images = self._as_batch(images)
         if self._untracked.explainer is None:
             self._untracked.explainer = _Explainer(self, name="explainer")
         return self._untracked.explainer.predict(images, batch_size=batch_size, verbose=0)

@@ -71,7 +71,7 @@ class VariationalClassifier(ImageClassifier):
         not touched.
 
         Args:
-            images: Array `(B, H, W, 3)`, as `model(images)` takes it.
+            images: Array `(B, H, W, 3)` or batches, as `explain` takes them.
             samples: Integer, at least 1. The authors draw 4 on CIFAR and SVHN and 12 on CUB.
             seed: Integer in [0, 2**32 - 1].
             batch_size: Integer, number of images per forward pass.
@@ -86,7 +86,8 @@ class VariationalClassifier(ImageClassifier):
         """
         samples = check_integer("samples", samples, minimum=1)
         seed = check_seed("seed", seed)
-        images = self._as_batch(images)
+        if not isinstance(images, keras.utils.PyDataset):
+            images = self._as_batch(images)
         if samples not in self._untracked.samplers:
             self._untracked.samplers[samples] = _MonteCarlo(self, samples)
         sampler = self._untracked.samplers[samples]

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from aib_keras import data
 from aib_keras.experiments import TrainingConfig, examples, load_data, load_evaluation
@@ -45,3 +46,24 @@ def test_evaluation_is_cropped_as_in_training():
     found = load_evaluation({"config": dataclasses.asdict(config)})
     larger = data.load("cluttered_digits", "test[:24]", image_size=20).images
     np.testing.assert_array_equal(found.images, larger[:, 2:18, 2:18])
+
+
+@pytest.mark.parametrize("changes", [{"held_out": 5}, {"train_examples": 9, "augment": "none"}])
+def test_streamed_examples_are_those_in_memory(changes, tmp_path):
+    pytest.importorskip("grain")
+    rng = np.random.default_rng(0)
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        for i in range(10):
+            image = Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8))
+            image.save(tmp_path / name / f"{i}.png")
+    config = TrainingConfig(
+        dataset=str(tmp_path), image_size=14, crop_pct=0.875, batch_size=4, **changes
+    )
+    memory = load_data(config)
+    streamed = load_data(dataclasses.replace(config, stream=True))
+    assert streamed[2] == memory[2]
+    for found, expected in zip(streamed[:2], memory[:2], strict=True):
+        assert isinstance(found, data.StreamedImageData)
+        np.testing.assert_array_equal(found.images[:], expected.images)
+        np.testing.assert_array_equal(found.labels, expected.labels)
