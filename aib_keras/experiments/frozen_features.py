@@ -5,6 +5,7 @@ import math
 import keras
 
 from aib_keras import training
+from aib_keras.data import inputs_of
 from aib_keras.models import AIBClassifier, PlainClassifier
 from aib_keras.training.fitting import MODEL_FILE
 from aib_keras.utils.files import atomic_path
@@ -47,7 +48,7 @@ def fit_head(model, train_data, validation_data, config, workdir, verbose="auto"
     features, head = _split(model, train_data.input_shape)
     print("The features are frozen and nothing augments the images: computing them once.")
     found = [
-        (_features(features, data.images, verbose), data.labels)
+        (_features(features, inputs_of(data, _BATCH_SIZE), verbose), data.labels)
         for data in (train_data, validation_data)
     ]
     lines = training.fit(head, *found, config, workdir, verbose=verbose)
