@@ -107,7 +107,7 @@ def start(root, workdir, *more):
         sys.executable,
         str(ROOT / "recipes" / "train_cifar10.py"),
         f"--dataset={root}",
-        "--epochs=3",
+        "--epochs=2",
         "--batch_size=8",
         "--width=0.03",
         "--set=latent_dim=4",
@@ -133,9 +133,9 @@ def finish(process):
 
 @pytest.mark.slow
 def test_a_kill_in_an_epoch_leaves_no_trace(tmp_path):
-    root = folder_of_images(tmp_path / "images", 1000, 32)
+    root = folder_of_images(tmp_path / "images", 400, 32)
     finish(start(root, tmp_path / "memory", "--nostream"))
-    streamed = ("--stream", "--num_workers=1", "--checkpoint_steps=5")
+    streamed = ("--stream", "--num_workers=1", "--checkpoint_steps=4")
     killed = tmp_path / "killed"
     process = start(root, killed, *streamed)
     # In the second epoch, in which a state has been saved.
