@@ -5,7 +5,6 @@ is marked `tensorflow("why")` and skipped on another backend.
 """
 
 import contextlib
-import copy
 import gc
 import os
 
@@ -16,7 +15,6 @@ from backends import QUICK_TO_COMPILE
 from small import small_config
 
 from aib_keras import experiments
-from aib_keras.data import loading
 
 _RAN_IN = "ran_in"
 
@@ -41,22 +39,6 @@ def pytest_runtest_setup(item):
     marker = item.get_closest_marker("tensorflow")
     if marker is not None and keras.backend.backend() != "tensorflow":
         pytest.skip(f"needs the TensorFlow backend: {marker.args[0]}")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _digits_are_drawn_once():
-    """Each test gets a copy: to return a few of them, `load` draws a whole split for seconds."""
-    draw, drawn = loading.cluttered_digits, {}
-
-    def draw_once(*arguments):
-        key = repr(arguments)
-        if key not in drawn:
-            drawn[key] = draw(*arguments)
-        return copy.deepcopy(drawn[key])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "cluttered_digits", draw_once)
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

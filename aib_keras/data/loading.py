@@ -6,7 +6,7 @@ import pathlib
 from aib_keras.data import folders, npz, tfds_source
 from aib_keras.data.cluttered_digits import cluttered_digits
 from aib_keras.data.splits import Split
-from aib_keras.utils.checks import check_boolean, check_path, check_size
+from aib_keras.utils.checks import check_boolean, check_integer, check_path, check_size
 
 _DIGITS = "cluttered_digits"
 _DIGITS_SIZES = {"train": 6000, "test": 1500}
@@ -102,9 +102,11 @@ def _load_digits(split, size, seed, target):
         raise ValueError(
             f"{_DIGITS} are square: `image_size` must have two equal sides, got {target}."
         )
-    size = _DIGITS_SIZES[split.name] if size is None else size
-    data = cluttered_digits(split.name, size, seed, height)
-    return data.slice(*split.bounds(len(data), _DIGITS))
+    if size is None:
+        size = _DIGITS_SIZES[split.name]
+    start, stop = split.bounds(check_integer("size", size, minimum=1), _DIGITS)
+    # An image does not depend on those behind it, which are not drawn.
+    return cluttered_digits(split.name, stop, seed, height).slice(start, stop)
 
 
 def _is_tfds(name, data_dir):
