@@ -35,8 +35,12 @@ class CropFlip:
         self.size = None if size is None else check_size("size", size)
 
     def __call__(self, images, rng):
+        return self.crop(images, *self.positions(images.shape, rng))
+
+    @staticmethod
+    def crop(images, rows, columns):
+        """Returns the crops of images `(B, H, W, C)` at what `positions` has drawn."""
         count, height, width, channels = images.shape
-        rows, columns = self.positions(images.shape, rng)
         # One gather of whole pixels is several times faster than padding and cropping each image.
         first = np.arange(count)[:, None] * height
         pixels = (first + rows)[:, :, None] * width + columns[:, None, :]
@@ -171,7 +175,25 @@ class AugmentedBatches(keras.utils.PyDataset):
         return math.ceil(len(self.data) / self.batch_size)
 
     def __getitem__(self, index):
-        return self._make(*self.draw(index))
+        return self.part(index, slice(None))
+
+    def part(self, index, rows):
+        """Returns some rows of a batch, equal to those of the whole batch.
+
+        So several processes can share a batch. It reads these rows only, unless the augmentation is
+        a function of one's own, which needs the whole batch to draw the same.
+
+        Args:
+            index: Integer in [0, len(self)).
+            rows: Slice.
+
+        Returns:
+            A tuple of images and labels.
+
+        Raises:
+            IndexError: If there is no batch of the index.
+        """
+        return self._make(*self.draw(index), rows)
 
     def draw(self, index):
         """Returns what batch `index` of the epoch is made from.
@@ -202,11 +224,15 @@ class AugmentedBatches(keras.utils.PyDataset):
         # The order has the last number 0. NumPy ignores zeros at the end of a seed.
         return examples, np.random.default_rng([self.seed, epoch, number + 1])
 
-    def _make(self, examples, rng):
-        images, labels = self.data.images[examples], self.data.labels[examples]
-        if self.augment is not None:
-            images = self.augment(images, rng)
-        return images, labels
+    def _make(self, examples, rng, rows):
+        images, labels = self.data.images, self.data.labels[examples[rows]]
+        if self.augment is None:
+            return images[examples[rows]], labels
+        if type(self.augment) is CropFlip:
+            shape = (len(examples), *images.shape[1:])
+            positions = self.augment.positions(shape, rng)
+            return self.augment.crop(images[examples[rows]], *(p[rows] for p in positions)), labels
+        return self.augment(images[examples], rng)[rows], labels
 
 
 @functools.lru_cache(maxsize=2)

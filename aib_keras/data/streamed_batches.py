@@ -45,14 +45,18 @@ class StreamedBatches(AugmentedBatches):
         self.num_workers = check_integer("num_workers", num_workers, minimum=0)
         self._reader = self._next = None  # Grain's iterator, and the place of what it returns next.
         self._remembered = {}
+        self._rows = slice(None)  # Of each batch, what is read.
 
     def __getstate__(self):
         # What a worker process gets.
         own = ("_grain", "_reader", "_next", "_remembered")
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
-    def __getitem__(self, index):
+    def part(self, index, rows):
         self._check_index(index)
+        if rows != self._rows:
+            self.close()
+            self._rows, self._remembered = rows, {}
         place = self._place(index)
         if place not in self._remembered:
             if place != self._next:
@@ -111,7 +115,7 @@ class _AllEpochs:
 
     def __getitem__(self, place):
         batches = self._batches
-        return batches._make(*batches._draw(*divmod(place, batches._per_epoch)))
+        return batches._make(*batches._draw(*divmod(place, batches._per_epoch)), batches._rows)
 
 
 def batches_of(data, batch_size, *, num_workers=0, **kwargs):

@@ -11,7 +11,7 @@ from aib_keras.experiments import field_flags
 from aib_keras.experiments.examples import load_evaluation
 from aib_keras.experiments.run import train
 from aib_keras.training import TrainingDivergedError
-from aib_keras.utils import program
+from aib_keras.utils import processes, program
 from aib_keras.utils.files import read_json, write_json
 
 # Name of a format -> the function of `aib_keras.export` that writes it, and where in the workdir.
@@ -103,6 +103,10 @@ def _run(argv, defaults, model_settings, report):
     except (ValueError, TrainingDivergedError, OSError) as error:
         # Without a traceback, as absl reports a flag that it refuses itself.
         raise app.UsageError(field_flags.as_flags(str(error), defaults)) from error
+    processes.on_first(_after_training, workdir, result, report)
+
+
+def _after_training(workdir, result, report):
     if report is not None:
         _write_report(report, pathlib.Path(workdir), result)
     export_model(pathlib.Path(workdir), flags.FLAGS.export)

@@ -12,9 +12,11 @@ from aib_keras.experiments.config import TrainingConfig
 from aib_keras.experiments.examples import load_data
 from aib_keras.models import copy_weights
 from aib_keras.plots.attention import save_attention_figure
+from aib_keras.training.device_strategies import check_batch_size, count
 from aib_keras.training.fitting import trained_file
 from aib_keras.training.precision import use_fast_kernels
 from aib_keras.training.workdir import claim_workdir
+from aib_keras.utils import processes
 from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write_json
 
 
@@ -24,6 +26,9 @@ def train(config, workdir, verbose="auto"):
     Beside what `aib_keras.training.fit` leaves there, it writes `result.json`, `card.md`, and for a
     model with a map `attention.png`. After a kill the same call goes on after the last complete
     epoch, and ends with the same weights as without the kill.
+
+    With the strategy `data_parallel` and one process per host, as docs/guides/hosts.md has it, all
+    processes make the same call, and process 0 writes and prints.
 
     Args:
         config: `TrainingConfig`.
@@ -37,20 +42,28 @@ def train(config, workdir, verbose="auto"):
         ValueError: for a configuration that makes no sense here, or not that of `workdir`.
         TrainingDivergedError: if the loss becomes NaN or infinite. The last good state is kept.
     """
-    config = config.resolved()
+    # Keras makes a seed for all processes unless there is one.
+    keras.utils.set_random_seed(config.seed)
+    # First of all: a process can join others only before anything computes.
+    with training.devices(config.strategy):
+        return _train_here(config.resolved(), workdir, verbose)
+
+
+def _train_here(config, workdir, verbose):
     # Before any data are read.
+    check_batch_size(config.batch_size, count())
     workdir = claim_workdir(workdir, config)
     result_path = workdir / "result.json"
-    if result_path.exists():
-        print(f"{workdir} holds a finished training (result.json). Nothing to do.")
+    if processes.gather(result_path.exists())[0]:
+        if processes.is_first():
+            print(f"{workdir} holds a finished training (result.json). Nothing to do.")
         return read_json(result_path)
 
     previous_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
     use_fast_kernels(config.precision)
     try:
-        with training.devices(config.strategy):
-            return _train(config, workdir, verbose)
+        return _train(config, workdir, verbose)
     finally:
         keras.config.set_dtype_policy(previous_policy)
 
@@ -94,7 +107,7 @@ def evaluate(workdir, data_dir=None):
 
 
 def _train(config, workdir, verbose):
-    train_data, evaluation, evaluated_on = load_data(config)
+    train_data, evaluation, evaluated_on = processes.together(load_data, config)
     keras.utils.set_random_seed(config.seed)
     model = _create(config, evaluation)
     if config.initial_weights is not None:
@@ -107,7 +120,10 @@ def _train(config, workdir, verbose):
     else:
         fit = functools.partial(training.fit, augment=_augmentation(config, evaluation.input_shape))
     lines = fit(model, train_data, evaluation, config, workdir, verbose=verbose)
-    return _finish(config, workdir, model, lines, len(train_data), evaluation, evaluated_on)
+    processes.on_first(
+        _finish, config, workdir, model, lines, len(train_data), evaluation, evaluated_on
+    )
+    return read_json(workdir / "result.json")
 
 
 def _create(config, evaluation, weights=None):

@@ -9,6 +9,7 @@ from keras import ops
 from aib_keras.layers.tracking import collect_step_means
 from aib_keras.models import image_checks
 from aib_keras.models.through_predict import ThroughPredict
+from aib_keras.utils import processes
 from aib_keras.utils.checks import check_choice
 
 
@@ -39,6 +40,23 @@ def _checks_images(method):
         return method(self, x, *args, **kwargs)
 
     return checked
+
+
+def _in_any_batch(method):
+    """Wraps `evaluate` or `predict` so that batches need not divide evenly between JAX devices.
+
+    Outside a distribution, every device computes the whole batches. `fit` shares its own
+    evaluation batches between the devices, and is left alone.
+    """
+
+    @functools.wraps(method)
+    def wrapped(self, *args, **kwargs):
+        if kwargs.get("_use_cached_eval_dataset"):
+            return method(self, *args, **kwargs)
+        with processes.undistributed():
+            return method(self, *args, **kwargs)
+
+    return wrapped
 
 
 # Not derived from TrackedModel: Keras turns the bases of a model class that is used functionally
@@ -195,7 +213,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
             images = self._as_batch(images)
         if self._untracked.explainer is None:
             self._untracked.explainer = _Explainer(self, name="explainer")
-        return self._untracked.explainer.predict(images, batch_size=batch_size, verbose=0)
+        return self._untracked.explainer.run(images, batch_size)
 
     def _as_batch(self, images):
         images = ops.convert_to_numpy(images)
@@ -233,8 +251,8 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
 
     # Inside their compiled functions images have a shape but no values.
     fit = _checks_images(keras.Model.fit)
-    evaluate = _checks_images(keras.Model.evaluate)
-    predict = _checks_images(keras.Model.predict)
+    evaluate = _checks_images(_in_any_batch(keras.Model.evaluate))
+    predict = _checks_images(_in_any_batch(keras.Model.predict))
 
     def get_config(self):
         parts = {name: getattr(self, name) for name in self.part_names}

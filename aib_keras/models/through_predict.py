@@ -1,6 +1,9 @@
 """A model that runs something of a classifier through Keras's `predict`."""
 
 import keras
+import numpy as np
+
+from aib_keras.utils import processes
 
 
 class ThroughPredict(keras.Model):
@@ -18,6 +21,57 @@ class ThroughPredict(keras.Model):
         # The classifier casts its images itself.
         super().__init__(autocast=False, name=name)
         self.classifier = classifier
+        self._stateless = None
 
     def build(self, input_shape):
         pass
+
+    def run(self, images, batch_size):
+        """Returns the outputs for all images: arrays, in the structure that `call` returns."""
+        if keras.backend.backend() == "jax" and (
+            keras.distribution.distribution() is not None or processes.count() > 1
+        ):
+            return self._run_distributed(images, batch_size)
+        return self.predict(images, batch_size=batch_size, verbose=0)
+
+    def _run_distributed(self, images, batch_size):
+        """Does what `predict` does, for batches of any size and for each process by itself.
+
+        `predict` fails where a batch does not divide evenly between the devices, and on several
+        processes. Here the devices of a process share the batches that divide evenly, and each
+        computes the others as a whole. Each of several processes computes on one device, so that
+        one of them alone can call it.
+        """
+        import jax
+
+        if not self.built:
+            self.build(images.shape)
+        if self._stateless is None:
+            # Kept, because JAX compiles anew for each function object.
+            self._stateless = jax.jit(self.stateless_call)
+        alone = processes.count() > 1
+        trainable, others = (
+            [_on_this_process(variable.value) if alone else variable.value for variable in kept]
+            for kept in (self.trainable_variables, self.non_trainable_variables)
+        )
+        outputs = []
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            if not alone:
+                batch = _shared(batch, keras.distribution.distribution())
+            output, others = self._stateless(trainable, others, batch)
+            outputs.append(jax.tree.map(np.asarray, output))
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *outputs)
+
+
+def _on_this_process(value):
+    """Returns the copy that this process has of a replicated array, on its first device."""
+    return value.addressable_data(0)
+
+
+def _shared(batch, distribution):
+    """Returns a batch that is spread over the devices if it divides evenly."""
+    if len(batch) % distribution.num_model_replicas:
+        return batch
+    layout = distribution.get_data_layout(batch.shape)
+    return keras.distribution.distribute_tensor(keras.ops.convert_to_tensor(batch), layout)

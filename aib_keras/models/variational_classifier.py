@@ -6,6 +6,7 @@ from keras import ops
 from aib_keras.layers.sampling import should_sample
 from aib_keras.models.image_classifier import ImageClassifier
 from aib_keras.models.through_predict import ThroughPredict
+from aib_keras.utils import processes
 from aib_keras.utils.checks import check_boolean, check_integer, check_seed
 
 
@@ -89,10 +90,12 @@ class VariationalClassifier(ImageClassifier):
         if not isinstance(images, keras.utils.PyDataset):
             images = self._as_batch(images)
         if samples not in self._untracked.samplers:
-            self._untracked.samplers[samples] = _MonteCarlo(self, samples)
+            # Its noise belongs to this process, which may be one of several.
+            with processes.undistributed():
+                self._untracked.samplers[samples] = _MonteCarlo(self, samples)
         sampler = self._untracked.samplers[samples]
         sampler.seed_generator.state.assign([seed, 0])
-        return sampler.predict(images, batch_size=batch_size, verbose=0)
+        return sampler.run(images, batch_size)
 
     def get_config(self):
         return {**super().get_config(), "stochastic": self.stochastic}

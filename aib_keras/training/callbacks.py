@@ -6,6 +6,7 @@ import time
 import keras
 import numpy as np
 
+from aib_keras.utils import processes
 from aib_keras.utils.files import atomic_path, read_json_lines, write_json_lines
 from aib_keras.utils.optional import require
 
@@ -26,7 +27,8 @@ class MetricsLog(keras.callbacks.Callback):
 
     Resuming drops the lines of epochs after the state that it starts from, so that every epoch is
     there once. In the list of callbacks it must come before `Checkpoint`: a kill between the two
-    then leaves a line too many, which resuming drops, and never a line too few.
+    then leaves a line too many, which resuming drops, and never a line too few. Of several
+    processes, the first one writes.
 
     Args:
         path: Path of the file.
@@ -48,7 +50,7 @@ class MetricsLog(keras.callbacks.Callback):
         values = {name: float(value) for name, value in (logs or {}).items()}
         seconds = round(time.time() - self._started, 3)
         self.lines.append({"epoch": epoch + 1, **values, "seconds": seconds})
-        write_json_lines(self.path, self.lines)
+        processes.on_first(write_json_lines, self.path, self.lines)
 
 
 class MapHistory(keras.callbacks.Callback):

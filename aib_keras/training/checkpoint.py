@@ -10,6 +10,7 @@ import h5py
 import keras
 import numpy as np
 
+from aib_keras.utils import processes
 from aib_keras.utils.files import atomic_path
 
 _MEBIBYTE = 2**20
@@ -28,7 +29,8 @@ class Checkpoint(keras.callbacks.Callback):
     in the middle of an epoch that of its steps. The file appears under that name when it is
     complete, and only then is the one before it removed. A kill at any moment leaves one good
     state. (`keras.callbacks.BackupAndRestore` writes the weights and the epoch one after the other,
-    in place, and does not save the state of the noise.)
+    in place, and does not save the state of the noise.) Of several processes, the first one saves,
+    and all restore from its file.
 
     Args:
         folder: Folder of the file.
@@ -66,8 +68,15 @@ class Checkpoint(keras.callbacks.Callback):
         Returns:
             A tuple of integers, the epochs that the state has seen and the steps of the epoch after
             them; (0, 0) if there is no state.
+
+        Raises:
+            ValueError: if the processes do not all see the same state.
         """
         path, epochs, steps = self.latest()
+        processes.check_same(
+            "state to resume from, in a folder that all hosts share",
+            f"epoch {epochs}, step {steps}",
+        )
         if path is not None:
             model.optimizer.build(model.trainable_variables)
             model.load_weights(path)
@@ -92,7 +101,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self.steps is None or done - self._saved < self.steps or batch + 1 >= left:
             return
         _check_finite(logs, f"in epoch {self._epoch + 1}, batch {done}", self)
-        self._save(self._epoch, done)
+        processes.on_first(self._save, self._epoch, done)
         self._saved = done
 
     def on_epoch_end(self, epoch, logs=None):
@@ -100,7 +109,7 @@ class Checkpoint(keras.callbacks.Callback):
         _check_finite(logs, f"at the end of epoch {epoch + 1}", self)
         if (epoch + 1) % self.epochs and epoch + 1 < self.params["epochs"]:
             return
-        self._save(epoch + 1)
+        processes.on_first(self._save, epoch + 1)
 
     def _save(self, epochs, steps=0):
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -144,7 +144,8 @@ class FitConfig:
     )
     jit: bool | None = setting(
         None,
-        "Whether to compile with XLA. None: on an accelerator, not on a CPU.",
+        "Whether to compile with XLA. None: on an accelerator and on several JAX devices, but not "
+        "on one CPU.",
         check_boolean,
         decides=False,
     )

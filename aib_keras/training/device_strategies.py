@@ -1,13 +1,17 @@
-"""Which devices train: one, a MirroredStrategy (TensorFlow), or DataParallel (JAX)."""
+"""Which devices train: one, a MirroredStrategy (TensorFlow), or several on JAX."""
 
 import contextlib
 import warnings
 
 import keras
 
+from aib_keras.training import hosts
+from aib_keras.utils import processes
 from aib_keras.utils.checks import check_choice
 
-STRATEGIES = ("one", "mirrored", "data_parallel")
+STRATEGIES = ("one", "mirrored", "data_parallel", "model_parallel")
+# Names under which TensorFlow's strategy for several hosts may be asked for.
+_MULTI_WORKER = ("multi_worker_mirrored", "MultiWorkerMirroredStrategy")
 
 _REFUSED_WHEN_MIRRORED = (
     "global_clipnorm",
@@ -27,20 +31,32 @@ def devices(strategy):
     Args:
         strategy: `"one"`: one device. `"mirrored"`: `tf.distribute.MirroredStrategy` over all
             devices, on TensorFlow only. `"data_parallel"`: `keras.distribution.DataParallel` over
-            all devices, on JAX only.
+            all devices of all hosts, on JAX only. With one process per host, all run this same
+            program; docs/guides/hosts.md has how to start them. `"model_parallel"`:
+            `keras.distribution.ModelParallel`, for models too large for one device, over the
+            devices of one process, on JAX only. Every device has a part of each layer's weights
+            and sees the whole batch.
 
     Yields:
         The number of devices.
 
     Raises:
-        ValueError: for a strategy that the backend does not have.
+        ValueError: for a strategy that the backend does not have, or an environment that names
+            several processes and does not fit.
+        RuntimeError: if JAX has computed something before this process joins others.
     """
+    if strategy in _MULTI_WORKER:
+        raise ValueError(hosts.NO_MULTI_WORKER)
     check_choice("strategy", strategy, STRATEGIES)
+    hosts.join(strategy)
     if strategy == "mirrored":
         with _mirrored() as number:
             yield number
     elif strategy == "data_parallel":
         with _data_parallel() as number:
+            yield number
+    elif strategy == "model_parallel":
+        with _model_parallel() as number:
             yield number
     else:
         yield 1
@@ -73,12 +89,64 @@ def _mirrored():
 @contextlib.contextmanager
 def _data_parallel():
     _need_backend("data_parallel", "jax")
-    previous = keras.distribution.distribution()
-    keras.distribution.set_distribution(keras.distribution.DataParallel())
-    try:
-        yield len(keras.distribution.list_devices())
-    finally:
-        keras.distribution.set_distribution(previous)
+    # Every process reads its own share of a batch, see `SharedBatches`.
+    distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
+    number = distribution.num_model_replicas
+    if number == 1:
+        warnings.warn(
+            'strategy="data_parallel" found one device, on which strategy="one" computes the same '
+            "and can hold the training examples in the device's memory.",
+            stacklevel=4,
+        )
+    with distribution.scope():
+        yield number
+
+
+@contextlib.contextmanager
+def _model_parallel():
+    _need_backend("model_parallel", "jax")
+    if processes.count() > 1:
+        raise ValueError(
+            f'strategy="model_parallel" works in one process, and this is one of '
+            f'{processes.count()}. Use strategy="data_parallel" on several hosts.'
+        )
+    names = keras.distribution.list_devices()
+    if len(names) == 1:
+        warnings.warn(
+            'strategy="model_parallel" found one device, which holds the whole model. '
+            'strategy="one" does the same.',
+            stacklevel=4,
+        )
+    mesh = keras.distribution.DeviceMesh((1, len(names)), ["batch", "model"], names)
+    with SplitModel(mesh).scope():
+        yield len(names)
+
+
+class SplitModel(keras.distribution.ModelParallel):
+    """`keras.distribution.ModelParallel` with a layout for any convolutional classifier.
+
+    It splits each weight along its last axis, that of the output channels, over the mesh's axis
+    `model`, if the axis divides evenly. Other weights, such as those of a one-channel map, are
+    small, and every device holds them whole. The state of the optimiser is split as its weights.
+
+    Args:
+        device_mesh: `keras.distribution.DeviceMesh` with the axes `batch` and `model`.
+    """
+
+    def __init__(self, device_mesh):
+        super().__init__(
+            layout_map=keras.distribution.LayoutMap(device_mesh),
+            batch_dim_name="batch",
+            auto_shard_dataset=False,
+        )
+
+    def get_variable_layout(self, variable):
+        parts = self.device_mesh.shape[self.device_mesh.axis_names.index("model")]
+        axes = [None] * len(variable.shape)
+        # Not the seeds, which are integers.
+        if axes and "float" in variable.dtype and variable.shape[-1] % parts == 0:
+            axes[-1] = "model"
+        return keras.distribution.TensorLayout(axes, self.device_mesh)
 
 
 def _need_backend(strategy, backend):
@@ -105,9 +173,35 @@ def count():
         import tensorflow as tf
 
         return tf.distribute.get_strategy().num_replicas_in_sync
-    if keras.backend.backend() == "jax" and keras.distribution.distribution() is not None:
-        return len(keras.distribution.list_devices())
+    if is_distributed():
+        return keras.distribution.distribution().num_model_replicas
     return 1
+
+
+def is_distributed():
+    """Whether Keras spreads batches or variables over JAX devices here."""
+    return keras.backend.backend() == "jax" and keras.distribution.distribution() is not None
+
+
+def check_scope():
+    """Raises a ValueError where the current scope is none that `fit` can train in."""
+    if is_mirrored():
+        import tensorflow as tf
+
+        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+            raise ValueError(hosts.NO_MULTI_WORKER)
+    if processes.count() == 1:
+        return
+    if isinstance(keras.distribution.distribution(), keras.distribution.ModelParallel):
+        raise ValueError(
+            f"`fit` does not split a model over {processes.count()} processes: process 0 could not "
+            "save it. Use a ModelParallel in one process, or a DataParallel."
+        )
+    if not is_distributed():
+        raise ValueError(
+            f"This is one of {processes.count()} processes, and without a distribution each would "
+            'train a model of its own. Call `fit` inside `training.devices("data_parallel")`.'
+        )
 
 
 def check_batch_size(batch_size, number):

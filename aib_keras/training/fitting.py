@@ -18,7 +18,9 @@ from aib_keras.training.data_on_device import train_on_device, use_data_on_devic
 from aib_keras.training.losses import SmoothedCrossentropy
 from aib_keras.training.optimizer import CoupledSGD
 from aib_keras.training.schedule import learning_rate
+from aib_keras.training.sharing import share_training, shared_evaluation
 from aib_keras.training.workdir import claim_workdir
+from aib_keras.utils import processes
 from aib_keras.utils.files import atomic_path
 
 MODEL_FILE = "model.keras"
@@ -51,6 +53,10 @@ def fit(
     After a kill at any moment the same call, with a newly built model, goes on after the last saved
     state, of which there is one after each epoch, and ends with the same weights as without the
     kill. A call for a finished training loads its weights.
+
+    Inside `training.devices("data_parallel")`, several devices and several processes on as many
+    hosts train together. All processes make the same call, and `workdir` is a folder that all of
+    them see. Process 0 writes it; the others write and print nothing.
 
     It leaves in `workdir`: `config.json`; `metrics.jsonl`, one line per epoch; `checkpoint/`, the
     last state; `model.keras`; TensorBoard logs if TensorFlow and TensorBoard are installed; and for
@@ -88,14 +94,20 @@ def fit(
         TrainingDivergedError: if the loss becomes NaN or infinite. The last good state is kept.
     """
     config = (FitConfig() if config is None else config).resolved()
+    devices.check_scope()
     devices.check_batch_size(config.batch_size, devices.count())
     workdir = claim_workdir(workdir, config)
     batches = _batches(train_data, config, augment, training=True)
     evaluation = _batches(validation_data, config)
+    processes.check_same("numbers of batches", (len(batches), evaluation and len(evaluation)))
     on_device = use_data_on_device(batches, config)
+    steps = share_training(batches)
     config = _ready(model, batches, config)
     compile_classifier(model, config, len(batches), steps_per_execution=1 if on_device else None)
-    steps = train_on_device(model, batches, config.steps_per_execution) if on_device else batches
+    # TensorFlow traces a step twice if it makes the optimiser's variables in the first one.
+    model.optimizer.build(model.trainable_variables)
+    if on_device:
+        steps = train_on_device(model, batches, config.steps_per_execution)
 
     checkpoint = Checkpoint(
         workdir / "checkpoint", config.checkpoint_epochs, config.checkpoint_steps
@@ -103,7 +115,9 @@ def fit(
     log = MetricsLog(workdir / "metrics.jsonl")
     done, first = checkpoint.restore(model)
     log.resume(done)
-    if done == config.epochs:
+    if not processes.is_first():
+        verbose = 0
+    elif done == config.epochs:
         print(f"{workdir} holds a finished training: loaded its weights.")
     elif done or first:
         middle = f" and {first} steps" if first else ""
@@ -113,24 +127,24 @@ def fit(
             *([SetEpoch(batches)] if isinstance(batches, AugmentedBatches) else []),
             *_warmup(model, config),
             StopOnNaN(checkpoint),
-            *_watchers(workdir, model, validation_data),
+            *(_watchers(workdir, model, validation_data) if processes.is_first() else []),
             *callbacks,
             log,
             checkpoint,
         ]
-        with _reading(batches, evaluation):
+        with _reading(batches, evaluation), shared_evaluation(model, evaluation) as shared:
             for start, stop in _spans(model, batches, done, first, config.epochs):
                 model.fit(
                     steps,
                     epochs=stop,
                     initial_epoch=start,
-                    validation_data=evaluation,
+                    validation_data=shared,
                     shuffle=False,
                     verbose=_verbosity(verbose),
                     callbacks=watchers,
                 )
     devices.synchronize_batch_norm(model, False)
-    _save(model, workdir)
+    processes.on_first(_save, model, workdir)
     return log.lines
 
 
@@ -158,7 +172,7 @@ def compile_classifier(model, config, steps_per_epoch, steps_per_execution=None)
             "encoder once per replica too often. The gradients and the metrics are right."
         )
     elif jit is None:
-        jit = devices.has_accelerator()
+        jit = devices.has_accelerator() or devices.is_distributed()
     from_logits = config.from_logits is not False
     if config.label_smoothing:
         loss = SmoothedCrossentropy(config.label_smoothing, from_logits)

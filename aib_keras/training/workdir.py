@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 
+from aib_keras.utils import processes
 from aib_keras.utils.files import read_json, write_json
 
 CONFIG_FILE = "config.json"
@@ -12,10 +13,11 @@ CONFIG_FILE = "config.json"
 def claim_workdir(workdir, config):
     """Makes `workdir` the folder of the training with this configuration, or checks that it is.
 
-    Fields that do not decide what a training computes, such as where its data are, may differ.
+    Fields that do not decide what a training computes, such as where its data are, may differ. Of
+    several processes, the first one does it.
 
     Args:
-        workdir: Path.
+        workdir: Path, the same in all processes.
         config: `FitConfig`, or a subclass of it.
 
     Returns:
@@ -26,11 +28,29 @@ def claim_workdir(workdir, config):
             something else.
     """
     workdir = pathlib.Path(workdir)
-    path = workdir / CONFIG_FILE
     # As it will be read.
     wanted = json.loads(json.dumps(config.to_json()))
+    free = {field.name for field in dataclasses.fields(config) if not field.metadata["decides"]}
+    processes.check_same(
+        "settings", {name: value for name, value in wanted.items() if name not in free}
+    )
+    processes.on_first(_claim, workdir, wanted, free)
+    processes.together(_check_visible, workdir)
+    return workdir
+
+
+def _check_visible(workdir):
+    if not (workdir / CONFIG_FILE).exists():
+        raise FileNotFoundError(
+            f"Process {processes.index()} does not see what process 0 wrote to {workdir.absolute()}"
+            ". Choose a `workdir` in a folder that all hosts share."
+        )
+
+
+def _claim(workdir, wanted, free):
+    path = workdir / CONFIG_FILE
     if path.exists():
-        _check_same(workdir, read_json(path), wanted, config)
+        _check_same(workdir, read_json(path), wanted, free)
     elif workdir.is_dir() and any(workdir.iterdir()):
         raise ValueError(
             f"{workdir} is not empty and has no {CONFIG_FILE}, so it is not the folder of a "
@@ -39,11 +59,9 @@ def claim_workdir(workdir, config):
     else:
         workdir.mkdir(parents=True, exist_ok=True)
         write_json(path, wanted)
-    return workdir
 
 
-def _check_same(workdir, found, wanted, config):
-    free = {field.name for field in dataclasses.fields(config) if not field.metadata["decides"]}
+def _check_same(workdir, found, wanted, free):
     differences = [
         f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} now"
         for name in sorted({*found, *wanted} - free)

@@ -1,24 +1,28 @@
 """What `test_devices.py` runs: on one device itself, on two in a process of its own.
 
-    python device_programs.py mirrored|data_parallel OUT.npz
+    python device_programs.py mirrored|data_parallel|model_parallel OUT.npz
 
 With two logical CPU devices, which are fixed at start-up: trains a small AIBClassifier and a small
-AttentionBranchClassifier for a few steps without noise and saves weights and history; then draws
-noise for a batch of equal images.
+AttentionBranchClassifier for a few steps without noise and saves weights and history; trains with
+evaluation and explains images, both in batches of odd sizes; then draws noise for a batch of equal
+images.
 """
 
 import os
 import sys
+import tempfile
 
-if __name__ == "__main__" and sys.argv[1] == "data_parallel":
+if __name__ == "__main__" and sys.argv[1] in ("data_parallel", "model_parallel"):
     os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from aib_keras import data, layers, models  # noqa: E402
-from aib_keras.training import FitConfig, compile_classifier, devices  # noqa: E402
+from aib_keras.training import FitConfig, compile_classifier, devices, fit  # noqa: E402
 
+# Keras's JAX trainer does not compile at all otherwise on one CPU.
+JIT = True if keras.backend.backend() == "jax" else None
 STEPS = 4
 BATCH = 32
 
@@ -65,7 +69,7 @@ def branch_classifier():
 
 
 def train_without_noise(name, make_model):
-    config = FitConfig(optimizer="sgd", learning_rate=0.01, schedule="constant")
+    config = FitConfig(optimizer="sgd", learning_rate=0.01, schedule="constant", jit=JIT)
     examples = data.load("cluttered_digits", "train", size=STEPS * BATCH)
     batches = data.AugmentedBatches(examples, BATCH, augment=data.CropFlip(), drop_remainder=True)
     keras.utils.set_random_seed(0)
@@ -78,6 +82,38 @@ def train_without_noise(name, make_model):
         for index, variable in enumerate(model.weights)
     }
     return {**weights, **{f"history/{name}/{key}": value for key, value in history.items()}}
+
+
+def fit_and_explain():
+    """Evaluates 13 examples in batches of 8 and 5, and explains 7 images in batches of 4 and 3."""
+    config = FitConfig(
+        epochs=1,
+        batch_size=8,
+        optimizer="sgd",
+        learning_rate=0.01,
+        schedule="constant",
+        jit=JIT,
+    )
+    examples = data.load("cluttered_digits", "train", size=13)
+    keras.utils.set_random_seed(0)
+    model = aib_classifier()
+    with tempfile.TemporaryDirectory() as folder:
+        lines = fit(model, examples, examples, config, folder, verbose=0)
+        weights = sorted(os.listdir(folder))
+    found = {f"fit/{name}": [line[name] for line in lines] for name in lines[0]}
+    for name, value in model.explain(examples.images[:7], batch_size=4).items():
+        found[f"explain/{name}"] = value
+    for name, value in model.predict_mc(examples.images[:7], samples=2, batch_size=4).items():
+        found[f"predict_mc/{name}"] = value
+    images, labels = examples.images[:7], examples.labels[:7]
+    found["predict/logits"] = model.predict(images, batch_size=4, verbose=0)
+    found["evaluate/loss"] = model.evaluate(images, labels, batch_size=4, verbose=0)[0]
+    split = [
+        not variable.value.sharding.is_fully_replicated
+        for variable in (*model.variables, *model.optimizer.variables)
+        if keras.backend.backend() == "jax"
+    ]
+    return {**found, "files": weights, "split_variables": sum(split)}
 
 
 def draw_noise():
@@ -97,6 +133,7 @@ def run(strategy):
             "devices": number,
             **train_without_noise("aib", aib_classifier),
             **train_without_noise("abn", branch_classifier),
+            **fit_and_explain(),
             **draw_noise(),
         }
 
