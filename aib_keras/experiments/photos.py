@@ -16,5 +16,6 @@ DEFAULTS = TrainingConfig(
     freeze="backbone",
     augment="none",
     prediction_samples=0,
+    class_weights="balanced",
 )
 EXPORTS = ("saved_model", "litert")

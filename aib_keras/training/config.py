@@ -137,6 +137,12 @@ class FitConfig:
         "Share of the target that is spread evenly over all classes, in [0, 1].",
         functools.partial(check_number, minimum=0, maximum=1),
     )
+    class_weights: str = setting(
+        "equal",
+        "`balanced` weighs each training example by the inverse of the frequency of its class, so "
+        "that rare classes count as much as frequent ones. It needs an ImageData or arrays.",
+        choices=("equal", "balanced"),
+    )
     from_logits: bool | None = setting(
         None,
         "Whether the model returns logits (True) or probabilities (False). None: `fit` finds out.",

@@ -41,6 +41,8 @@ def _obstacle(batches, config):
         return "the examples are streamed"
     if config.checkpoint_steps is not None:
         return "`checkpoint_steps` needs a call for each step"
+    if config.class_weights != "equal":
+        return "the steps there have no class weights"
     if batches.augment is not None and not isinstance(batches.augment, CropFlip):
         return f"the device cannot apply {batches.augment!r}, only CropFlip"
     return None

@@ -99,6 +99,7 @@ def fit(
     workdir = claim_workdir(workdir, config)
     batches = _batches(train_data, config, augment, training=True)
     evaluation = _batches(validation_data, config)
+    class_weight = _class_weight(batches, config)
     processes.check_same("numbers of batches", (len(batches), evaluation and len(evaluation)))
     on_device = use_data_on_device(batches, config)
     steps = share_training(batches)
@@ -139,6 +140,7 @@ def fit(
                     epochs=stop,
                     initial_epoch=start,
                     validation_data=shared,
+                    class_weight=class_weight,
                     shuffle=False,
                     verbose=_verbosity(verbose),
                     callbacks=watchers,
@@ -258,6 +260,20 @@ def _batches(data, config, augment=None, training=False):
             "`apply(tf.data.experimental.assert_cardinality(batches))`."
         ) from error
     return data
+
+
+def _class_weight(batches, config):
+    """Returns the weight of each class, with a mean over the examples of 1, or None."""
+    if config.class_weights == "equal":
+        return None
+    if not isinstance(batches, AugmentedBatches):
+        raise ValueError(
+            '`class_weights="balanced"` needs training data whose labels are known: an ImageData '
+            "or a tuple of arrays, not batches."
+        )
+    classes, counts = np.unique(batches.data.labels, return_counts=True)
+    weights = len(batches.data) / len(classes) / counts
+    return dict(zip(classes.tolist(), weights.tolist(), strict=True))
 
 
 def _spans(model, batches, done, first, epochs):

@@ -340,3 +340,34 @@ def test_the_public_callback_warms_up_beta_in_plain_fit(examples):
         callbacks=[training.BetaWarmup(4, start=0.0, end=0.5), Watch()],
     )
     np.testing.assert_allclose(seen, [0, 0.005, 0.01, 0.01], rtol=1e-6)
+
+
+def test_balanced_classes_weigh_the_same_in_all(tmp_path):
+    """Nine examples of class 0 and three of class 1, which look alike: both are as likely."""
+    inputs, labels = np.ones((12, 2), "float32"), np.repeat([0, 1], [9, 3])
+    config = FitConfig(epochs=60, batch_size=12, learning_rate=0.05, schedule="constant")
+    found = []
+    for weights in ("equal", "balanced"):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+        changed = dataclasses.replace(config, class_weights=weights)
+        fit(model, (inputs, labels), None, changed, tmp_path / weights, verbose=0)
+        logits = model.predict(inputs[:1], verbose=0)[0]
+        found.append(float(1 / (1 + np.exp(logits[1] - logits[0]))))
+    np.testing.assert_allclose(found, [0.75, 0.5], atol=0.03)
+    batches = data.AugmentedBatches(data.load("cluttered_digits", "train[:8]"), 4)
+    weighted = FitConfig(epochs=1, class_weights="balanced", from_logits=True)
+    with pytest.raises(ValueError, match="labels are known"):
+        fit(zoo.vgg(width=0.03), iter_dataset(batches), None, weighted, tmp_path / "batches")
+
+
+def iter_dataset(batches):
+    """Batches of another kind than those whose labels `fit` can read."""
+
+    class Other(keras.utils.PyDataset):
+        def __len__(self):
+            return len(batches)
+
+        def __getitem__(self, index):
+            return batches[index]
+
+    return Other()
