@@ -8,7 +8,7 @@ from keras import ops
 
 from aib_keras.layers.tracking import collect_step_means
 from aib_keras.models import image_checks
-from aib_keras.models.through_predict import ThroughPredict
+from aib_keras.models.through_predict import CheckedBatches, ThroughPredict
 from aib_keras.utils import processes
 from aib_keras.utils.checks import check_choice
 
@@ -209,7 +209,9 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
             ValueError: if there are no images, they do not have the shape that the model was built
                 for, or they have NaN or infinity in them.
         """
-        if not isinstance(images, keras.utils.PyDataset):
+        if isinstance(images, keras.utils.PyDataset):
+            images = CheckedBatches(images, self._as_batch)
+        else:
             images = self._as_batch(images)
         if self._untracked.explainer is None:
             self._untracked.explainer = _Explainer(self, name="explainer")

@@ -27,7 +27,12 @@ class ThroughPredict(keras.Model):
         pass
 
     def run(self, images, batch_size):
-        """Returns the outputs for all images: arrays, in the structure that `call` returns."""
+        """Returns the outputs for all images: arrays, in the structure that `call` returns.
+
+        Args:
+            images: Array, or `CheckedBatches`.
+            batch_size: Integer, for an array.
+        """
         if keras.backend.backend() == "jax" and (
             keras.distribution.distribution() is not None or processes.count() > 1
         ):
@@ -45,7 +50,7 @@ class ThroughPredict(keras.Model):
         import jax
 
         if not self.built:
-            self.build(images.shape)
+            self.build((None, None, None, None))
         if self._stateless is None:
             # Kept, because JAX compiles anew for each function object.
             self._stateless = jax.jit(self.stateless_call)
@@ -55,13 +60,50 @@ class ThroughPredict(keras.Model):
             for kept in (self.trainable_variables, self.non_trainable_variables)
         )
         outputs = []
-        for start in range(0, len(images), batch_size):
-            batch = images[start : start + batch_size]
+        for batch in _batches(images, batch_size):
             if not alone:
                 batch = _shared(batch, keras.distribution.distribution())
             output, others = self._stateless(trainable, others, batch)
             outputs.append(jax.tree.map(np.asarray, output))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *outputs)
+
+
+class CheckedBatches(keras.utils.PyDataset):
+    """The images of batches, without labels, each checked when it is read, the first one at once.
+
+    Args:
+        batches: `keras.utils.PyDataset` of images, or of tuples that begin with images.
+        check: Function from the images of a batch to the array that a model takes.
+    """
+
+    def __init__(self, batches, check):
+        super().__init__(
+            workers=batches.workers,
+            use_multiprocessing=batches.use_multiprocessing,
+            max_queue_size=batches.max_queue_size,
+        )
+        self.batches = batches
+        self.check = check
+        self[0]
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(self.batches[index])
+        return self.check(images)
+
+    def on_epoch_begin(self):
+        self.batches.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self.batches.on_epoch_end()
+
+
+def _batches(images, batch_size):
+    if isinstance(images, CheckedBatches):
+        return (images[index] for index in range(len(images)))
+    return (images[start : start + batch_size] for start in range(0, len(images), batch_size))
 
 
 def _on_this_process(value):

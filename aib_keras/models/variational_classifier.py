@@ -5,7 +5,7 @@ from keras import ops
 
 from aib_keras.layers.sampling import should_sample
 from aib_keras.models.image_classifier import ImageClassifier
-from aib_keras.models.through_predict import ThroughPredict
+from aib_keras.models.through_predict import CheckedBatches, ThroughPredict
 from aib_keras.utils import processes
 from aib_keras.utils.checks import check_boolean, check_integer, check_seed
 
@@ -87,7 +87,9 @@ class VariationalClassifier(ImageClassifier):
         """
         samples = check_integer("samples", samples, minimum=1)
         seed = check_seed("seed", seed)
-        if not isinstance(images, keras.utils.PyDataset):
+        if isinstance(images, keras.utils.PyDataset):
+            images = CheckedBatches(images, self._as_batch)
+        else:
             images = self._as_batch(images)
         if samples not in self._untracked.samplers:
             # Its noise belongs to this process, which may be one of several.

@@ -61,6 +61,40 @@ def test_batch_size_does_not_matter(make_classifier, images):
             np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-6)
 
 
+class Batches(keras.utils.PyDataset):
+    """Batches of images and labels."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index], np.zeros(len(self.batches[index]), "int32")
+
+
+@pytest.mark.parametrize("method", ["explain", "predict_mc"])
+def test_batches_are_images_too(make_classifier, images, method):
+    model = make_classifier()
+    found = getattr(model, method)(Batches([images[:3], images[3:]]))
+    expected = getattr(model, method)(images, batch_size=3)
+    assert found.keys() == expected.keys()
+    for name, array in found.items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("method", ["explain", "predict_mc"])
+def test_batches_are_checked_as_images_are(make_classifier, images, method):
+    model = make_classifier()
+    model(images)
+    with pytest.raises(ValueError, match=r"takes images of shape \(batch, 8, 8, 3\)"):
+        getattr(model, method)(Batches([images[..., :1]]))
+    with pytest.raises(ValueError, match="needs finite images"):
+        getattr(model, method)(Batches([np.full((2, 8, 8, 3), np.nan, "float32")]))
+
+
 def test_tensors_are_images_too(make_classifier, images):
     model = make_classifier()
     expected = model.explain(images)["attention"]

@@ -103,7 +103,8 @@ def fit_and_explain():
     found = {f"fit/{name}": [line[name] for line in lines] for name in lines[0]}
     for name, value in model.explain(examples.images[:7], batch_size=4).items():
         found[f"explain/{name}"] = value
-    for name, value in model.predict_mc(examples.images[:7], samples=2, batch_size=4).items():
+    batches = data.AugmentedBatches(examples.take(7), 4, shuffle=False)
+    for name, value in model.predict_mc(batches, samples=2).items():
         found[f"predict_mc/{name}"] = value
     images, labels = examples.images[:7], examples.labels[:7]
     found["predict/logits"] = model.predict(images, batch_size=4, verbose=0)
