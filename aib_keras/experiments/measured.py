@@ -1,5 +1,6 @@
 """What recipes measure of trained models: which trainings, and results that are kept."""
 
+import json
 import pathlib
 
 from absl import app
@@ -47,6 +48,8 @@ def kept(path, settings):
     if not path.exists() or (model.exists() and path.stat().st_mtime < model.stat().st_mtime):
         return None
     content = read_json(path)
+    # As they are in the file: JSON has no tuples.
+    settings = json.loads(json.dumps(settings))
     return content.get("found") if content.get("settings") == settings else None
 
 

@@ -8,7 +8,7 @@ from absl import app
 from aib_keras.experiments import measured
 from aib_keras.utils.files import write_json
 
-SETTINGS = {"examples": 10, "seed": 0}
+SETTINGS = {"examples": 10, "seed": 0, "maps": ("own", "Grad-CAM")}
 
 
 @pytest.fixture
