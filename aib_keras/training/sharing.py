@@ -92,8 +92,10 @@ def share_training(batches):
         _check_type(batches, count)
         return batches
     shared = SharedBatches(batches, devices.count(), processes.index(), count)
-    if not _always_full(batches):
-        # Rather now than at the end of an epoch.
+    # Rather now than at the end of an epoch.
+    if _always_full(batches):
+        devices.check_batch_size(batches.batch_size, devices.count())
+    else:
         for index in {0, len(batches) - 1}:
             shared[index]
     return batches if count == 1 else shared

@@ -105,10 +105,15 @@ def test_a_training_resumes_on_the_device_to_the_same_bits(examples, tmp_path):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_what_does_not_work_on_the_device_is_refused(examples, tmp_path):
+class Darker(data.CropFlip):
+    def __call__(self, images, rng):
+        return super().__call__(images, rng) // 2
+
+
+@pytest.mark.parametrize("augment", [lambda images, rng: images, Darker()])
+def test_what_does_not_work_on_the_device_is_refused(examples, tmp_path, augment):
     config = dataclasses.replace(CONFIG, data_on_device=True)
-    augment = {"augment": lambda images, rng: images}
     on_jax = keras.backend.backend() == "jax"
     wrong = "only CropFlip" if on_jax else "needs Keras's jax backend"
     with pytest.raises(ValueError, match=f"data_on_device.*{wrong}"):
-        fit(new_model(), *examples, config, tmp_path / "run", **augment)
+        fit(new_model(), *examples, config, tmp_path / "run", augment=augment)

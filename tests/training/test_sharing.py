@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from aib_keras import data
+from aib_keras.training import sharing
 from aib_keras.training.sharing import SharedBatches
 
 EXAMPLES = data.load("cluttered_digits", "test", size=41)
@@ -97,3 +98,11 @@ def test_batches_of_ones_own_are_shared_with_their_weights():
 def test_a_training_batch_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="batch 1 has 3 examples.*multiple of 2"):
         SharedBatches(Own([4, 3]), 2)[1]
+
+
+def test_full_batches_that_do_not_divide_are_refused_before_one_is_read(monkeypatch):
+    monkeypatch.setattr(sharing.devices, "is_distributed", lambda: True)
+    monkeypatch.setattr(sharing.devices, "count", lambda: 4)
+    batches = data.AugmentedBatches(EXAMPLES, 10, drop_remainder=True)
+    with pytest.raises(ValueError, match="`batch_size` 10 does not divide evenly between 4"):
+        sharing.share_training(batches)
