@@ -6,7 +6,7 @@ import keras
 
 from aib_keras import training
 from aib_keras.data import inputs_of
-from aib_keras.models import AIBClassifier, PlainClassifier
+from aib_keras.models import AIBClassifier, MapClassifier, PlainClassifier
 from aib_keras.training.fitting import MODEL_FILE
 from aib_keras.utils.files import atomic_path
 
@@ -25,9 +25,14 @@ def can_compute_once(model, config, examples):
     """
     if config.freeze == "nothing" or config.augment != "none":
         return False
-    if not isinstance(model, (AIBClassifier, PlainClassifier)) or config.strategy != "one":
+    if not isinstance(model, (AIBClassifier, PlainClassifier)) or isinstance(model, MapClassifier):
+        return False
+    if config.strategy != "one":
         return False
     features, _ = _split(model, examples.input_shape)
+    # Dropout draws anew in every step, also where nothing is trained.
+    if any(hasattr(layer, "seed_generator") for layer in features._flatten_layers()):
+        return False
     return 4 * len(examples) * math.prod(features.output_shape[1:]) <= _MOST_BYTES
 
 

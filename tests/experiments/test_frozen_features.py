@@ -46,3 +46,17 @@ def test_features_that_do_not_fit_into_memory_are_not_kept(monkeypatch):
     assert frozen_features.can_compute_once(model, config, digits)
     monkeypatch.setattr(frozen_features, "_MOST_BYTES", 1000)
     assert not frozen_features.can_compute_once(model, config, digits)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "once"),
+    [("wrn", {"dropout": 0.0}, True), ("wrn", {"dropout": 0.3}, False), ("vgg_att3", {}, False)],
+)
+def test_features_with_noise_and_models_with_several_outputs_are_trained_as_a_whole(
+    name, settings, once
+):
+    model = zoo.create(name, width=0.05, **settings)
+    digits = data.load("cluttered_digits", "train[:4]")
+    model.freeze("features")
+    config = TrainingConfig(freeze="features", augment="none")
+    assert frozen_features.can_compute_once(model, config, digits) is once
