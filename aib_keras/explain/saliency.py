@@ -10,6 +10,7 @@ from aib_keras.explain.gradients import gradient
 from aib_keras.models import ImageClassifier, image_checks
 from aib_keras.models.final_softmax import without_softmax
 from aib_keras.models.through_predict import ThroughPredict
+from aib_keras.utils import processes
 from aib_keras.utils.checks import check_class_index, check_integer, check_positive, check_size
 from aib_keras.utils.suggestions import did_you_mean
 
@@ -79,27 +80,23 @@ def score_cam(model, images, layer=None, class_index=None, batch_size=64):
     The arguments, returns and errors are those of `grad_cam`; the values have no unit.
     """
     tapped = _tapped_layer(_check_model(model), layer)
-    features = _predict(_Features(model, tapped), model, images, class_index, batch_size)
-    scorer = _ClassLogit(model)
-    images = np.asarray(images, np.float32)
+    features = _predict(_runner(_Features, model, tapped), model, images, class_index, batch_size)
+    images = ops.convert_to_numpy(images).astype(np.float32)
     if class_index is None:
         class_index = model.predict(images, batch_size=batch_size, verbose=0).argmax(axis=-1)
-    classes = np.broadcast_to(class_index, len(images))
+    classes = _classes(model, class_index, images)
+    scorer = _runner(_ClassLogit, model)
     maps = np.empty((*features.shape[:3], 1), np.float32)
     for index, (image, channels) in enumerate(zip(images, features, strict=True)):
         mean = image.mean(axis=(0, 1))
         masks = _channel_masks(channels, image.shape[:2])
+        chosen = np.full(len(masks), classes[index])
         # A batch at a time, because all of them at once can be gigabytes.
+        parts = (slice(start, start + batch_size) for start in range(0, len(masks), batch_size))
         logits = np.concatenate(
             [
-                _predict(
-                    scorer,
-                    model,
-                    mean + masks[start : start + batch_size] * (image - mean),
-                    classes[index],
-                    batch_size,
-                )
-                for start in range(0, len(masks), batch_size)
+                _run(scorer, [mean + masks[part] * (image - mean), chosen[part]], batch_size)
+                for part in parts
             ]
         ).astype(np.float64)
         weights = np.exp(logits - logits.max())
@@ -314,14 +311,14 @@ def _output_of(layer, replaced_by=None):
         del layer.call
 
 
-def _runner(kind, model, tapped):
+def _runner(kind, model, *tapped):
     """Returns a new runner, or the one that an `ImageClassifier` keeps: compiling takes seconds."""
     if not isinstance(model, ImageClassifier):
-        return kind(model, tapped)
-    kept, key = model._untracked.saliency, (kind, id(tapped))
+        return kind(model, *tapped)
+    kept, key = model._untracked.saliency, (kind, *map(id, tapped))
     if key not in kept:
         # The runner refers to the layer, so that no other one can get its id.
-        kept[key] = kind(model, tapped)
+        kept[key] = kind(model, *tapped)
     return kept[key]
 
 
@@ -334,7 +331,13 @@ def _predict(runner, model, images, class_index, batch_size):
         image_checks.check_shape(model.name, images, _input_shape(model))
         image_checks.check_finite(model.name, images)
     classes = _classes(model, class_index, images)
-    return runner.predict([images, classes], batch_size=batch_size, verbose=0)
+    return _run(runner, [images, classes], batch_size)
+
+
+def _run(runner, inputs, batch_size):
+    # Batches need not divide evenly between JAX devices.
+    with processes.undistributed():
+        return runner.predict(inputs, batch_size=batch_size, verbose=0)
 
 
 def _input_shape(model):

@@ -154,7 +154,7 @@ def road(
     """
     require("scipy.sparse.linalg", "`road`", "train")
     noise = check_non_negative("noise", noise)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_seed("seed", seed))
 
     def remove(batch):
         lowest, highest = (edge(batch, (1, 2, 3), keepdims=True) for edge in (np.min, np.max))

@@ -246,3 +246,17 @@ def test_score_cam_of_the_predicted_class_in_any_batch_size(vgg_gap):
     assert found.shape == (2, 8, 8, 1)
     assert found.min() >= 0
     assert found.any()
+
+
+def test_score_cam_of_a_model_that_ends_in_a_softmax_is_that_of_its_logits():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3))
+    features = layers.Conv2D(4, 3, activation="relu", name="features")(inputs)
+    logits = layers.Dense(3)(layers.GlobalAveragePooling2D()(features))
+    batch = images(side=8, count=2)
+    found, expected = (
+        score_cam(keras.Model(inputs, outputs), ops.convert_to_tensor(batch), batch_size=3)
+        for outputs in (layers.Softmax()(logits), logits)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert found.any()

@@ -199,3 +199,5 @@ def test_road_fills_in_and_deletes_as_deletion_does(model):
     assert auc(road, model, 1 - box_maps(), steps=8) > 0.8
     with pytest.raises(ValueError, match="`noise`"):
         auc(road, model, box_maps(), noise=-1)
+    with pytest.raises(ValueError, match="`seed`"):
+        auc(road, model, box_maps(), seed=-1)
