@@ -91,7 +91,7 @@ def exported_outputs(model, images):
     # Layers update metrics and add losses in `call`. Without the scope, every request to a served
     # model would write to variables, and model.losses would keep symbolic tensors.
     with keras.StatelessScope():
-        explained = model.forward(images, training=False, sample=False)
+        explained = model.all_outputs(images, training=False, sample=False)
         outputs = {"probabilities": ops.softmax(explained["logits"]), "logits": explained["logits"]}
     for name in model.map_names:
         outputs[name] = explained[name]

@@ -29,7 +29,7 @@ class AttentionBranchClassifier(MapClassifier):
         self._untracked.step = threading.local()
 
     def call(self, images, training=None, sample=None):
-        outputs = self.forward(images, training=training, sample=sample)
+        outputs = self.all_outputs(images, training=training, sample=sample)
         self._untracked.step.branch_logits = outputs["branch_logits"]
         return outputs["logits"]
 

@@ -26,7 +26,7 @@ class PlainClassifier(ImageClassifier):
         if not self.backbone.built:
             self.backbone.build(input_shape)
 
-    def forward(self, images, training=None, sample=None):
+    def all_outputs(self, images, training=None, sample=None):
         del sample
         logits = self.backbone(self.preprocess(images), training=training)
         return {"logits": ops.cast(logits, "float32")}
@@ -53,7 +53,7 @@ class MapClassifier(PlainClassifier):
     # What comes after the features is not one chain here.
     _freeze_trunk = ImageClassifier._freeze_trunk
 
-    def forward(self, images, training=None, sample=None):
+    def all_outputs(self, images, training=None, sample=None):
         del sample
         outputs = self.backbone(self.preprocess(images), training=training)
         return {name: ops.cast(value, "float32") for name, value in outputs.items()}

@@ -38,7 +38,7 @@ class CAMClassifier(ImageClassifier):
         if not self.head.built:
             self.head.build((features_shape[0], features_shape[-1]))
 
-    def forward(self, images, training=None, sample=None):
+    def all_outputs(self, images, training=None, sample=None):
         del sample
         features = self.feature_extractor(self.preprocess(images), training=training)
         logits = ops.cast(self.head(self.pooling(features)), "float32")

@@ -64,7 +64,7 @@ def _in_any_batch(method):
 class ImageClassifier(_CollectsStepMeans, keras.Model):
     """Base class of image classifiers: images in, float32 logits out.
 
-    A subclass implements `forward`, lists its serialised parts in `part_names`, and its spatial
+    A subclass implements `all_outputs`, lists its serialised parts in `part_names`, and its spatial
     maps, if it has any, in `map_names`.
 
     Args:
@@ -89,7 +89,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
 
     # The parts that get_config serialises.
     part_names = ("preprocessing",)
-    # The spatial maps `(B, h, w, 1)` among the outputs of `forward`.
+    # The spatial maps `(B, h, w, 1)` among the outputs of `all_outputs`.
     map_names = ()
 
     def __init__(self, preprocessing=None, features_layer=None, **kwargs):
@@ -167,7 +167,8 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
             images = self.preprocessing(images)
         return ops.cast(images, self.compute_dtype)
 
-    def forward(self, images, training=None, sample=None):
+    # Not `forward`: under that name PyTorch's modules have what Keras calls on the torch backend.
+    def all_outputs(self, images, training=None, sample=None):
         """Computes all outputs of the model for a batch of images.
 
         Args:
@@ -179,10 +180,10 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
             A dict of float32 tensors: `logits` `(B, num_classes)`, the maps in `map_names`, and
             what else the model knows about the images.
         """
-        raise NotImplementedError(f"{type(self).__name__} must implement `forward`.")
+        raise NotImplementedError(f"{type(self).__name__} must implement `all_outputs`.")
 
     def call(self, images, training=None, sample=None):
-        return self.forward(images, training=training, sample=sample)["logits"]
+        return self.all_outputs(images, training=training, sample=sample)["logits"]
 
     def explain(self, images, batch_size=128):
         """Computes what the model sees in images, without sampling.
@@ -273,4 +274,4 @@ class _Explainer(ThroughPredict):
     """Computes what `explain` returns."""
 
     def call(self, images):
-        return self.classifier.forward(images, training=False, sample=False)
+        return self.classifier.all_outputs(images, training=False, sample=False)

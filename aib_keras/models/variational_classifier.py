@@ -46,7 +46,7 @@ class VariationalClassifier(ImageClassifier):
         if not self.decoder.built:
             self.decoder.build((input_shape[0], self.encoder.latent_dim))
 
-    def forward(self, images, training=None, sample=None):
+    def all_outputs(self, images, training=None, sample=None):
         sample = should_sample(training and self.stochastic, sample)
         inputs, maps = self._encoder_inputs(images, training, sample)
         z, latent = self.encoder(inputs, training=training, sample=sample, return_distribution=True)

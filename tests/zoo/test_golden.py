@@ -152,7 +152,7 @@ def test_loss_and_gradients(case, gradients):
     values = []
 
     def loss():
-        outputs = model.forward(images)
+        outputs = model.all_outputs(images)
         task = keras.losses.sparse_categorical_crossentropy(
             LABELS, outputs["logits"], from_logits=True
         )
