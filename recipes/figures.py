@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from absl import app, flags, logging
 
-from aib_keras import explain, plots
+from aib_keras import data, explain, plots
 from aib_keras.experiments import load_evaluation, tables
 from aib_keras.training import read_map_history
 
@@ -88,7 +88,7 @@ def quantization(models, evaluation, out):
         print("No fig5.png: it needs vgg_aib and vgg_aib_qt.")
         return
     right = {
-        name: models[name].predict(evaluation.images, verbose=0).argmax(-1) == evaluation.labels
+        name: predict(models[name], evaluation) == evaluation.labels
         for name in ("vgg_aib", "vgg_aib_qt")
     }
     chosen = np.flatnonzero(~right["vgg_aib"] & right["vgg_aib_qt"])[: 2 * EXAMPLES.value]
@@ -100,6 +100,11 @@ def quantization(models, evaluation, out):
     labels, names = evaluation.labels[chosen], evaluation.class_names
     figure = plots.quantization_figure(images, labels, names, *explanations)
     save(figure, out / "fig5.png")
+
+
+def predict(model, evaluation):
+    """Returns the predicted class of each image."""
+    return model.predict(data.inputs_of(evaluation), verbose=0).argmax(-1)
 
 
 def save(figure, path):

@@ -56,9 +56,9 @@ SCORES = {"pointing": "↑", "energy": "↑", "insertion": "↑", "deletion": "�
 
 def main(argv):
     logging.set_verbosity(logging.WARNING)
-    for name in (MODEL.value, PLAIN.value):
+    for name in filter(None, (MODEL.value, PLAIN.value)):
         try:
-            name is None or zoo.get(name)
+            zoo.get(name)
         except ValueError as error:
             raise app.UsageError(str(error)) from None
     trainings = {}

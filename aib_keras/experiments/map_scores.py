@@ -6,6 +6,7 @@ import sys
 
 import keras
 
+from aib_keras.data import StreamedImageData
 from aib_keras.experiments import measured
 from aib_keras.experiments.examples import load_evaluation
 from aib_keras.explain import gaussian_map, grad_cam, gradient_map, uniform_map
@@ -61,10 +62,11 @@ def measure(result, settings, data_dir=None, without_map=False):
         return None
     data = load_evaluation(result, data_dir)
     data = data.take(min(settings.examples, len(data)))
+    if isinstance(data, StreamedImageData):
+        # Every map and score reads all of these few images.
+        data = data.in_memory()
     scores = {}
-    for name, maps in maps_of(model, data.images, settings.batch_size).items():
-        if settings.maps is not None and name not in settings.maps:
-            continue
+    for name, maps in maps_of(model, data.images, settings).items():
         print(f"{workdir}: {name}", flush=True)
         scores[name] = map_scores(model, data, maps, settings)
     found = {
@@ -79,18 +81,20 @@ def measure(result, settings, data_dir=None, without_map=False):
     return found
 
 
-def maps_of(model, images, batch_size):
+def maps_of(model, images, settings):
     """Returns the maps to measure by name, `(N, h, w, 1)`, at the resolution of the model's own."""
+    batch_size = settings.batch_size
     explained = model.explain(images, batch_size=batch_size)
     own = {"own": "attention", "own, quantised": "attention_quantized"}
     maps = {name: explained[key] for name, key in own.items() if key in explained}
     cam = grad_cam(model, images, batch_size=batch_size)
     shape = maps["own"].shape if maps else cam.shape
-    return maps | {
-        "Grad-CAM": cam,
-        "gradient": gradient_map(model, images, shape[1:3], batch_size=batch_size),
-        "uniform": uniform_map(shape),
-        "Gaussian": gaussian_map(shape),
+    maps |= {"Grad-CAM": cam}
+    if settings.maps is None or "gradient" in settings.maps:
+        maps["gradient"] = gradient_map(model, images, shape[1:3], batch_size=batch_size)
+    maps |= {"uniform": uniform_map(shape), "Gaussian": gaussian_map(shape)}
+    return {
+        name: each for name, each in maps.items() if settings.maps is None or name in settings.maps
     }
 
 

@@ -11,6 +11,7 @@ from scipy import special
 from small import untrained_run
 
 from aib_keras import data, explain, metrics
+from aib_keras.experiments import map_scores
 
 MAPS = ["own", "own, quantised", "Grad-CAM", "gradient", "uniform", "Gaussian"]
 
@@ -113,3 +114,14 @@ def test_columns_of_boxes_only_where_there_are_boxes(run):
     assert "pointing" not in text
     assert "energy" not in text
     assert "box" not in text
+
+
+def test_some_maps_of_a_model_without_one_are_measured_once(runs, monkeypatch):
+    workdir = runs / "cluttered_digits-vgg-seed0"
+    result = {**json.loads((workdir / "result.json").read_text()), "workdir": str(workdir)}
+    settings = map_scores.Settings(6, 2, ("own", "Grad-CAM", "uniform"), steps=2)
+    monkeypatch.setattr(map_scores, "gradient_map", None)
+    found = map_scores.measure(result, settings, without_map=True)
+    assert list(found["maps"]) == ["Grad-CAM", "uniform"]
+    monkeypatch.delattr(keras.saving, "load_model")
+    assert map_scores.measure(result, settings, without_map=True) == found
