@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+import warnings
 
 import keras
 
@@ -24,8 +25,8 @@ def train(config, workdir, verbose="auto"):
     """Trains, evaluates after each epoch, and leaves everything in `workdir`.
 
     Beside what `aib_keras.training.fit` leaves there, it writes `result.json`, `card.md`, and for a
-    model with a map `attention.png`. After a kill the same call goes on after the last complete
-    epoch, and ends with the same weights as without the kill.
+    model with a map `attention.png`. After a kill the same call goes on after the last saved state,
+    and ends with the same weights as without the kill.
 
     With the strategy `data_parallel` and one process per host, as docs/guides/hosts.md has it, all
     processes make the same call, and process 0 writes and prints.
@@ -114,6 +115,7 @@ def _train(config, workdir, verbose):
         source, name = config.initial_weights.split("/")
         copy_weights(zoo.create(source, weights=name), model)
     if config.freeze != "nothing":
+        _warn_of_random_weights(config)
         model.freeze(config.freeze)
     if frozen_features.can_compute_once(model, config, train_data):
         fit = frozen_features.fit_head
@@ -124,6 +126,15 @@ def _train(config, workdir, verbose):
         _finish, config, workdir, model, lines, len(train_data), evaluation, evaluated_on
     )
     return read_json(workdir / "result.json")
+
+
+def _warn_of_random_weights(config):
+    if config.initial_weights is None and config.settings.get("backbone_weights") is None:
+        warnings.warn(
+            f"`freeze` {config.freeze!r} keeps layers whose weights are random, because neither "
+            "`initial_weights` nor the setting `backbone_weights` of the model is given.",
+            stacklevel=2,
+        )
 
 
 def _create(config, evaluation, weights=None):

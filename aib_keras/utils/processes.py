@@ -62,7 +62,9 @@ def together(function, *args):
 
 
 def on_first(function, *args):
-    """Calls a function in process 0, without Keras's distribution, while the others wait.
+    """Calls a function in process 0 while the others wait.
+
+    With several processes it is called without Keras's distribution, which needs them all.
 
     Returns:
         What the function returns, in process 0; None in the others.

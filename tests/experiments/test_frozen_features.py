@@ -31,6 +31,7 @@ def test_the_weights_are_those_of_a_training_that_computes_them_in_every_step(
     np.testing.assert_array_equal(loaded(digits.images[:4]), trained[1](digits.images[:4]))
 
 
+@pytest.mark.filterwarnings("ignore:`freeze` 'features' keeps layers whose weights are random")
 def test_recipes_compute_them_once_where_nothing_changes_them(tmp_path, capsys):
     config = small_config(freeze="features", augment="none", epochs=1)
     experiments.train(config, tmp_path / "once", verbose=0)
@@ -60,3 +61,8 @@ def test_features_with_noise_and_models_with_several_outputs_are_trained_as_a_wh
     model.freeze("features")
     config = TrainingConfig(freeze="features", augment="none")
     assert frozen_features.can_compute_once(model, config, digits) is once
+
+
+def test_frozen_layers_with_random_weights_are_a_warning(tmp_path):
+    with pytest.raises(UserWarning, match="random, because neither `initial_weights` nor"):
+        experiments.train(small_config(freeze="backbone"), tmp_path, verbose=0)
