@@ -57,7 +57,7 @@ def fit_head(model, train_data, validation_data, config, workdir, verbose="auto"
         for data in (train_data, validation_data)
     ]
     lines = training.fit(head, *found, config, workdir, verbose=verbose)
-    # `fit` has left the head alone there.
+    # What `fit` has saved there is the head without the features.
     with atomic_path(workdir / MODEL_FILE) as temporary:
         model.save(temporary)
     return lines

@@ -28,8 +28,8 @@ def train(config, workdir, verbose="auto"):
     model with a map `attention.png`. After a kill the same call goes on after the last saved state,
     and ends with the same weights as without the kill.
 
-    With the strategy `data_parallel` and one process per host, as docs/guides/hosts.md has it, all
-    processes make the same call, and process 0 writes and prints.
+    With the strategy `data_parallel` and one process per host, all processes make the same call,
+    and process 0 writes and prints. docs/guides/hosts.md explains how to start them.
 
     Args:
         config: `TrainingConfig`.

@@ -32,7 +32,7 @@ def devices(strategy):
         strategy: `"one"`: one device. `"mirrored"`: `tf.distribute.MirroredStrategy` over all
             devices, on TensorFlow only. `"data_parallel"`: `keras.distribution.DataParallel` over
             all devices of all hosts, on JAX only. With one process per host, all run this same
-            program; docs/guides/hosts.md has how to start them. `"model_parallel"`:
+            program; docs/guides/hosts.md explains how to start them. `"model_parallel"`:
             `keras.distribution.ModelParallel`, for models too large for one device, over the
             devices of one process, on JAX only. Every device has a part of each layer's weights
             and sees the whole batch.
