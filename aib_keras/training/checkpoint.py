@@ -16,6 +16,7 @@ from aib_keras.utils.files import atomic_path
 _MEBIBYTE = 2**20
 _SEEDS = "aib_keras_seeds"
 _METRICS = "aib_keras_metrics"
+_TORCH = "aib_keras_torch_generators"
 
 
 class TrainingDivergedError(FloatingPointError):
@@ -48,7 +49,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.epochs = epochs
         self.steps = steps
         self._epoch = self._before = self._saved = 0
-        self._metrics = None
+        self._metrics = self._torch = None
 
     def latest(self):
         """Returns the path of the latest state, and how many epochs and further steps it has seen.
@@ -84,6 +85,8 @@ class Checkpoint(keras.callbacks.Callback):
                 _assign(_seed_states(model), file[_SEEDS])
                 if steps:
                     self._metrics = {name: array[()] for name, array in file[_METRICS].items()}
+                if keras.backend.backend() == "torch" and _TORCH in file:
+                    self._torch = {name: array[()] for name, array in file[_TORCH].items()}
         self._before = steps
         return epochs, steps
 
@@ -94,6 +97,17 @@ class Checkpoint(keras.callbacks.Callback):
             # Keras has just reset them. The epoch began before the training was resumed.
             _assign(self.model.metrics_variables, self._metrics)
             self._metrics = None
+        if not self._before:
+            self._restore_torch()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        # In the middle of an epoch this comes after Keras has drawn a number to begin it again.
+        self._restore_torch()
+
+    def _restore_torch(self):
+        if self._torch is not None:
+            _set_torch_states(self._torch)
+            self._torch = None
 
     def on_train_batch_end(self, batch, logs=None):
         # After the last step comes the end of the epoch, which has a state of its own.
@@ -123,6 +137,8 @@ class Checkpoint(keras.callbacks.Callback):
             # Keras saves the state of no seed generator; only our own layers do it themselves.
             with h5py.File(temporary, "a") as file:
                 _store(file.create_group(_SEEDS), _seed_states(model))
+                if keras.backend.backend() == "torch":
+                    _store(file.create_group(_TORCH), _torch_states())
                 if steps:
                     _store(file.create_group(_METRICS), model.metrics_variables)
         if previous is not None and previous != path:
@@ -165,6 +181,23 @@ class StopOnNaN(keras.callbacks.Callback):
 def _seed_states(model):
     """The states of the seed generators in a model, in an order that rebuilding it repeats."""
     return [variable for variable in model.variables if variable.name == "seed_generator_state"]
+
+
+def _torch_states():
+    """The states of torch's own generators, from which Keras's Dropout draws on that backend."""
+    import torch
+
+    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+
+
+def _set_torch_states(states):
+    import torch
+
+    cpu, *gpus = (torch.from_numpy(states[str(index)]) for index in range(len(states)))
+    torch.set_rng_state(cpu)
+    # A training may go on with another number of GPUs.
+    for device, state in zip(range(torch.cuda.device_count()), gpus, strict=False):
+        torch.cuda.set_rng_state(state, device)
 
 
 def _store(group, variables):
