@@ -61,7 +61,11 @@ def _photos(text):
     from aib_keras.experiments import command_line, photos, report
 
     command_line.main(
-        photos.DEFAULTS, export_formats=photos.EXPORTS, report=report.write_report, text=text
+        photos.DEFAULTS,
+        export_formats=photos.EXPORTS,
+        report=report.write_report,
+        text=text,
+        needs_dataset=True,
     )
 
 

@@ -19,6 +19,8 @@ _BATCH = 64
 _READERS = 8
 _MANIFEST = "_manifest.json"
 _LEVELS = 255
+# The share of what a map has above its mean that lies beyond each side of the attended box.
+_LEFT_OUT = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,10 +126,7 @@ def _answer(outputs):
     low, high = values.min(), values.max()
     levels = np.round((values - low) / max(high - low, 1e-12) * _LEVELS).astype("uint8")
     top, left, bottom, right = outputs["attention_box"].tolist()
-    # The smallest rectangle around the upper half of the map's range.
-    rows, columns = np.nonzero(levels > _LEVELS / 2)
-    if not len(rows):
-        rows, columns = (np.arange(side) for side in levels.shape)
+    first_row, last_row, first_column, last_column = _attended(values)
     cell_height, cell_width = (bottom - top) / len(levels), (right - left) / levels.shape[1]
     return {
         **row,
@@ -137,12 +136,29 @@ def _answer(outputs):
         "map_low": float(low),
         "map_high": float(high),
         "attended_box": [
-            top + cell_height * float(rows.min()),
-            left + cell_width * float(columns.min()),
-            top + cell_height * float(rows.max() + 1),
-            left + cell_width * float(columns.max() + 1),
+            top + cell_height * first_row,
+            left + cell_width * first_column,
+            top + cell_height * (last_row + 1),
+            left + cell_width * (last_column + 1),
         ],
     }
+
+
+def _attended(values):
+    """Returns the first and last row and column of the cells that a map is about.
+
+    What is above the map's mean counts, by how much it is. A tenth of it is left out on each side,
+    because single cells that stand out at the edges would make every box the whole image.
+    """
+    excess = np.maximum(values - values.mean(), 0)
+    if not excess.any():
+        excess = np.ones_like(values)
+    found = []
+    for axis in (1, 0):
+        shares = np.cumsum(excess.sum(axis=axis)) / excess.sum()
+        found += [int(np.searchsorted(shares, _LEFT_OUT, "right"))]
+        found += [int(np.searchsorted(shares, 1 - _LEFT_OUT))]
+    return found
 
 
 def _schema():
@@ -200,9 +216,10 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
 
     The rows are in `out/part-00000.parquet` and so on, in the order of the sorted paths:
     `path`, `predicted_class`, `probability`, `probabilities`, the map as bytes (`map`, uint8 row by
-    row, `map_height`, `map_width`, and its range, `map_low` and `map_high`), `attended_box` (y0,
-    x0, y1, x1 of what the upper half of the map's range covers, as shares of the file's sides), and
-    `error`, which is "" for a good file. A bad file does not stop the run.
+    row, `map_height`, `map_width`, and its range, `map_low` and `map_high`), `attended_box` and
+    `error`, which is "" for a good file. A bad file does not stop the run. `attended_box` is y0, x0,
+    y1, x1 in shares of the file's sides: of what the map has above its mean, a tenth lies above the
+    box, and as much below, left and right of it.
 
     The same call again goes on with the parts that are missing. Only one part per worker is in
     memory.

@@ -19,8 +19,8 @@ from absl import app, flags, logging
 
 RUNS = flags.DEFINE_list(
     "runs",
-    ["runs/quickstart"],
-    "Work directories of trainings, or folders of them. The default one need not be there.",
+    ["runs", "runs/quickstart"],
+    "Work directories of trainings, or folders of them. The default ones need not be there.",
 )
 PORT = flags.DEFINE_integer("port", 7860, "Port of the page.", 1, 65_535)
 HOST = flags.DEFINE_string(

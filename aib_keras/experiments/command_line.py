@@ -26,7 +26,9 @@ EXPORTS = {
 _TAKE_FILES = ("saved_model", "serving")
 
 
-def main(defaults, model_settings=None, export_formats=(), report=None, text=None):
+def main(
+    defaults, model_settings=None, export_formats=(), report=None, text=None, needs_dataset=False
+):
     """Runs a recipe: parses the flags, trains, exports, prints the result.
 
     Args:
@@ -36,10 +38,11 @@ def main(defaults, model_settings=None, export_formats=(), report=None, text=Non
         export_formats: Default of `--export`, some of `EXPORTS`.
         report: Optional function that writes report.html, as `report.write_report` does.
         text: What `--help` says above the flags. Defaults to the docstring of the script.
+        needs_dataset: Whether `--dataset` (or `--config`) must be there.
     """
     define_flags(defaults, export_formats)
     program.run(
-        lambda argv: _run(argv, defaults, model_settings, report),
+        lambda argv: _run(argv, defaults, model_settings, report, needs_dataset),
         (field_flags.__name__, __name__),
         text or sys.modules["__main__"].__doc__,
     )
@@ -90,8 +93,10 @@ def define_flags(defaults, export_formats=()):
     )
 
 
-def _run(argv, defaults, model_settings, report):
+def _run(argv, defaults, model_settings, report, needs_dataset):
     _check_no_arguments(argv)
+    if needs_dataset and not flags.FLAGS["dataset"].present and flags.FLAGS.config is None:
+        raise app.UsageError("Pass --dataset=FOLDER, with one folder of photos per class.")
     # TFDS logs every file that it opens.
     logging.set_verbosity(logging.WARNING)
     config = field_flags.read(defaults, model_settings)
@@ -125,6 +130,7 @@ def _write_report(report, workdir, result):
     """Writes the report of a trained model on its evaluation examples, unless it is there."""
     path = workdir / "report.html"
     if not path.exists():
+        print(f"Writing {path}: the maps and their scores take minutes.", flush=True)
         model = keras.saving.load_model(workdir / "model.keras")
         examples = load_evaluation(result, flags.FLAGS.data_dir)
         numbers = report(path, model, examples, f"{result['model']} on {result['dataset']}")
@@ -145,6 +151,7 @@ def export_model(workdir, formats):
         return
     # TensorFlow's export logs every file that it writes.
     logging.set_verbosity(logging.ERROR)
+    print(f"Exporting: {', '.join(missing)}.", flush=True)
     model = keras.saving.load_model(workdir / "model.keras")
     result = read_json(workdir / "result.json")
     for name in missing:

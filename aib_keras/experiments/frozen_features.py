@@ -51,7 +51,8 @@ def fit_head(model, train_data, validation_data, config, workdir, verbose="auto"
         As `training.fit`.
     """
     features, head = _split(model, train_data.input_shape)
-    print("The features are frozen and nothing augments the images: computing them once.")
+    print("The features are frozen and nothing augments the images: computing them once, for")
+    print("training and evaluation.", flush=True)
     found = [
         (_features(features, inputs_of(data, _BATCH_SIZE), verbose), data.labels)
         for data in (train_data, validation_data)

@@ -67,6 +67,8 @@ def write_report(path, model, examples, title):
         ),
     }
     maps = found[model.map_names[0]] if model.map_names else None
+    # Of IB attention, which is a share.
+    numbers["passes"] = float(maps.mean()) if "attention_std" in found else None
     body = [_facts(numbers, found)]
     if maps is not None:
         body.append(_overlays(examples, maps, predicted, probabilities))
@@ -90,6 +92,8 @@ def _facts(numbers, found):
         ("negative log-likelihood", f"{numbers['nll']:.3f} nats"),
         ("expected calibration error", f"{100 * numbers['expected_calibration_error']:.1f} %"),
     ]
+    if numbers["passes"] is not None:
+        rows.append(("the map passes, on average", f"{100 * numbers['passes']:.0f} %"))
     if "kl_nats" in found:
         bits = metrics.nats_to_bits(found["kl_nats"].mean())
         rows.append(("information in the latent", f"{bits:.1f} bits per image"))
@@ -197,7 +201,8 @@ def _score_table(scores):
         f"better</th><th>deletion AUC, lower is better</th></tr>{rows}</table><p><small>How fast "
         "the probability of the predicted class comes back, or goes, when the highest cells of the "
         f"map are restored, or removed, first. The first {_SCORED} images at most. A map that is "
-        "no better than a random order says nothing about what the model uses.</small></p>"
+        "no better than a random order says nothing about what the model uses. A bump in the "
+        "middle looks at no image: where it is better, the objects are in the middle.</small></p>"
     )
 
 
