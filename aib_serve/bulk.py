@@ -217,9 +217,9 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
     The rows are in `out/part-00000.parquet` and so on, in the order of the sorted paths:
     `path`, `predicted_class`, `probability`, `probabilities`, the map as bytes (`map`, uint8 row by
     row, `map_height`, `map_width`, and its range, `map_low` and `map_high`), `attended_box` and
-    `error`, which is "" for a good file. A bad file does not stop the run. `attended_box` is y0, x0,
-    y1, x1 in shares of the file's sides: of what the map has above its mean, a tenth lies above the
-    box, and as much below, left and right of it.
+    `error`, which is "" for a good file. A bad file does not stop the run. `attended_box` is y0,
+    x0, y1, x1 in shares of the file's sides: of what the map has above its mean, a tenth lies above
+    the box, and as much below, left and right of it.
 
     The same call again goes on with the parts that are missing. Only one part per worker is in
     memory.

@@ -11,13 +11,26 @@ from aib_keras.experiments.config import TrainingConfig
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"), [("vgg", {}), ("vgg_aib_qt", {"modulation": "mask", "latent_dim": 8})]
+    ("name", "settings"),
+    [
+        pytest.param("vgg", {}, marks=pytest.mark.slow),
+        ("vgg_aib_qt", {"modulation": "mask", "latent_dim": 8}),
+    ],
 )
 def test_the_weights_are_those_of_a_training_that_computes_them_in_every_step(
     name, settings, tmp_path
 ):
     digits = data.load("cluttered_digits", "train[:24]")
-    config = TrainingConfig(freeze="features", augment="none", epochs=2, batch_size=8)
+    # Not Adam: it turns the rounding error of a gradient that is 0, of a bias before a batch norm,
+    # into steps of full size.
+    config = TrainingConfig(
+        freeze="features",
+        augment="none",
+        epochs=2,
+        batch_size=8,
+        optimizer="sgd",
+        learning_rate=0.01,
+    )
     trained = []
     for fit in (training.fit, frozen_features.fit_head):
         keras.utils.set_random_seed(0)

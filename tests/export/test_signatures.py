@@ -131,8 +131,8 @@ def test_wrong_arguments(arguments, message, models, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_files_that_get_something_else_are_an_error(small_model, tmp_path, monkeypatch):
+def test_files_that_get_something_else_are_an_error(models, tmp_path, monkeypatch):
     monkeypatch.setattr(saved_model, "_png_around", lambda image, ratio: png(255 - image))
     with pytest.raises(export.ExportError, match="from files the probabilities differ"):
-        export.to_saved_model(small_model, tmp_path / "model")
+        export.to_saved_model(models["vgg"], tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
