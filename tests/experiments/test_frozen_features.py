@@ -15,8 +15,8 @@ from aib_keras.experiments.config import TrainingConfig
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        pytest.param("vgg", {}, marks=pytest.mark.slow),
-        ("vgg_aib_qt", {"modulation": "mask", "latent_dim": 8}),
+        ("vgg", {}),
+        pytest.param("vgg_aib_qt", {"modulation": "mask", "latent_dim": 8}, marks=pytest.mark.slow),
     ],
 )
 def test_the_weights_are_those_of_a_training_that_computes_them_in_every_step(

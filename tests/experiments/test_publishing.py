@@ -50,6 +50,7 @@ def test_the_zoo_lists_what_was_published(published):
     assert (folder / "cards" / "vgg_aib_qt-digits.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_training_starts_from_published_weights(published, tmp_path):
     config = small_config(
         model="vgg_aib",
@@ -79,6 +80,7 @@ def test_held_out_trainings_are_not_published(small_run, published, tmp_path):
         publishing.publish(tmp_path / "run", "digits", published[0])
 
 
+@pytest.mark.slow
 def test_a_training_without_test_data_is_evaluated_later(small_run, tmp_path):
     shutil.copytree(small_run, tmp_path / "run")
     expected = read_json(tmp_path / "run" / "result.json")

@@ -125,6 +125,7 @@ def test_a_finished_training_says_so_and_stops(finished, capsys):
     assert before == {path: path.stat().st_mtime for path in workdir.rglob("*")}
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_result(finished, tmp_path, monkeypatch):
     workdir = tmp_path / "run"
     stop_after_epoch(monkeypatch, 1, workdir)

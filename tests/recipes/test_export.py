@@ -16,6 +16,9 @@ if keras.backend.backend() != "tensorflow":
 
 import tensorflow as tf
 
+# Minutes, as a whole. CI runs the slow tests of recipes.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _flags():

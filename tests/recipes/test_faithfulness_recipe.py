@@ -13,6 +13,9 @@ from small import untrained_run
 from aib_keras import data, explain, metrics
 from aib_keras.experiments import map_scores
 
+# Minutes, as a whole. CI runs the slow tests of recipes.
+pytestmark = pytest.mark.slow
+
 MAPS = ["own", "own, quantised", "Grad-CAM", "gradient", "uniform", "Gaussian"]
 
 

@@ -12,6 +12,9 @@ from small import small_config, untrained_run
 from aib_keras import data, explain
 from aib_keras.training.callbacks import MapHistory, read_map_history
 
+# Minutes, as a whole. CI runs the slow tests of recipes.
+pytestmark = pytest.mark.slow
+
 CONTINUOUS, QUANTISED = "cluttered_digits-vgg_aib-seed0", "cluttered_digits-vgg_aib_qt-seed0"
 
 

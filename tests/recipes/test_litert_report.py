@@ -11,6 +11,9 @@ from absl import app, flags
 from aib_keras import experiments, export
 from aib_keras.experiments import TrainingConfig
 
+# Minutes, as a whole. CI runs the slow tests of recipes.
+pytestmark = pytest.mark.slow
+
 if keras.backend.backend() != "tensorflow":
     pytest.skip("export needs the TensorFlow backend", allow_module_level=True)
 

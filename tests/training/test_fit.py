@@ -155,7 +155,9 @@ def test_a_killed_training_resumes_to_the_same_weights(make, whole, examples, tm
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
-@pytest.mark.parametrize("make", [plain_keras_model, zoo_model])
+@pytest.mark.parametrize(
+    "make", [plain_keras_model, pytest.param(zoo_model, marks=pytest.mark.slow)]
+)
 def test_a_training_killed_in_an_epoch_goes_on_in_it(make, whole, examples, tmp_path, capsys):
     expected, lines, _ = whole(make)
     workdir = tmp_path / "killed"
