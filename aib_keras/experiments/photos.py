@@ -5,8 +5,8 @@ from aib_keras.experiments.config import TrainingConfig
 DEFAULTS = TrainingConfig(
     model="efficientnet_lite0_aib_qt",
     dataset="photos",
-    # Of those compared on held-out birds, the best in error, energy and insertion, and near the best
-    # in the other two (docs/defaults.md).
+    # Of those compared on held-out birds, the best in error, energy and insertion, and near the
+    # best in the other two scores (docs/defaults.md).
     settings={"backbone_weights": "imagenet", "modulation": "noise", "map_beta": 0.3},
     image_size=224,
     crop_pct=0.875,
