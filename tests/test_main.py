@@ -23,13 +23,12 @@ DEFAULTS = {
 def _no_traces(monkeypatch):
     """Removes the flags of a command, and the docstring that it gives to the program."""
     monkeypatch.setattr(sys.modules["__main__"], "__doc__", None)
-    # Its flags are defined once, when the module is imported.
-    import aib_keras.app.__main__  # noqa: F401
-
     before = set(flags.FLAGS)
     yield
     for name in set(flags.FLAGS) - before:
         delattr(flags.FLAGS, name)
+    # Its flags are defined when it is imported, and recipes have some of the same names.
+    sys.modules.pop("aib_keras.app.__main__", None)
 
 
 def run(monkeypatch, *arguments):
