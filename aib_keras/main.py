@@ -58,15 +58,9 @@ def _photos(text):
     FOLDER has one folder of photos per class. The command writes the model, its
     exports, and report.html. The same command again resumes after a kill.
     """
-    from aib_keras.experiments import command_line, photos, report
+    from aib_keras.experiments import photos
 
-    command_line.main(
-        photos.DEFAULTS,
-        export_formats=photos.EXPORTS,
-        report=report.write_report,
-        text=text,
-        needs_dataset=True,
-    )
+    photos.main(text)
 
 
 def _explain(text):

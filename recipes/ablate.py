@@ -140,7 +140,7 @@ def check_alike(results):
 
 def row(setting, value, result):
     """Returns what a training measured, a line of ablation.json."""
-    split = "held_out" if result["config"]["held_out"] else "test"
+    split = cards.evaluated_split(result)
     last = result["last_epoch"]
     return {
         "setting": setting,

@@ -25,7 +25,7 @@ import pathlib
 from absl import app, flags, logging
 
 from aib_keras import zoo
-from aib_keras.experiments import map_scores, markdown, sweep
+from aib_keras.experiments import cards, map_scores, markdown, sweep
 from aib_keras.layers.attention import MODULATIONS
 from aib_keras.utils.files import read_json
 
@@ -116,7 +116,7 @@ def training(model, seed, extra_flags, name=None):
 def row(modulation, price, seed, workdir):
     """Returns what a training measured, and the scores of its map and of its Grad-CAM."""
     result = read_json(workdir / "result.json") | {"workdir": str(workdir)}
-    split = "held_out" if result["config"]["held_out"] else "test"
+    split = cards.evaluated_split(result)
     settings = map_scores.Settings(
         EXAMPLES.value,
         CURVE_EXAMPLES.value,

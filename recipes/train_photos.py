@@ -15,12 +15,7 @@ hundreds of photos. With thousands, `--freeze=nothing --augment=crop_flip --lear
 trains it, too.
 """
 
-from aib_keras.experiments import command_line, photos, report
+from aib_keras.experiments import photos
 
 if __name__ == "__main__":
-    command_line.main(
-        photos.DEFAULTS,
-        export_formats=photos.EXPORTS,
-        report=report.write_report,
-        needs_dataset=True,
-    )
+    photos.main()

@@ -104,7 +104,7 @@ def command(config):
 
 
 def _figures(result):
-    split = _split(result)
+    split = evaluated_split(result)
     last = result["last_epoch"]
     yield "parameters", f"{result['parameters']:,}"
     yield "classes, input", f"{result['num_classes']}, {'x'.join(map(str, result['input_shape']))}"
@@ -131,7 +131,8 @@ def _figures(result):
     yield "seed", result["seed"]
 
 
-def _split(result):
+def evaluated_split(result):
+    """Returns what the names of the errors of a `result.json` begin with, "held_out" or "test"."""
     return "held_out" if "held_out_error_last_epoch" in result else "test"
 
 

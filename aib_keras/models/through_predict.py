@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from aib_keras.utils import processes
+from aib_keras.utils.batches import BatchesOf
 
 
 class ThroughPredict(keras.Model):
@@ -68,7 +69,7 @@ class ThroughPredict(keras.Model):
         return jax.tree.map(lambda *parts: np.concatenate(parts), *outputs)
 
 
-class CheckedBatches(keras.utils.PyDataset):
+class CheckedBatches(BatchesOf):
     """The images of batches, without labels, each checked when it is read, the first one at once.
 
     Args:
@@ -77,27 +78,13 @@ class CheckedBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, batches, check):
-        super().__init__(
-            workers=batches.workers,
-            use_multiprocessing=batches.use_multiprocessing,
-            max_queue_size=batches.max_queue_size,
-        )
-        self.batches = batches
+        super().__init__(batches)
         self.check = check
         self[0]
-
-    def __len__(self):
-        return len(self.batches)
 
     def __getitem__(self, index):
         images, _, _ = keras.utils.unpack_x_y_sample_weight(self.batches[index])
         return self.check(images)
-
-    def on_epoch_begin(self):
-        self.batches.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self.batches.on_epoch_end()
 
 
 def _batches(images, batch_size):

@@ -8,9 +8,10 @@ import numpy as np
 from aib_keras.data import AugmentedBatches
 from aib_keras.training import device_strategies as devices
 from aib_keras.utils import processes
+from aib_keras.utils.batches import BatchesOf
 
 
-class SharedBatches(keras.utils.PyDataset):
+class SharedBatches(BatchesOf):
     """This process's share of batches that all processes read in the same order.
 
     Process 0 has the first rows of each batch. All processes together see what one process would.
@@ -29,19 +30,11 @@ class SharedBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, batches, replicas, process=0, count=1, pad=False):
-        super().__init__(
-            workers=batches.workers,
-            use_multiprocessing=batches.use_multiprocessing,
-            max_queue_size=batches.max_queue_size,
-        )
-        self.batches = batches
+        super().__init__(batches)
         self.replicas = replicas
         self.process = process
         self.count = count
         self.pad = pad
-
-    def __len__(self):
-        return len(self.batches)
 
     def __getitem__(self, index):
         if not self.pad and _always_full(self.batches):
@@ -68,12 +61,6 @@ class SharedBatches(keras.utils.PyDataset):
     def _share(self, size):
         share = size // self.count
         return slice(self.process * share, (self.process + 1) * share)
-
-    def on_epoch_begin(self):
-        self.batches.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self.batches.on_epoch_end()
 
 
 def _always_full(batches):
