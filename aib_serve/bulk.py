@@ -108,9 +108,31 @@ class Worker:
 def _read(file):
     """Returns the content of a file, or the error that reading it raised."""
     try:
-        return pathlib.Path(file).read_bytes()
+        if not _is_uri(file):
+            return pathlib.Path(file).read_bytes()
+        filesystem, path = _filesystem(file)
+        with filesystem.open_input_stream(path) as stream:
+            return stream.read()
     except OSError as error:
         return error
+
+
+def _is_uri(source):
+    return isinstance(source, str) and "://" in source
+
+
+def _filesystem(uri):
+    """Returns the file system of a URI such as `s3://bucket/folder`, and the path on it."""
+    import pyarrow
+    from pyarrow import fs
+
+    try:
+        return fs.FileSystem.from_uri(uri)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(
+            f"pyarrow cannot open {uri!r}: {error} It knows s3://, gs://, abfs://, hdfs:// and "
+            "file://."
+        ) from None
 
 
 def _answer(outputs):
@@ -188,19 +210,18 @@ def find_files(source):
 
     Args:
         source: Path of a folder, which is searched with its subfolders; path of a text file with
-            one path per line; or a sequence of paths.
+            one path per line; or a sequence of paths. A folder, and each path of a list, can also
+            be a URI that pyarrow opens, such as `s3://bucket/photos`.
 
     Raises:
         ValueError: if there is nothing there, or no image file.
     """
     if not isinstance(source, (str, os.PathLike)):
         files = [str(file) for file in source]
+    elif _is_uri(source):
+        files = _stored_files(source)
     elif pathlib.Path(source).is_dir():
-        files = [
-            str(path)
-            for path in pathlib.Path(source).rglob("*")
-            if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
-        ]
+        files = [str(path) for path in pathlib.Path(source).rglob("*") if _is_image(path)]
     elif pathlib.Path(source).is_file():
         lines = pathlib.Path(source).read_text().splitlines()
         files = [line.strip() for line in lines if line.strip()]
@@ -209,6 +230,25 @@ def find_files(source):
     if not files:
         raise ValueError(f"There are no image files in {source!r}: expected {_SUFFIXES}.")
     return sorted(files)
+
+
+def _is_image(path):
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+
+
+def _stored_files(uri):
+    """Returns the URIs of the image files below one."""
+    from pyarrow import fs
+
+    filesystem, folder = _filesystem(uri)
+    if filesystem.get_file_info(folder).type != fs.FileType.Directory:
+        raise ValueError(f"There is no folder {uri!r}.")
+    found = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
+    return [
+        f"{uri.rstrip('/')}{each.path.removeprefix(folder.rstrip('/'))}"
+        for each in found
+        if each.is_file and _is_image(pathlib.PurePosixPath(each.path))
+    ]
 
 
 def explain_files(source, model, out, part_size=2_000, workers=None, progress=True):

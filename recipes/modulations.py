@@ -1,28 +1,31 @@
 r"""Modulation and price of the map: what each costs in error, and where its map lies.
 
 Nothing in the paper's objective charges for the map, so nothing makes it select. This recipe trains
-one model with several modulations and prices (`map_beta`), and the same network without attention,
+models with several modulations and prices (`map_beta`), and the same network without attention,
 and scores their maps on held-out training examples, beside Grad-CAM. Choose by these, because
 choosing on the test set would mean training on it. About an hour on two CPU cores:
 
     python recipes/modulations.py --runs=runs/modulations-digits --dataset=cluttered_digits \
-        --model=vgg_aib_qt --plain=vgg -- --width=0.125 --augment=none --optimizer=adam \
+        --models=vgg_aib_qt --plain=vgg -- --width=0.125 --augment=none --optimizer=adam \
         --batch_size=32 --epochs=6
 
 Photos, with ImageNet features that stay as they are and are computed once:
 
     python recipes/modulations.py --runs=runs/modulations-birds --dataset=FOLDER --held_out=300 \
-        --model=efficientnet_lite0_aib_qt --plain=efficientnet_lite0 -- \
+        --models=efficientnet_lite0_aib_qt --plain=efficientnet_lite0 -- \
         --set=backbone_weights=imagenet --image_size=160 --crop_pct=0.875 --freeze=backbone \
         --augment=none --optimizer=adam --learning_rate=0.003 --batch_size=32 --epochs=8
 
-What comes after `--` goes to every training. The same command again resumes; further --points and
---seeds add rows. The recipe writes modulations.md and .json to --runs.
+What comes after `--` goes to every training. The same command again resumes; further --models,
+--points and --seeds add rows. The recipe writes modulations.md and .json to --runs. With
+--held_out=0 it evaluates settings that are already chosen on the test data.
 """
 
+import itertools
 import pathlib
 
 from absl import app, flags, logging
+from scipy import stats
 
 from aib_keras import zoo
 from aib_keras.experiments import cards, map_scores, markdown, sweep
@@ -33,7 +36,7 @@ RUNS = flags.DEFINE_string("runs", "runs/modulations", "Folder of work directori
 DATASET = flags.DEFINE_string(
     "dataset", "cluttered_digits", "Data set, as the training recipes take it."
 )
-MODEL = flags.DEFINE_string("model", "vgg_aib_qt", "A model with IB attention.")
+MODELS = flags.DEFINE_list("models", ["vgg_aib_qt"], "Models with IB attention.")
 PLAIN = flags.DEFINE_string("plain", None, "Optional model without attention, to compare with.")
 POINTS = flags.DEFINE_list(
     "points",
@@ -56,20 +59,21 @@ SCORES = {"pointing": "↑", "energy": "↑", "insertion": "↑", "deletion": "�
 
 def main(argv):
     logging.set_verbosity(logging.WARNING)
-    for name in filter(None, (MODEL.value, PLAIN.value)):
+    for name in filter(None, (*MODELS.value, PLAIN.value)):
         try:
             zoo.get(name)
         except ValueError as error:
             raise app.UsageError(str(error)) from None
+    points = list(map(point, POINTS.value))
     trainings = {}
     for seed in map(number_of("seeds", int), SEEDS.value):
         if PLAIN.value is not None:
-            trainings["none", 0.0, seed] = training(PLAIN.value, seed, argv[1:])
-        for modulation, price in map(point, POINTS.value):
+            trainings[PLAIN.value, "none", 0.0, seed] = training(PLAIN.value, seed, argv[1:])
+        for model, (modulation, price) in itertools.product(MODELS.value, points):
             settings = f"--set=modulation={modulation!r}", f"--set=map_beta={price!r}"
-            name = f"{MODEL.value}-{modulation}-{price:g}"
-            one = training(MODEL.value, seed, (*argv[1:], *settings), name)
-            trainings[modulation, price, seed] = one
+            name = f"{model}-{modulation}-{price:g}"
+            one = training(model, seed, (*argv[1:], *settings), name)
+            trainings[model, modulation, price, seed] = one
     sweep.train(list(trainings.values()), JOBS.value)
     rows = [row(*key, each.workdir) for key, each in trainings.items()]
     markdown.write(RUNS.value, "modulations", table(rows), rows)
@@ -113,7 +117,7 @@ def training(model, seed, extra_flags, name=None):
     )
 
 
-def row(modulation, price, seed, workdir):
+def row(model, modulation, price, seed, workdir):
     """Returns what a training measured, and the scores of its map and of its Grad-CAM."""
     result = read_json(workdir / "result.json") | {"workdir": str(workdir)}
     split = cards.evaluated_split(result)
@@ -125,13 +129,17 @@ def row(modulation, price, seed, workdir):
     )
     found = map_scores.measure(result, settings, DATA_DIR.value, without_map=True)
     last = result["last_epoch"]
+    error, examples = result[f"{split}_error_last_epoch"], result["evaluated_examples"]
+    interval = stats.binomtest(round(error * examples), examples).proportion_ci(method="wilson")
     return {
+        "model": model,
         "modulation": modulation,
         "map_beta": price,
         "seed": seed,
-        "error": result[f"{split}_error_last_epoch"],
+        "error": error,
+        "error_interval": [interval.low, interval.high],
         "kl_nats": last.get("kl_nats"),
-        "evaluated_on": f"{result['evaluated_examples']:,} images of {result['evaluated_on']}",
+        "evaluated_on": f"{examples:,} images of {result['evaluated_on']}",
         "scored_images": found["evaluated_examples"],
         "maps": {
             name: {score: scores[score] for score in SCORES if score in scores}
@@ -144,22 +152,25 @@ def row(modulation, price, seed, workdir):
 def table(rows):
     """Returns a table with a line per training and map."""
     there = [score for score in SCORES if any(score in m for r in rows for m in r["maps"].values())]
-    columns = ["modulation", "map_beta", "seed", "error %", "nats", "map"]
+    columns = ["model", "modulation", "map_beta", "seed", "error %", "95 %", "nats", "map"]
     lines = []
     for each in rows:
         for name, scores in each["maps"].items():
+            low, high = each["error_interval"]
             start = [
+                f"`{each['model']}`",
                 each["modulation"],
                 f"{each['map_beta']:g}",
                 str(each["seed"]),
                 markdown.percent(each["error"], 1),
+                f"{100 * low:.1f} to {100 * high:.1f}",
                 markdown.number(each["kl_nats"], 1),
             ]
             lines.append(
                 [*start, name, *(markdown.number(scores.get(score), 3) for score in there)]
             )
     head = (
-        f"`{MODEL.value}` on {DATASET.value}. Errors: {rows[0]['evaluated_on']}. Maps: the first "
+        f"{DATASET.value}. Errors: {rows[0]['evaluated_on']}. Maps: the first "
         f"{rows[0]['scored_images']:,} of them, for insertion and deletion "
         f"{CURVE_EXAMPLES.value:,}. ↑: more is better, ↓: less is."
     )

@@ -107,6 +107,13 @@ class TrainingConfig(FitConfig):
         "reflected pixels.",
         choices=("crop_flip", "crop", "none"),
     )
+    feature_views: int | None = setting(
+        None,
+        "With frozen features, augment each training image so many times before the training, "
+        "compute the features of these views once, and take one of them in each epoch. None: "
+        "augment and compute anew in each epoch.",
+        _positive,
+    )
     epochs: int = setting(200, "Passes over the training examples.", _positive)
     optimizer: str = setting(
         "auto",
@@ -140,6 +147,12 @@ class TrainingConfig(FitConfig):
         if self.crop_pct < 1 and self.image_size is None:
             raise ValueError(
                 f"`crop_pct` {self.crop_pct!r} needs `image_size`, the side of the crops."
+            )
+        if self.feature_views is not None and (self.freeze == "nothing" or self.augment == "none"):
+            raise ValueError(
+                f"`feature_views` {self.feature_views} needs frozen layers (`freeze` 'features' or "
+                f"'backbone', got {self.freeze!r}) and an augmentation (got `augment` "
+                f"{self.augment!r})."
             )
         if self.train_examples is not None and self.train_examples < (self.batch_size or 1):
             raise ValueError(

@@ -3,9 +3,10 @@
 import math
 
 import keras
+import numpy as np
 
 from aib_keras import training
-from aib_keras.data import inputs_of
+from aib_keras.data import batches_of, inputs_of
 from aib_keras.models import AIBClassifier, MapClassifier, PlainClassifier
 from aib_keras.training.fitting import MODEL_FILE
 from aib_keras.utils.files import atomic_path
@@ -15,49 +16,68 @@ _MOST_BYTES = 4 * 2**30
 _BATCH_SIZE = 128
 
 
-def can_compute_once(model, config, examples):
-    """Returns whether the features of these examples never change during a training.
+def can_compute_once(model, config, count, input_shape):
+    """Returns whether a training can do with features that are computed before it.
 
     Args:
         model: `ImageClassifier` with frozen features.
         config: `TrainingConfig`.
-        examples: The training examples, an `ImageData`.
+        count: Integer, the training examples.
+        input_shape: Of the images that the model sees, (H, W, C).
     """
-    if config.freeze == "nothing" or config.augment != "none":
+    if config.freeze == "nothing" or (config.augment != "none" and not config.feature_views):
         return False
     if not isinstance(model, (AIBClassifier, PlainClassifier)) or isinstance(model, MapClassifier):
         return False
     if config.strategy != "one":
         return False
-    features, _ = _split(model, examples.input_shape)
+    features, _ = _split(model, input_shape)
     # Dropout draws anew in every step, also where nothing is trained.
     if any(hasattr(layer, "seed_generator") for layer in features._flatten_layers()):
         return False
-    return 4 * len(examples) * math.prod(features.output_shape[1:]) <= _MOST_BYTES
+    views = (config.feature_views or 1) * count
+    return 4 * views * math.prod(features.output_shape[1:]) <= _MOST_BYTES
 
 
-def fit_head(model, train_data, validation_data, config, workdir, verbose="auto"):
+def fit_head(model, train_data, validation_data, config, workdir, augment=None, verbose="auto"):
     """Trains the layers after the frozen features of a model, as `training.fit` trains all.
 
-    The weights after it are those of `training.fit`, to rounding. It leaves the same files, apart
-    from the maps of every epoch.
+    Without augmentation the weights after it are those of `training.fit`, to rounding. It leaves
+    the same files, apart from the maps of every epoch.
 
     Args:
         model: Built `AIBClassifier` or `PlainClassifier` with frozen features.
         train_data, validation_data: `ImageData`.
-        config, workdir, verbose: As in `training.fit`.
+        config: `TrainingConfig`.
+        augment: None, or what makes the `config.feature_views` views of each training image.
+        workdir, verbose: As in `training.fit`.
 
     Returns:
         As `training.fit`.
     """
-    features, head = _split(model, train_data.input_shape)
-    print("The features are frozen and nothing augments the images: computing them once, for")
-    print("training and evaluation.", flush=True)
-    found = [
-        (_features(features, inputs_of(data, _BATCH_SIZE), verbose), data.labels)
-        for data in (train_data, validation_data)
-    ]
-    lines = training.fit(head, *found, config, workdir, verbose=verbose)
+    features, head = _split(model, validation_data.input_shape)
+    print("The features are frozen: computing them once, for training and evaluation.", flush=True)
+    if augment is None:
+        choose_view = None
+        train_features = _features(features, inputs_of(train_data, _BATCH_SIZE), verbose)
+    else:
+        choose_view = _choose_view
+        views = [
+            _features(features, _view(train_data, augment, config.seed, view), verbose)
+            for view in range(config.feature_views)
+        ]
+        train_features = np.stack(views, axis=1)
+        del views
+    evaluation = _features(features, inputs_of(validation_data, _BATCH_SIZE), verbose)
+    lines = training.fit(
+        head,
+        (train_features, train_data.labels),
+        (evaluation, validation_data.labels),
+        config,
+        workdir,
+        augment=choose_view,
+        verbose=verbose,
+    )
     # What `fit` has saved there is the head without the features.
     with atomic_path(workdir / MODEL_FILE) as temporary:
         model.save(temporary)
@@ -87,3 +107,15 @@ def _split(model, input_shape):
 
 def _features(model, images, verbose):
     return model.predict(images, batch_size=_BATCH_SIZE, verbose=0 if verbose == 0 else 2)
+
+
+def _view(data, augment, seed, number):
+    """Returns batches of all images, augmented as in epoch `number`, in the order of the data."""
+    batches = batches_of(data, _BATCH_SIZE, augment=augment, shuffle=False, seed=seed)
+    batches.epoch = number
+    return batches
+
+
+def _choose_view(views, rng):
+    """Returns one of the views `(B, views, ...)` of each example."""
+    return views[np.arange(len(views)), rng.integers(views.shape[1], size=len(views))]

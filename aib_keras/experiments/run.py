@@ -1,7 +1,6 @@
 """Trains a zoo model from a configuration alone. The same call again resumes it."""
 
 import dataclasses
-import functools
 import pathlib
 import warnings
 
@@ -117,11 +116,17 @@ def _train(config, workdir, verbose):
     if config.freeze != "nothing":
         _warn_of_random_weights(config)
         model.freeze(config.freeze)
-    if frozen_features.can_compute_once(model, config, train_data):
+    augment = _augmentation(config, evaluation.input_shape)
+    fit = training.fit
+    if frozen_features.can_compute_once(model, config, len(train_data), evaluation.input_shape):
         fit = frozen_features.fit_head
-    else:
-        fit = functools.partial(training.fit, augment=_augmentation(config, evaluation.input_shape))
-    lines = fit(model, train_data, evaluation, config, workdir, verbose=verbose)
+    elif config.feature_views:
+        raise ValueError(
+            f"`feature_views` {config.feature_views} is for plain models and those with IB "
+            "attention, without noise before the attention, on one device, and for features that "
+            f"fit into memory: not for this training of {config.model!r}. Leave it out."
+        )
+    lines = fit(model, train_data, evaluation, config, workdir, augment=augment, verbose=verbose)
     processes.on_first(
         _finish, config, workdir, model, lines, len(train_data), evaluation, evaluated_on
     )

@@ -54,15 +54,79 @@ def test_recipes_compute_them_once_where_nothing_changes_them(tmp_path, capsys):
     assert "computing them once" in capsys.readouterr().out
 
 
+def test_each_epoch_takes_one_of_the_views_of_every_image(tmp_path, monkeypatch):
+    digits = data.load("cluttered_digits", "train[:16]")
+    config = TrainingConfig(
+        freeze="features", feature_views=3, epochs=2, batch_size=8, optimizer="sgd"
+    )
+    model = zoo.vgg(width=0.03)
+    model.freeze("features")
+    seen = []
+
+    def fit(head, train_data, validation_data, config, workdir, augment, verbose):
+        # What the model computes of the images as they are.
+        expected = head.layers[0].output.shape[1:]
+        views, labels = train_data
+        assert views.shape == (16, 3, *expected)
+        assert validation_data[0].shape == (8, *expected)
+        np.testing.assert_array_equal(labels, digits.labels)
+        seen.append((views, augment(views, np.random.default_rng(0))))
+        model.save(workdir / "model.keras")
+
+    monkeypatch.setattr(frozen_features.training, "fit", fit)
+    for _ in range(2):
+        frozen_features.fit_head(
+            model, digits, digits.take(8), config, tmp_path, data.CropFlip(), verbose=0
+        )
+    views, chosen = seen[0]
+    np.testing.assert_array_equal(views, seen[1][0])
+    assert all(np.ptp(each, axis=0).max() > 0 for each in views)
+    which = [
+        [bool((one == view).all()) for view in views_of]
+        for one, views_of in zip(chosen, views, strict=True)
+    ]
+    assert all(sum(each) == 1 for each in which)
+    assert np.any(which, axis=0).all()
+    # A view is what the model computes of an augmented image, here half of them mirrored.
+    mirror = data.CropFlip(padding=0)
+    frozen_features.fit_head(model, digits, digits.take(8), config, tmp_path, mirror, verbose=0)
+    features, _ = frozen_features._split(model, digits.input_shape)
+    both = [features.predict(i, verbose=0) for i in (digits.images, digits.images[:, :, ::-1])]
+    for index, views_of in enumerate(seen[2][0]):
+        for view in views_of:
+            assert min(np.abs(view - each[index]).max() for each in both) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "settings", [{"augment": "none", "freeze": "features"}, {"freeze": "nothing"}]
+)
+def test_views_need_an_augmentation_and_frozen_layers(settings):
+    with pytest.raises(ValueError, match="`feature_views` 2 needs frozen layers"):
+        TrainingConfig(feature_views=2, **settings)
+
+
+@pytest.mark.filterwarnings("ignore:`freeze` 'features' keeps layers whose weights are random")
+def test_views_of_features_with_noise_are_an_error(tmp_path):
+    config = small_config(
+        model="wrn",
+        settings={"width": 0.05, "dropout": 0.3},
+        freeze="features",
+        feature_views=2,
+        augment="crop",
+    )
+    with pytest.raises(ValueError, match="`feature_views` 2 is for plain models"):
+        experiments.train(config, tmp_path, verbose=0)
+
+
 def test_features_that_change_or_do_not_fit_into_memory_are_not_kept(monkeypatch):
-    model, digits = zoo.vgg(width=0.03), data.load("cluttered_digits", "train[:4]")
+    model, digits = zoo.vgg(width=0.03), (4, (32, 32, 3))
     config = TrainingConfig(freeze="features", augment="none")
-    assert frozen_features.can_compute_once(model, config, digits)
+    assert frozen_features.can_compute_once(model, config, *digits)
     for changes in ({"augment": "crop"}, {"freeze": "nothing"}):
         changed = dataclasses.replace(config, **changes)
-        assert not frozen_features.can_compute_once(model, changed, digits)
+        assert not frozen_features.can_compute_once(model, changed, *digits)
     monkeypatch.setattr(frozen_features, "_MOST_BYTES", 1000)
-    assert not frozen_features.can_compute_once(model, config, digits)
+    assert not frozen_features.can_compute_once(model, config, *digits)
 
 
 @pytest.mark.parametrize(
@@ -73,10 +137,9 @@ def test_features_with_noise_and_models_with_several_outputs_are_trained_as_a_wh
     name, settings, once
 ):
     model = zoo.create(name, width=0.05, **settings)
-    digits = data.load("cluttered_digits", "train[:4]")
     model.freeze("features")
     config = TrainingConfig(freeze="features", augment="none")
-    assert frozen_features.can_compute_once(model, config, digits) is once
+    assert frozen_features.can_compute_once(model, config, 4, (32, 32, 3)) is once
 
 
 def test_frozen_layers_with_random_weights_are_a_warning(tmp_path):

@@ -39,12 +39,14 @@ def test_scores_every_point_and_the_plain_model_on_held_out_examples(recipe, tmp
     assert list(rows[0]["maps"]) == ["Grad-CAM", "uniform", "Gaussian"]
     assert list(rows[2]["maps"])[0] == "own"
     for row in rows:
+        low, high = row["error_interval"]
+        assert low <= row["error"] <= high
         assert 0 < row["maps"]["Grad-CAM"]["insertion"] < 1
         assert 0 < row["maps"]["uniform"]["energy"] < 0.5
     configs = [json.loads(path.read_text()) for path in tmp_path.glob("*/config.json")]
     assert sorted(config["settings"].get("map_beta", -1) for config in configs) == [-1, 0, 0.3]
     text = (tmp_path / "modulations.md").read_text()
-    assert f"| mask | 0.3 | 0 | {100 * rows[2]['error']:.1f} | " in text
+    assert f"| `vgg_aib_qt` | mask | 0.3 | 0 | {100 * rows[2]['error']:.1f} | " in text
 
     # The same command again starts no process and measures nothing.
     monkeypatch.setattr(sweep.subprocess, "run", None)

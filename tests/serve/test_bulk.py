@@ -123,6 +123,21 @@ def test_a_list_of_files_works_and_missing_files_are_flagged(model, images, tmp_
     assert "No such file" in rows[files[2]]
 
 
+def test_a_store_is_read_by_its_uri(explained, model, images, tmp_path):
+    # `file://` goes the way of `s3://`: through pyarrow's file systems.
+    uri = images.as_uri()
+    bulk.explain_files(f"{uri}/", model[1], tmp_path / "out", part_size=10, progress=False)
+    rows = read(tmp_path / "out")
+    expected = [row | {"path": f"file://{row['path']}"} for row in read(explained[0])]
+    assert rows == expected
+    bulk.explain_files([f"{uri}/gone.png"], model[1], tmp_path / "list", progress=False)
+    assert "gone.png" in read(tmp_path / "list")[0]["error"]
+    with pytest.raises(ValueError, match="no folder 'file:///nowhere'"):
+        bulk.find_files("file:///nowhere")
+    with pytest.raises(ValueError, match="pyarrow cannot open 'ftps://photos'"):
+        bulk.find_files("ftps://photos")
+
+
 def test_another_run_does_not_mix_with_the_first(explained, model, images, tmp_path):
     with pytest.raises(ValueError, match="another run: part_size differ"):
         bulk.explain_files(images, model[1], explained[0], part_size=7)
