@@ -51,6 +51,7 @@ def run_on(backend, *arguments):
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("backend", OTHER_BACKENDS)
 def test_saved_weights_explain_the_same_on(backend, name, tmp_path):

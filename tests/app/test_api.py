@@ -14,6 +14,9 @@ from aib_serve.overlay import overlay
 client_library = pytest.importorskip("gradio_client", reason="the page needs Gradio")
 httpx = pytest.importorskip("httpx", reason="the page needs Gradio, which brings httpx")
 
+# It starts the page, in a process of its own.
+pytestmark = pytest.mark.slow
+
 MODEL = "vgg_aib_qt on cluttered_digits (seed 0)"
 PATH = "/etc/hostname"
 JSON = {"Content-Type": "application/json"}
@@ -126,9 +129,7 @@ def test_the_pictures_are_the_maps_of_the_image_and_its_modification(
 
 
 # Grad-CAM is compiled twice, by the app and here.
-@pytest.mark.parametrize(
-    "other", ["quantised map", pytest.param("Grad-CAM", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("other", ["quantised map", "Grad-CAM"])
 def test_a_map_beside_another_one_of_the_same_model(look, load, image_file, other):
     _, single, pair, scale, table, *_ = look(compare=other, stretch=True)
     trained = load(MODEL)

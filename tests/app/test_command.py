@@ -9,6 +9,9 @@ import sys
 import pytest
 from page_in_browser import app_command
 
+# It imports the page, in a process of its own.
+pytestmark = pytest.mark.slow
+
 # One process for all commands, because TensorFlow takes seconds to be imported.
 COMMANDS = """
 import contextlib, io, json, sys

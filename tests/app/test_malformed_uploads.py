@@ -7,6 +7,9 @@ from malformed import malformed_files
 
 client_library = pytest.importorskip("gradio_client", reason="the page needs Gradio")
 
+# It starts the page, in a process of its own.
+pytestmark = pytest.mark.slow
+
 MODEL = "vgg_aib_qt on cluttered_digits (seed 0)"
 _SECONDS = 30
 # The smallest of the decompression bombs has 196 megapixels: decoded it would take 589 MB as RGB.
@@ -36,9 +39,7 @@ def look(server):
     return call
 
 
-@pytest.mark.parametrize(
-    ("count", "seed"), [(60, 0), pytest.param(1000, 1, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("count", "seed"), [(60, 0), (1000, 1)])
 def test_each_gets_a_clear_error_and_the_next_image_a_result(
     server, look, image_file, tmp_path, count, seed
 ):

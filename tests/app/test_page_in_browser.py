@@ -6,9 +6,13 @@ import pytest
 from page_in_browser import chromium, cosine, drop, opened
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install -e '.[dev]'")
-pytestmark = pytest.mark.skipif(
-    chromium() is None, reason="no Chromium or Chrome is installed: apt install chromium"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        chromium() is None, reason="no Chromium or Chrome is installed: apt install chromium"
+    ),
+    # It starts the page, in a process of its own.
+    pytest.mark.slow,
+]
 
 MODEL = "vgg_aib_qt on cluttered_digits (seed 0)"
 PUBLISHED = "vgg_aib_qt/cifar10 (published, 8.9% error)"

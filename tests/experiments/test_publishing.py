@@ -27,6 +27,7 @@ def in_this_zoo(published, monkeypatch):
     monkeypatch.setenv("AIB_KERAS_ZOO", str(published[0]))
 
 
+@pytest.mark.slow
 def test_published_weights_load_by_name(published, small_run):
     _, entry = published
     model = zoo.vgg_aib_qt(weights="digits")

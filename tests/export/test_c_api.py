@@ -15,6 +15,9 @@ if keras.backend.backend() != "tensorflow":
 
 from tensorflow.core.protobuf import saved_model_pb2
 
+# It starts processes that load TensorFlow's C library.
+pytestmark = pytest.mark.slow
+
 CLASSES = [str(index) for index in range(10)]
 SCRIPT = pathlib.Path(__file__).with_name("run_with_c_api.py")
 

@@ -163,6 +163,7 @@ def test_a_pixel_is_a_step_of_the_input_whatever_the_images(
     np.testing.assert_array_equal(grey, given)
 
 
+@pytest.mark.slow
 def test_int8_without_preprocessing(representative_images, images, expected, settled, tmp_path):
     def normalised(pixels):
         return pixels.astype("float32") / 64 - 2
@@ -182,6 +183,7 @@ def test_int8_without_preprocessing(representative_images, images, expected, set
     assert "normalised like" in metadata["inputs"]["images"]
 
 
+@pytest.mark.slow
 def test_int8_of_a_class_activation_map(representative_images, images, settled, tmp_path):
     model = settled(zoo.vgg_gap(width=0.0625), representative_images.astype("float32"))
     report = export.to_litert(
@@ -222,6 +224,7 @@ def test_reports(litert_models):
     assert reports["int8"].images == 16
 
 
+@pytest.mark.slow
 def test_a_new_wrn_passes_the_check(tmp_path):
     # Its maps are steep: a rounding error moves a single position by more than 1e-4.
     report = export.to_litert(zoo.wrn_aib_qt(width=0.0625), tmp_path / "model.tflite")

@@ -47,6 +47,7 @@ def test_the_papers_numbers_of_anchors_on_cifar100(load_recipe):
     assert settings["wrn_aib_qt"]["num_anchors"] == 20
 
 
+@pytest.mark.slow
 def test_a_wrong_model_names_the_nearest_and_leaves_no_folder(tmp_path, recipe_path):
     command = [
         sys.executable,

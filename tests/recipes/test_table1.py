@@ -120,6 +120,7 @@ def parse(*arguments):
     return flags.FLAGS(["table1.py", *arguments])
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_is_told_with_its_reason(tmp_path, table1):
     arguments = [f"--runs={tmp_path}", "--train", "--datasets=cifar10", "--models=vgg"]
     argv = parse(*arguments, "--", "--width=0.0625", "--epochs=0")

@@ -68,6 +68,7 @@ def test_the_papers_figures_are_of_models_in_the_zoo(table2):
         assert {len(row) for row in figures.values()} == {len(NAMES)}
 
 
+@pytest.mark.slow
 def test_a_table_of_what_is_trained_and_no_work_twice(table2, runs, capsys, monkeypatch):
     run(table2, runs)
     out = capsys.readouterr().out

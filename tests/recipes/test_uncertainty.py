@@ -7,6 +7,9 @@ import pytest
 from absl import app, flags
 from small import untrained_run
 
+# It makes two models and measures them.
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"test_split": "test[:48]", "prediction_samples": 2}
 
 

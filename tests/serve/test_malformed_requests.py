@@ -119,6 +119,7 @@ def test_malformed_requests(count, server):
     assert server.peak_memory() - before < MEMORY
 
 
+@pytest.mark.slow
 def test_many_large_images_at_once(server):
     # What a good request may cost: valid files of the largest size, with alpha to be mixed.
     rng = np.random.default_rng(0)

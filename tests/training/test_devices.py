@@ -52,6 +52,7 @@ def two(one, request, tmp_path_factory):
     return {**run_program(request.param, tmp_path_factory.mktemp("two")), "name": request.param}
 
 
+@pytest.mark.slow
 def test_two_devices_compute_what_one_does(one, two):
     assert (one["devices"], two["devices"]) == (1, 2)
     names = [name for name in one if name.startswith("weights/")]
@@ -62,6 +63,7 @@ def test_two_devices_compute_what_one_does(one, two):
         np.testing.assert_allclose(two[f"history/{name}"], one[f"history/{name}"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_batches_that_do_not_divide_give_the_figures_of_one_device(one, two):
     kinds = ("fit/", "explain/", "predict/", "evaluate/")
     names = [name for name in one if name.startswith(kinds)]
@@ -76,6 +78,7 @@ def test_batches_that_do_not_divide_give_the_figures_of_one_device(one, two):
     assert list(two["files"]) == list(one["files"])
 
 
+@pytest.mark.slow
 def test_model_parallel_splits_weights_and_optimiser(one, two):
     if two["name"] != "model_parallel":
         assert two["split_variables"] == 0
@@ -85,6 +88,7 @@ def test_model_parallel_splits_weights_and_optimiser(one, two):
     assert two["split_variables"] == 20
 
 
+@pytest.mark.slow
 def test_the_devices_draw_different_noise(two):
     # The two rows went to two devices, in the same step.
     assert np.abs(two["noise"][0] - two["noise"][1]).min() > 1e-3

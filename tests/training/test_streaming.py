@@ -13,8 +13,9 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from small import small_classifier
 
-from aib_keras import data, zoo
+from aib_keras import data
 from aib_keras.training import FitConfig, fit
 
 pytest.importorskip("grain")
@@ -39,7 +40,7 @@ def trained(root, workdir, config, stream, **settings):
     train, test = (data.load(root, split, stream=stream) for split in ("train", "test"))
     assert isinstance(train, data.StreamedImageData) == stream
     keras.utils.set_random_seed(config.seed)
-    model = zoo.vgg_aib_qt(num_classes=2, input_shape=train.input_shape, width=0.03, latent_dim=4)
+    model = small_classifier()
     lines = fit(model, train, test, config, workdir, augment=data.CropFlip(), verbose=0, **settings)
     weights = [keras.ops.convert_to_numpy(variable) for variable in model.weights]
     return model, weights, [{**line, "seconds": 0} for line in lines]

@@ -105,7 +105,9 @@ def test_create_is_the_function_of_that_name():
 
 @pytest.mark.parametrize("name", zoo.list_models())
 def test_parameters_at_full_size(name):
-    model = getattr(zoo, name)()
+    # Only shapes: no gigabytes of random weights are drawn.
+    with keras.StatelessScope(initialize_variables=False):
+        model = getattr(zoo, name)()
     assert model.count_params() == PARAMETERS[name]
     if name in CHECKPOINTS:
         authors = [
