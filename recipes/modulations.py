@@ -49,6 +49,11 @@ EXAMPLES = flags.DEFINE_integer("examples", 1000, "Evaluation images for the sco
 CURVE_EXAMPLES = flags.DEFINE_integer(
     "curve_examples", 100, "Of them, those for insertion and deletion.", 1
 )
+MAPS = flags.DEFINE_list(
+    "maps",
+    ["own", "Grad-CAM", "Gaussian", "uniform"],
+    f"Maps to score, of {', '.join(map_scores.MAPS)}. The last is optimised image by image.",
+)
 STEPS = flags.DEFINE_integer("steps", 8, "Points of the curves of insertion and deletion.", 1)
 JOBS = flags.DEFINE_integer("jobs", 1, "Trainings at the same time.", 1)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
@@ -65,6 +70,11 @@ def main(argv):
         except ValueError as error:
             raise app.UsageError(str(error)) from None
     points = list(map(point, POINTS.value))
+    if unknown := set(MAPS.value) - set(map_scores.MAPS):
+        raise app.UsageError(
+            f"--maps: there is no map {', '.join(sorted(unknown))}. Expected some of "
+            f"{', '.join(map_scores.MAPS)}."
+        )
     trainings = {}
     for seed in map(number_of("seeds", int), SEEDS.value):
         if PLAIN.value is not None:
@@ -124,7 +134,7 @@ def row(model, modulation, price, seed, workdir):
     settings = map_scores.Settings(
         EXAMPLES.value,
         CURVE_EXAMPLES.value,
-        ("own", "Grad-CAM", "Gaussian", "uniform"),
+        tuple(MAPS.value),
         STEPS.value,
     )
     found = map_scores.measure(result, settings, DATA_DIR.value, without_map=True)

@@ -9,10 +9,19 @@ import keras
 from aib_keras.data import StreamedImageData
 from aib_keras.experiments import measured
 from aib_keras.experiments.examples import load_evaluation
-from aib_keras.explain import gaussian_map, grad_cam, gradient_map, uniform_map
+from aib_keras.explain import (
+    gaussian_map,
+    grad_cam,
+    gradient_map,
+    per_sample_bottleneck,
+    uniform_map,
+)
 from aib_keras.metrics import deletion, energy_pointing_game, insertion, pointing_game
 
 FILE = "faithfulness.json"
+# Schulz et al. (ICLR 2020) optimise a map for each image.
+_PER_SAMPLE = "per-sample bottleneck"
+MAPS = ("own", "own, quantised", "Grad-CAM", "gradient", "uniform", "Gaussian", _PER_SAMPLE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +32,8 @@ class Settings:
         examples: Number of evaluation images.
         curve_examples: Of these, how many are used for insertion and deletion, which need a forward
             pass per step. None: all.
-        maps: Names of the maps, or None for all.
+        maps: Names of the maps, of `MAPS`; None for all but the last, which takes as long as all
+            the others.
         steps: Points of the curves of insertion and deletion.
         seed: Seed of the order of cells with equal values.
         batch_size: Images per forward pass. It does not change the scores.
@@ -92,6 +102,8 @@ def maps_of(model, images, settings):
     maps |= {"Grad-CAM": cam}
     if settings.maps is None or "gradient" in settings.maps:
         maps["gradient"] = gradient_map(model, images, shape[1:3], batch_size=batch_size)
+    if settings.maps is not None and _PER_SAMPLE in settings.maps:
+        maps[_PER_SAMPLE] = per_sample_bottleneck(model, images, batch_size=batch_size)
     maps |= {"uniform": uniform_map(shape), "Gaussian": gaussian_map(shape)}
     return {
         name: each for name, each in maps.items() if settings.maps is None or name in settings.maps

@@ -6,6 +6,7 @@ from aib_keras.explain.saliency import (
     grad_cam,
     grad_cam_plus_plus,
     gradient_map,
+    per_sample_bottleneck,
     score_cam,
     uniform_map,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient_map",
+    "per_sample_bottleneck",
     "score_cam",
     "uniform_map",
 ]

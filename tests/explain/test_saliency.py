@@ -12,6 +12,7 @@ from aib_keras.explain import (
     gaussian_map,
     grad_cam,
     gradient_map,
+    per_sample_bottleneck,
     saliency,
     score_cam,
     uniform_map,
@@ -55,6 +56,50 @@ def test_the_gradient_of_a_linear_model_is_its_weights():
     coarse = gradient_map(model, batch, map_shape=(2, 2))
     blocks = expected.reshape(3, 2, 2, 2, 2, 1).mean(axis=(2, 4))
     np.testing.assert_allclose(coarse, blocks, rtol=1e-5)
+
+
+def test_the_information_and_its_slope():
+    features = RNG.standard_normal((2, 3, 3, 4)).astype("float64")
+    passed = RNG.uniform(0.1, 0.9, features.shape)
+    assert (saliency._information(features, passed) > 0).all()
+    np.testing.assert_array_equal(saliency._information(features, 0 * passed), 0)
+    step = 1e-6
+    rise = saliency._information(features, passed + step)
+    rise -= saliency._information(features, passed - step)
+    slope = saliency._information_slope(features, passed)
+    np.testing.assert_allclose(rise / (2 * step), slope, rtol=1e-5, atol=1e-7)
+
+
+def test_only_positions_that_the_class_depends_on_pass_information():
+    inputs = keras.Input((4, 4, 3))
+    x = layers.Conv2D(2, 1, name="features")(inputs)
+    left = layers.Cropping2D(((0, 0), (0, 2)))(x)
+    logits = layers.Dense(2, name="logits")(layers.Flatten()(left))
+    model = keras.Model(inputs, logits)
+    model.get_layer("features").set_weights([np.full((1, 1, 3, 2), 0.01), np.zeros(2)])
+    batch = images(4, 12)
+    # Half of the images are above the mean of their left halves, and belong to the first class.
+    weights = np.tile([[0.5, -0.5]], (16, 1))
+    centre = 0.5 * 16 * 0.03 * batch[:, :, :2].mean()
+    model.get_layer("logits").set_weights([weights, np.array([-centre, centre])])
+    settings = {"layer": "features", "sigma": 0.1, "samples": 4, "beta": 0.1}
+    found = per_sample_bottleneck(model, batch, **settings)
+    assert found.shape == (12, 4, 4, 1)
+    assert (found >= 0).all()
+    # After ten steps down from nearly all.
+    assert found[:, :, 2:].max() < 0.01
+    assert found[:, :, :2].mean() > 20 * found[:, :, 2:].mean()
+    # In other batches the noise is another; a higher price lets less through.
+    dear = per_sample_bottleneck(model, batch, **{**settings, "beta": 10})
+    assert dear.mean() < found.mean()
+    some = per_sample_bottleneck(
+        model, batch[:3], **settings, reference_images=batch, class_index=[0, 1, 1]
+    )
+    assert some.shape == (3, 4, 4, 1)
+    with pytest.raises(ValueError, match="at least 2 images, got 1. Pass `reference_images`"):
+        per_sample_bottleneck(model, batch[:1], **settings)
+    with pytest.raises(ValueError, match="`beta`"):
+        per_sample_bottleneck(model, batch, layer="features", beta=0)
 
 
 def test_grad_cam_before_global_pooling_is_the_class_activation_map(vgg_gap):
