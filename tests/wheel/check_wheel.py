@@ -75,7 +75,7 @@ def modules():
     """The paths of the library's modules in the checkout, and of the files that they read."""
     return {
         str(path.relative_to(REPOSITORY))
-        for package in ("aib_keras", "aib_serve")
+        for package in ("aib_cli", "aib_keras", "aib_serve")
         for pattern in ("*.py", "*.js", "*.jpg")
         for path in (REPOSITORY / package).rglob(pattern)
     }

@@ -9,14 +9,16 @@ aib-keras zoo                         list the models and published weights
 aib-keras app                         show in the browser where models look
 
 aib-keras COMMAND --help shows an example and the settings of a command.
+aib-keras --version shows the version.
 """
 
+import importlib.metadata
 import inspect
 import sys
 
 from absl import app, flags
 
-from aib_keras.utils import program
+from aib_cli import quiet
 
 _FORMAT = "{:28}{:20}{:>8}{:>10}  {}"
 
@@ -27,6 +29,9 @@ def run():
     if command in ("-h", "--help", "help"):
         print(__doc__.rstrip())
         return
+    if command == "--version":
+        print(f"aib-keras {importlib.metadata.version('aib-keras')}")
+        return
     if command not in _COMMANDS:
         sys.exit(f"aib-keras has no command {command!r}.\n\n{__doc__.rstrip()}")
     # The flags of a command are parsed as those of a script of that name.
@@ -34,7 +39,22 @@ def run():
     # What absl prints above the message about a bad flag.
     sys.modules["__main__"].__doc__ = f"aib-keras {command} --help shows the settings.\n"
     function = _COMMANDS[command]
+    try:
+        with quiet.startup():
+            import aib_keras  # noqa: F401
+    except ModuleNotFoundError:
+        raise
+    except ImportError as error:
+        # It says which backend is missing, and how to install it.
+        sys.exit(str(error))
     function(inspect.getdoc(function))
+
+
+def _run_program(body, text, module=__name__):
+    # All of `aib_keras` imports Keras, which takes seconds.
+    from aib_keras.utils import program
+
+    program.run(body, (module,), text)
 
 
 # The docstring of a command is the first part of what its --help prints.
@@ -75,7 +95,7 @@ def _explain(text):
     flags.DEFINE_string("out", None, "Folder of the Parquet files.", required=True)
     flags.DEFINE_integer("part_size", 2_000, "Images per Parquet file.", 1)
     flags.DEFINE_integer("workers", 0, "Processes of Ray. 0: this process, without Ray.", 0)
-    program.run(_explain_files, (__name__,), text)
+    _run_program(_explain_files, text)
 
 
 def _explain_files(argv):
@@ -117,7 +137,7 @@ def _zoo(text):
     aib-keras zoo "--pattern=vgg*"
     """
     flags.DEFINE_string("pattern", "*", "Names to list, such as vgg*.")
-    program.run(_list_models, (__name__,), text)
+    _run_program(_list_models, text)
 
 
 def _list_models(argv):
@@ -150,7 +170,7 @@ def _app(text):
     """
     from aib_keras.app import __main__ as page
 
-    program.run(page.main, (page.__name__,), text)
+    _run_program(page.main, text, page.__name__)
 
 
 _COMMANDS = {

@@ -1,13 +1,38 @@
 """The command `aib-keras`."""
 
+import os
+import pathlib
 import re
+import subprocess
 import sys
 
 import pytest
 from absl import flags
 
-from aib_keras import main
+from aib_cli import main
 
+REPOSITORY = pathlib.Path(__file__).parents[2]
+# Runs the command in a new process, and prints which heavy packages it has imported.
+IMPORTED = """
+import atexit, sys
+from aib_cli import main
+
+heavy = {"keras", "tensorflow", "jax", "torch", "aib_keras"}
+atexit.register(lambda: print("imported:", *sorted(heavy & set(sys.modules))))
+main.run()
+"""
+WITHOUT_TENSORFLOW = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, path, target=None):
+        if name == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hidden())
+from aib_cli import main
+main.run()
+"""
 # A default of each command that its help has to show.
 DEFAULTS = {
     "train": r"(?s)--model: .*?\(default: 'vgg_aib_qt'\)",
@@ -44,6 +69,27 @@ def test_help_fits_a_screen_and_lists_every_command(arguments, monkeypatch, caps
     assert max(map(len, text.splitlines())) <= 80
     for command in main._COMMANDS:
         assert f"aib-keras {command} " in text
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("--version",), ("trian",)])
+def test_what_needs_no_model_imports_neither_keras_nor_a_backend(arguments):
+    command = [sys.executable, "-c", IMPORTED, *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == (arguments == ("trian",))
+    assert done.stdout.endswith("imported:\n")
+
+
+def test_a_missing_backend_is_one_sentence():
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, "zoo"],
+        cwd=REPOSITORY,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Keras is set to the tensorflow backend, which is not installed")
+    assert "Traceback" not in done.stderr
 
 
 def test_an_unknown_command_shows_those_that_there_are(monkeypatch):
