@@ -21,7 +21,7 @@ def startup():
     if _LEVEL in os.environ:
         yield
         return
-    os.environ[_LEVEL] = "2"
+    os.environ[_LEVEL] = "3"
     sys.stderr.flush()
     # These lines are written by C++, to the file descriptor.
     kept = os.dup(2)

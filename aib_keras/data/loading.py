@@ -115,10 +115,19 @@ def _is_tfds(name, data_dir):
     return _is_prepared(os.fspath(name), data_dir) or not pathlib.Path(name).expanduser().exists()
 
 
+def is_own(name, data_dir=None):
+    """Returns whether `load` reads a name from a user's own files: no digits and no TFDS."""
+    if name == _DIGITS or _is_prepared(name, data_dir):
+        return False
+    path = pathlib.Path(name.partition(",")[0]).expanduser()
+    # Also where it has been moved since.
+    return path.exists() or path.is_absolute() or name.startswith(".") or path.suffix == ".npz"
+
+
 def _is_prepared(name, data_dir):
     """Whether `name` is a data set in `data_dir`, even if a folder here has the same name."""
     bare = not any(mark in name for mark in "/.~\\")
-    return bare and data_dir is not None and (data_dir / name).is_dir()
+    return bare and data_dir is not None and (pathlib.Path(data_dir) / name).is_dir()
 
 
 def _npz_paths(name):

@@ -1,13 +1,24 @@
 """Model cards: what a trained model is, how good it is, what it is not, how to repeat it."""
 
+import dataclasses
 import inspect
+import pathlib
 import shlex
 
 from aib_keras import zoo
-from aib_keras.experiments import field_flags
+from aib_keras.data.loading import is_own
+from aib_keras.experiments import field_flags, photo_settings
 from aib_keras.experiments.config import TrainingConfig
 
 _PAPER_EPOCHS = 200
+_REPEATED = (
+    "Every training recipe takes these flags, too, and none of its own defaults matters then."
+)
+_REPEATED_OWN = (
+    "The same photos and this command make the same model. `aib-keras app` shows it in the browser."
+)
+# A card does not list the names of more classes.
+_MOST_NAMES = 50
 # Data sets that are easily confused with others.
 _DATASET_NOTES = {
     "cub50": (
@@ -28,11 +39,12 @@ def model_card(result):
         A string.
     """
     config = TrainingConfig.from_json(result["config"])
-    name = result["model"]
+    own = is_own(config.dataset, config.data_dir)
     lines = [
-        f"# {name} on {result['dataset']}",
+        f"# {title(result)}",
         "",
-        inspect.cleandoc(zoo.get(name).__doc__).split("\n\nArgs:")[0],
+        # The rest is about the paper and about arguments.
+        _description(result["model"], "\n\n" if own else "\n\nArgs:"),
         "",
         "| | |",
         "|---|---|",
@@ -44,7 +56,7 @@ def model_card(result):
         "",
         "## To repeat it",
         "",
-        "Every training recipe takes these flags, and none of their defaults matters then.",
+        _REPEATED_OWN if own else _REPEATED,
         "",
         f"    {command(config)}",
         "",
@@ -55,21 +67,51 @@ def model_card(result):
     return "\n".join(lines) + "\n"
 
 
-def limits(result):
-    """Returns sentences on what a training lacks against the paper's, and what follows."""
+def title(result):
+    """Returns "MODEL on DATASET", with the name of a folder in place of its path."""
     config = TrainingConfig.from_json(result["config"])
-    found = [f"{what.capitalize()}." for what in reductions(result)]
-    if found:
-        found.append("Its figures are not comparable with the paper's.")
+    name = config.dataset
+    if is_own(name, config.data_dir):
+        name = pathlib.Path(name).expanduser().absolute().name
+    return f"{result['model']} on {name}"
+
+
+def limits(result):
+    """Returns sentences on what a training lacks, for one of the paper's against the paper."""
+    config = TrainingConfig.from_json(result["config"])
+    if is_own(config.dataset, config.data_dir):
+        found = [
+            f"It knows these {result['num_classes']} classes only: it finds one of them in every "
+            "photo."
+        ]
+    else:
+        found = [f"{what.capitalize()}." for what in reductions(result)]
+        if found:
+            found.append("Its figures are not comparable with the paper's.")
     if config.dataset in _DATASET_NOTES:
         found.append(_DATASET_NOTES[config.dataset])
-    weights = config.settings.get("backbone_weights") or config.initial_weights
-    found.append(f"Started from {weights}." if weights else "Trained from scratch.")
+    found.append(_start(config))
     if config.held_out:
         found.append("Evaluated on held-out training examples; the test set was not read.")
     found.append("One seed: the spread between seeds is not in these figures.")
     found.append("Probabilities are as the network gives them, not calibrated.")
     return found
+
+
+def _start(config):
+    weights = config.settings.get("backbone_weights") or config.initial_weights
+    if weights is None:
+        return "Trained from scratch."
+    if weights == "imagenet":
+        weights = "ImageNet weights"
+    kept = " The layers before the attention kept them." if config.freeze == "features" else ""
+    if config.freeze == "backbone":
+        kept = " All but the attention, the bottleneck and the classifier kept them."
+    return f"Started from {weights}.{kept}"
+
+
+def _description(model, end):
+    return inspect.cleandoc(zoo.get(model).__doc__).split(end)[0]
 
 
 def reductions(result):
@@ -93,6 +135,10 @@ def reductions(result):
 
 def command(config):
     """Returns the command line that trains with a configuration."""
+    if _is_of_photos(config):
+        base = dataclasses.replace(photo_settings.DEFAULTS, dataset=config.dataset)
+        flags = field_flags.arguments(config.resolved(), base=base.resolved())
+        return shlex.join(["aib-keras", "photos", f"--dataset={config.dataset}", *flags])
     config = config.resolved()
     named = {name: getattr(config, name) for name in ("model", "dataset", "epochs")}
     # A command without an optimiser may stand for another one.
@@ -100,12 +146,27 @@ def command(config):
         named["optimizer"] = config.optimizer
     flags = [f"--{name}={value}" for name, value in named.items()]
     flags += field_flags.arguments(config, base=TrainingConfig(**named).resolved())
-    return shlex.join(["python", "recipes/train_cifar10.py", *flags])
+    return shlex.join(["aib-keras", "train", *flags])
+
+
+def _is_of_photos(config):
+    """Whether `aib-keras photos` can repeat a training."""
+    defaults = photo_settings.DEFAULTS
+    known = inspect.signature(zoo.get(config.model)).parameters
+    return (
+        is_own(config.dataset, config.data_dir)
+        and config.image_size is not None
+        and all(name in config.settings for name in defaults.settings if name in known)
+    )
 
 
 def _figures(result):
     split = evaluated_split(result)
-    last = result["last_epoch"]
+    last, config = result["last_epoch"], TrainingConfig.from_json(result["config"])
+    if is_own(config.dataset, config.data_dir):
+        yield "images", config.dataset
+        if len(result["class_names"]) <= _MOST_NAMES:
+            yield "classes", ", ".join(result["class_names"])
     yield "parameters", f"{result['parameters']:,}"
     yield "classes, input", f"{result['num_classes']}, {'x'.join(map(str, result['input_shape']))}"
     yield (
@@ -122,12 +183,13 @@ def _figures(result):
         yield f"error, last epoch, `predict_mc` with {samples} samples", _percent(sampled)
     yield "negative log-likelihood", f"{last['nll']:.4f} nats"
     if "kl_nats" in last:
-        yield "information in z (KL to the prior)", f"{last['kl_nats']:.2f} nats an image"
+        yield "information in z (KL to the prior)", f"{last['kl_nats']:.2f} nats per image"
     if "pointing" in result:
         chance = _percent(result["pointing_uniform_map"])
         yield "map's maximum in the box", f"{_percent(result['pointing'])} (uniform map {chance})"
     yield "training", f"{result['epochs']} epochs, {result['train_examples']:,} images"
-    yield "time", f"{result['seconds'] / 60:.0f} minutes"
+    minutes = round(result["seconds"] / 60)
+    yield "time", f"{minutes} minutes" if minutes > 1 else "less than 2 minutes"
     yield "seed", result["seed"]
 
 

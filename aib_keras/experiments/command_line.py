@@ -7,7 +7,7 @@ import keras
 from absl import app, flags, logging
 
 from aib_keras import export, zoo
-from aib_keras.experiments import field_flags
+from aib_keras.experiments import cards, field_flags
 from aib_keras.experiments.examples import load_evaluation
 from aib_keras.experiments.run import train
 from aib_keras.training import TrainingDivergedError
@@ -133,7 +133,7 @@ def _write_report(report, workdir, result):
         print(f"Writing {path}: the maps and their scores take minutes.", flush=True)
         model = keras.saving.load_model(workdir / "model.keras")
         examples = load_evaluation(result, flags.FLAGS.data_dir)
-        numbers = report(path, model, examples, f"{result['model']} on {result['dataset']}")
+        numbers = report(path, model, examples, cards.title(result))
         write_json(workdir / "report.json", numbers)
     print(f"Open {path} in a browser.")
 

@@ -103,12 +103,19 @@ def as_flags(message, defaults):
 
 
 def arguments(config, base):
-    """Returns the flags, a list of strings, that make `config` of the defaults `base`."""
+    """Returns the flags, a list of strings, that make `config` of the defaults `base`.
+
+    A setting of the model that `base` has and `config` has not, no flag can take away.
+    """
     found = []
     for field in dataclasses.fields(config):
         name, value = field.name, getattr(config, field.name)
         if name == _SETTINGS:
-            found += [f"--set={key}={each!r}" for key, each in value.items()]
+            found += [
+                f"--set={key}={_setting_text(each)}"
+                for key, each in value.items()
+                if key not in base.settings or base.settings[key] != each
+            ]
         elif value != getattr(base, name) and value is not None and field.metadata["decides"]:
             if isinstance(value, bool):
                 found.append(f"--{'' if value else 'no'}{name}")
@@ -138,6 +145,12 @@ def _value(field, value):
         raise ValueError(
             f"`{field.name}` {','.join(value)}: expected numbers, such as {example}."
         ) from None
+
+
+def _setting_text(value):
+    """Returns the text that `_assignment` reads as `value`, in quotes only if it needs them."""
+    plain = isinstance(value, str) and _assignment(f"name={value}")[1] == value
+    return value if plain else repr(value)
 
 
 def _assignment(text):

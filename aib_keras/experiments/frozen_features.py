@@ -39,7 +39,18 @@ def can_compute_once(model, config, count, input_shape):
     return 4 * views * math.prod(features.output_shape[1:]) <= _MOST_BYTES
 
 
-def fit_head(model, train_data, validation_data, config, workdir, augment=None, verbose="auto"):
+def fit_head(
+    model,
+    train_data,
+    validation_data,
+    config,
+    workdir,
+    *,
+    augment=None,
+    callbacks=(),
+    verbose="auto",
+    bar=False,
+):
     """Trains the layers after the frozen features of a model, as `training.fit` trains all.
 
     Without augmentation the weights after it are those of `training.fit`, to rounding. It leaves
@@ -50,7 +61,8 @@ def fit_head(model, train_data, validation_data, config, workdir, augment=None, 
         train_data, validation_data: `ImageData`.
         config: `TrainingConfig`.
         augment: None, or what makes the `config.feature_views` views of each training image.
-        workdir, verbose: As in `training.fit`.
+        workdir, callbacks, verbose: As in `training.fit`.
+        bar: Boolean, whether to show progress bars while the features are computed.
 
     Returns:
         As `training.fit`.
@@ -59,16 +71,16 @@ def fit_head(model, train_data, validation_data, config, workdir, augment=None, 
     print("The features are frozen: computing them once, for training and evaluation.", flush=True)
     if augment is None:
         choose_view = None
-        train_features = _features(features, inputs_of(train_data, _BATCH_SIZE), verbose)
+        train_features = _features(features, inputs_of(train_data, _BATCH_SIZE), bar)
     else:
         choose_view = _choose_view
         views = [
-            _features(features, _view(train_data, augment, config.seed, view), verbose)
+            _features(features, _view(train_data, augment, config.seed, view), bar)
             for view in range(config.feature_views)
         ]
         train_features = np.stack(views, axis=1)
         del views
-    evaluation = _features(features, inputs_of(validation_data, _BATCH_SIZE), verbose)
+    evaluation = _features(features, inputs_of(validation_data, _BATCH_SIZE), bar)
     lines = training.fit(
         head,
         (train_features, train_data.labels),
@@ -76,6 +88,7 @@ def fit_head(model, train_data, validation_data, config, workdir, augment=None, 
         config,
         workdir,
         augment=choose_view,
+        callbacks=callbacks,
         verbose=verbose,
     )
     # What `fit` has saved there is the head without the features.
@@ -105,8 +118,8 @@ def _split(model, input_shape):
     return keras.Model(images, features), head
 
 
-def _features(model, images, verbose):
-    return model.predict(images, batch_size=_BATCH_SIZE, verbose=0 if verbose == 0 else 2)
+def _features(model, images, bar):
+    return model.predict(images, batch_size=_BATCH_SIZE, verbose=int(bar))
 
 
 def _view(data, augment, seed, number):

@@ -1,7 +1,9 @@
 """Trains a zoo model from a configuration alone. The same call again resumes it."""
 
 import dataclasses
+import functools
 import pathlib
+import sys
 import warnings
 
 import keras
@@ -12,6 +14,7 @@ from aib_keras.experiments.config import TrainingConfig
 from aib_keras.experiments.examples import load_data
 from aib_keras.models import copy_weights
 from aib_keras.plots.attention import save_attention_figure
+from aib_keras.training.callbacks import ErrorLine
 from aib_keras.training.device_strategies import check_batch_size, count
 from aib_keras.training.fitting import trained_file
 from aib_keras.training.precision import use_fast_kernels
@@ -33,7 +36,9 @@ def train(config, workdir, verbose="auto"):
     Args:
         config: `TrainingConfig`.
         workdir: Path of a folder, new or of this very configuration.
-        verbose: As in `fit`.
+        verbose: "auto" prints the training and the evaluation error after each epoch, and on a
+            terminal a progress bar within it. A number is as in `keras.Model.fit`, whose lines have
+            all metrics; 0 is silent. `metrics.jsonl` has them in any case.
 
     Returns:
         The content of `result.json`, a dict.
@@ -117,16 +122,35 @@ def _train(config, workdir, verbose):
         _warn_of_random_weights(config)
         model.freeze(config.freeze)
     augment = _augmentation(config, evaluation.input_shape)
-    fit = training.fit
+    fit, bar = training.fit, verbose == "auto" and sys.stdout.isatty()
     if frozen_features.can_compute_once(model, config, len(train_data), evaluation.input_shape):
-        fit = frozen_features.fit_head
+        fit = functools.partial(frozen_features.fit_head, bar=bar)
     elif config.feature_views:
         raise ValueError(
             f"`feature_views` {config.feature_views} is for plain models and those with IB "
             "attention, without noise before the attention, on one device, and for features that "
             f"fit into memory: not for this training of {config.model!r}. Leave it out."
         )
-    lines = fit(model, train_data, evaluation, config, workdir, augment=augment, verbose=verbose)
+    callbacks = []
+    if verbose == "auto":
+        evaluated = "held-out" if config.held_out else "test"
+        callbacks, verbose = [ErrorLine(config.epochs, evaluated)], 0
+        if processes.is_first():
+            print(
+                f"{len(train_data):,} images to train on, {len(evaluation):,} to evaluate on "
+                f"({evaluated_on}).",
+                flush=True,
+            )
+    lines = fit(
+        model,
+        train_data,
+        evaluation,
+        config,
+        workdir,
+        augment=augment,
+        callbacks=callbacks,
+        verbose=verbose,
+    )
     processes.on_first(
         _finish, config, workdir, model, lines, len(train_data), evaluation, evaluated_on
     )

@@ -1,6 +1,7 @@
 """What happens beside the steps of a training: the order of the examples, logs, maps."""
 
 import pathlib
+import sys
 import time
 
 import keras
@@ -51,6 +52,44 @@ class MetricsLog(keras.callbacks.Callback):
         seconds = round(time.time() - self._started, 3)
         self.lines.append({"epoch": epoch + 1, **values, "seconds": seconds})
         processes.on_first(write_json_lines, self.path, self.lines)
+
+
+class ErrorLine(keras.callbacks.Callback):
+    """Prints the errors after each epoch, and on a terminal a progress bar within it.
+
+    Keras's own line has all metrics, of which a classifier of this library has about 15, and a loss
+    that rises with beta. They are all in `metrics.jsonl`. Of several processes, the first prints.
+
+    Args:
+        epochs: Integer, the epochs of the whole training, which a resumed one may do in parts.
+        evaluated: What the evaluation examples are called, such as "test".
+    """
+
+    def __init__(self, epochs, evaluated):
+        super().__init__()
+        self.epochs = epochs
+        self.evaluated = evaluated
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.time()
+        shows_bar = sys.stdout.isatty() and processes.is_first()
+        self._bar = keras.utils.Progbar(self.params["steps"]) if shows_bar else None
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._bar is not None:
+            self._bar.update(batch + 1, finalize=False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not processes.is_first():
+            return
+        if self._bar is not None:
+            # Over the bar, which may be longer.
+            print("\r\x1b[K", end="")
+        seconds = time.time() - self._started
+        found = [f"training error {100 * (1 - logs['accuracy']):.1f} %"]
+        if "val_accuracy" in logs:
+            found.append(f"{self.evaluated} error {100 * (1 - logs['val_accuracy']):.1f} %")
+        print(f"Epoch {epoch + 1}/{self.epochs}: {', '.join(found)}, {seconds:.0f} s", flush=True)
 
 
 class MapHistory(keras.callbacks.Callback):

@@ -6,6 +6,7 @@ import pytest
 from absl import app, flags
 
 from aib_keras.experiments import TrainingConfig, cards, field_flags
+from aib_keras.experiments.photo_settings import DEFAULTS
 from aib_keras.training.workdir import claim_workdir
 
 
@@ -172,6 +173,28 @@ def test_errors_name_flags(flag, message):
 )
 def test_the_command_of_a_card_makes_the_same_configuration(config):
     config = config.resolved()
-    _, script, *arguments = shlex.split(cards.command(config))
-    assert script == "recipes/train_cifar10.py"
+    program, command, *arguments = shlex.split(cards.command(config))
+    assert (program, command) == ("aib-keras", "train")
     assert parsed(*arguments, defaults=TrainingConfig()).resolved() == config
+
+
+def test_the_command_of_photos_has_what_differs_from_its_defaults(tmp_path):
+    config = dataclasses.replace(DEFAULTS, dataset=str(tmp_path), epochs=3)
+    settings = {**DEFAULTS.settings, "map_beta": 0.1, "backbone_weights": "my weights.npz"}
+    for changed in (
+        config,
+        dataclasses.replace(config, settings=settings),
+        # It has no attention, and so no modulation.
+        dataclasses.replace(
+            config, model="efficientnet_lite0", settings={"backbone_weights": "imagenet"}
+        ),
+    ):
+        program, command, *arguments = shlex.split(cards.command(changed))
+        assert (program, command) == ("aib-keras", "photos")
+        assert parsed(*arguments, defaults=DEFAULTS).resolved() == changed.resolved()
+    assert cards.command(config) == f"aib-keras photos --dataset={tmp_path} --epochs=3"
+    # Without ImageNet weights, which that command would begin with.
+    changed = dataclasses.replace(config, settings={})
+    program, command, *arguments = shlex.split(cards.command(changed))
+    assert (program, command) == ("aib-keras", "train")
+    assert parsed(*arguments, defaults=TrainingConfig()).resolved() == changed.resolved()

@@ -1,6 +1,7 @@
 """Trainings with frozen features that are computed once."""
 
 import dataclasses
+import re
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from small import small_config
 from aib_keras import data, experiments, training, zoo
 from aib_keras.experiments import frozen_features
 from aib_keras.experiments.config import TrainingConfig
+from aib_keras.utils.files import read_json_lines
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,14 @@ def test_the_weights_are_those_of_a_training_that_computes_them_in_every_step(
 @pytest.mark.filterwarnings("ignore:`freeze` 'features' keeps layers whose weights are random")
 def test_recipes_compute_them_once_where_nothing_changes_them(tmp_path, capsys):
     config = small_config(freeze="features", augment="none", epochs=1)
-    experiments.train(config, tmp_path / "once", verbose=0)
-    assert "computing them once" in capsys.readouterr().out
+    experiments.train(config, tmp_path / "once")
+    images, features, epoch = capsys.readouterr().out.splitlines()
+    assert images == "64 images to train on, 32 to evaluate on (test[:32])."
+    assert features.startswith("Computing the features of all images once")
+    (line,) = read_json_lines(tmp_path / "once" / "metrics.jsonl")
+    errors = [f"{100 * (1 - line[name]):.1f}" for name in ("accuracy", "val_accuracy")]
+    pattern = r"Epoch 1/1: training error (\S+) %, test error (\S+) %, \d+ s"
+    assert list(re.fullmatch(pattern, epoch).groups()) == errors
 
 
 def test_each_epoch_takes_one_of_the_views_of_every_image(tmp_path, monkeypatch):

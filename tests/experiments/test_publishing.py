@@ -38,7 +38,7 @@ def test_published_weights_load_by_name(published, small_run):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-2, atol=1e-2)
     assert entry.error == read_json(small_run / "result.json")["test_error_last_epoch"]
     assert entry.bundled
-    assert entry.command.startswith("python recipes/train_cifar10.py --model=vgg_aib_qt")
+    assert entry.command.startswith("aib-keras train --model=vgg_aib_qt")
 
 
 def test_the_zoo_lists_what_was_published(published):

@@ -1,10 +1,11 @@
 """Tables and cards from results, on results made by hand."""
 
+import dataclasses
 import json
 
 import pytest
 
-from aib_keras.experiments import TrainingConfig, cards, markdown, tables
+from aib_keras.experiments import TrainingConfig, cards, markdown, photo_settings, tables
 
 
 def make_result(model="vgg", seed=0, error=0.25, **changes):
@@ -156,5 +157,23 @@ def test_a_card_says_what_the_model_is_and_is_not():
         assert phrase in text
     result["config"]["settings"]["backbone_weights"] = "imagenet"
     text = cards.model_card(result)
-    assert "Started from imagenet" in text
+    assert "Started from ImageNet weights" in text
     assert "from scratch" not in text
+
+
+def test_a_card_of_own_photos_says_nothing_about_the_paper(tmp_path):
+    folder = tmp_path / "birds"
+    folder.mkdir()
+    config = dataclasses.replace(photo_settings.DEFAULTS, dataset=str(folder))
+    result = make_result(config.model, config=vars(config), class_names=["robin", "wren"])
+    text = cards.model_card(result)
+    assert text.startswith(f"# {config.model} on birds\n\nEfficientNet-Lite0 with quantised")
+    for phrase in (
+        f"| images | {folder} |",
+        "| classes | robin, wren |",
+        "Started from ImageNet weights. All but the attention, the bottleneck and the classifier",
+        f"    aib-keras photos --dataset={folder}\n",
+    ):
+        assert phrase in text
+    for phrase in ("paper", "of 200", "cifar", "backbone_weights"):
+        assert phrase not in text
