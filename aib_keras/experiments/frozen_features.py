@@ -6,7 +6,8 @@ import keras
 import numpy as np
 
 from aib_keras import training
-from aib_keras.data import batches_of, inputs_of
+from aib_keras.data import batches_of
+from aib_keras.experiments.full_batches import FullBatches
 from aib_keras.models import AIBClassifier, MapClassifier, PlainClassifier
 from aib_keras.training.fitting import MODEL_FILE
 from aib_keras.utils.files import atomic_path
@@ -69,18 +70,26 @@ def fit_head(
     """
     features, head = _split(model, validation_data.input_shape)
     print("The features are frozen: computing them once, for training and evaluation.", flush=True)
+    batch_size = min(_BATCH_SIZE, len(train_data))
     if augment is None:
         choose_view = None
-        train_features = _features(features, inputs_of(train_data, _BATCH_SIZE), bar)
+        batches = batches_of(train_data, batch_size, shuffle=False)
+        train_features = _features(features, batches, len(train_data), bar)
     else:
         choose_view = _choose_view
         views = [
-            _features(features, _view(train_data, augment, config.seed, view), bar)
+            _features(
+                features,
+                _view(train_data, batch_size, augment, config.seed, view),
+                len(train_data),
+                bar,
+            )
             for view in range(config.feature_views)
         ]
         train_features = np.stack(views, axis=1)
         del views
-    evaluation = _features(features, inputs_of(validation_data, _BATCH_SIZE), bar)
+    batches = batches_of(validation_data, batch_size, shuffle=False)
+    evaluation = _features(features, batches, len(validation_data), bar)
     lines = training.fit(
         head,
         (train_features, train_data.labels),
@@ -118,13 +127,13 @@ def _split(model, input_shape):
     return keras.Model(images, features), head
 
 
-def _features(model, images, bar):
-    return model.predict(images, batch_size=_BATCH_SIZE, verbose=int(bar))
+def _features(model, batches, count, bar):
+    return model.predict(FullBatches(batches), verbose=int(bar))[:count]
 
 
-def _view(data, augment, seed, number):
+def _view(data, batch_size, augment, seed, number):
     """Returns batches of all images, augmented as in epoch `number`, in the order of the data."""
-    batches = batches_of(data, _BATCH_SIZE, augment=augment, shuffle=False, seed=seed)
+    batches = batches_of(data, batch_size, augment=augment, shuffle=False, seed=seed)
     batches.epoch = number
     return batches
 

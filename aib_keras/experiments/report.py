@@ -6,9 +6,13 @@ import io
 import string
 
 import numpy as np
+from PIL import Image
 from scipy import special, stats
 
-from aib_keras import data, explain, metrics, plots
+from aib_keras import explain, metrics, plots
+from aib_keras.data import batches_of
+from aib_keras.experiments.full_batches import FullBatches
+from aib_keras.plots.overlay import shaded
 from aib_keras.plots.style import new_figure
 from aib_keras.utils.files import atomic_path
 
@@ -16,7 +20,9 @@ from aib_keras.utils.files import atomic_path
 _SHOWN, _MISTAKES, _SCORED = 12, 12, 40
 # Of the curves of insertion and deletion: each needs one prediction more, per image and map.
 _STEPS = 8
-_TITLE_LENGTH = 22
+_BATCH_SIZE = 128
+# Sides in pixels below which an image is not compressed, and shown with visible pixels.
+_SMALL = 100
 
 _PAGE = string.Template("""<!doctype html>
 <html lang="en">
@@ -25,10 +31,18 @@ _PAGE = string.Template("""<!doctype html>
 <title>$title</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; }
+h2 { margin-top: 2em; }
 img { max-width: 100%; }
+figure { margin: 0; }
 table { border-collapse: collapse; }
-td, th { padding: .25em .8em; border-bottom: 1px solid #ccc; text-align: left; }
+td, th { padding: .4em 1.2em .4em 0; border-bottom: 1px solid #ccc; text-align: left; }
+td, th { vertical-align: top; }
 figcaption, small { color: #555; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(17em, 1fr)); gap: 1.5em; }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }
+.pair img { width: 100%; }
+.small img { image-rendering: pixelated; }
+.cards figcaption { overflow-wrap: anywhere; font-size: .9em; line-height: 1.35; }
 </style>
 <h1>$title</h1>
 $body
@@ -52,7 +66,10 @@ def write_report(path, model, examples, title):
     Returns:
         A dict of the numbers in the report.
     """
-    found = model.explain(data.inputs_of(examples))
+    batches = FullBatches(
+        batches_of(examples, min(_BATCH_SIZE, len(examples)), shuffle=False)
+    )
+    found = {name: each[: len(examples)] for name, each in model.explain(batches).items()}
     probabilities = special.softmax(found["logits"].astype("float64"), axis=1)
     predicted, labels = probabilities.argmax(axis=1), examples.labels
     wrong = predicted != labels
@@ -86,29 +103,60 @@ def write_report(path, model, examples, title):
 
 def _facts(numbers, found):
     low, high = (100 * share for share in numbers["error_interval"])
+    guess = np.log(found["logits"].shape[1])
     rows = [
-        ("images, not trained on", f"{numbers['images']:,}"),
-        ("error", f"{100 * numbers['error']:.1f} % (95 % interval {low:.1f} to {high:.1f} %)"),
-        ("negative log-likelihood", f"{numbers['nll']:.3f} nats"),
-        ("expected calibration error", f"{100 * numbers['expected_calibration_error']:.1f} %"),
+        ("images", f"{numbers['images']:,}", "The model was not trained on them."),
+        (
+            "error",
+            f"{100 * numbers['error']:.1f} %",
+            f"The share of wrong predictions. With so many images, chance alone moves it between "
+            f"{low:.1f} and {high:.1f} % (95 % interval).",
+        ),
+        (
+            "negative log-likelihood",
+            f"{numbers['nll']:.3f} nats",
+            "How much the true classes surprise the model: the mean of -ln(probability of the true "
+            f"class). 0 is best, and who guesses has {guess:.3f}. A nat is 1.44 bits.",
+        ),
+        (
+            "expected calibration error",
+            f"{100 * numbers['expected_calibration_error']:.1f} %",
+            "How far the probabilities are from the share of right predictions, on average. 0 is "
+            "best. It comes out too high for few images.",
+        ),
     ]
     if numbers["passes"] is not None:
-        rows.append(("the map passes, on average", f"{100 * numbers['passes']:.0f} %"))
+        rows.append(
+            (
+                "passed by the map",
+                f"{100 * numbers['passes']:.0f} %",
+                "The mean of the attention map: 100 % would hide nothing from the classifier.",
+            )
+        )
     if "kl_nats" in found:
         bits = metrics.nats_to_bits(found["kl_nats"].mean())
-        rows.append(("information in the latent", f"{bits:.1f} bits per image"))
-    lines = (f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in rows)
+        rows.append(
+            (
+                "information in the latent",
+                f"{bits:.1f} bits per image",
+                "At most so much about an image reaches the classifier, on average.",
+            )
+        )
+    lines = (
+        f"<tr><th>{name}</th><td>{value}</td><td><small>{gloss}</small></td></tr>"
+        for name, value, gloss in rows
+    )
     return f"<table>{''.join(lines)}</table>"
 
 
 def _overlays(examples, maps, predicted, probabilities):
     chosen = np.arange(min(_SHOWN, len(examples)))
-    return "<h2>Where it looks</h2>" + _figure(
-        _overlay(examples, maps, predicted, probabilities, chosen),
-        "The first evaluation images as their attention maps let them through: dark is what the "
-        "model passes least of. Each map has its own scale. Titles: the true class, and after an "
-        "arrow the predicted one if it is another.",
+    text = (
+        "The first of these images, and beside each the same image as its attention map lets it "
+        "through: dark is what the model passes least of. Each map has its own scale."
     )
+    cards = _cards(examples, maps, predicted, probabilities, chosen)
+    return f"<h2>Where it looks</h2><p>{text}</p>{cards}"
 
 
 def _mistakes(examples, maps, predicted, probabilities):
@@ -118,46 +166,79 @@ def _mistakes(examples, maps, predicted, probabilities):
         return f"{heading}<p>There are none.</p>"
     confidence = probabilities[wrong, predicted[wrong]]
     chosen = wrong[np.argsort(-confidence)][:_MISTAKES]
-    return heading + _figure(
-        _overlay(examples, maps, predicted, probabilities, chosen),
-        "Wrong predictions with the highest probabilities. Look for wrong labels, and for maps "
-        "beside the object.",
-    )
+    text = "Wrong predictions with the highest probabilities. Look for wrong labels"
+    text += "." if maps is None else ", and for maps beside the object."
+    cards = _cards(examples, maps, predicted, probabilities, chosen)
+    return f"{heading}<p>{text}</p>{cards}"
 
 
-def _overlay(examples, maps, predicted, probabilities, chosen):
-    titles = []
+def _cards(examples, maps, predicted, probabilities, chosen):
+    """Returns each image, with its map over it beside it, and below them what it is taken for."""
+    cards = []
     for index in chosen:
+        image = examples.images[index]
         true, found = (
-            examples.class_names[label][:_TITLE_LENGTH]
+            html.escape(examples.class_names[label])
             for label in (examples.labels[index], predicted[index])
         )
+        share = f"{100 * probabilities[index].max():.0f}&nbsp;%"
         right = examples.labels[index] == predicted[index]
-        share = f"{100 * probabilities[index].max():.0f} %"
-        titles.append(f"{true} {share}" if right else f"{true}\n→ {found} {share}")
-    flat = np.zeros((len(chosen), 1, 1)) if maps is None else maps[chosen]
-    opacity = 0.0 if maps is None else 0.85
-    return plots.overlay_figure(examples.images[chosen], flat, titles, opacity=opacity)
+        caption = f"<b>{true}</b>, found with {share}"
+        if not right:
+            caption = f"<b>{true}</b>, taken for <b>{found}</b> with {share}"
+        pictures = _picture(image, f"An image of the class {true}")
+        if maps is not None:
+            pictures += _picture(
+                shaded(image, maps[index]), f"The same image under its map, taken for {found}"
+            )
+        cards.append(
+            f'<figure><div class="pair">{pictures}</div><figcaption>{caption}</figcaption></figure>'
+        )
+    size = "cards small" if max(examples.input_shape[:2]) < _SMALL else "cards"
+    return f'<div class="{size}">{"".join(cards)}</div>'
+
+
+def _picture(image, alt):
+    """Returns an image element. `alt` is escaped already."""
+    kind = "png" if max(image.shape[:2]) < _SMALL else "jpeg"
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, kind, quality=90)
+    return _image_element(buffer, kind, alt)
+
+
+def _image_element(buffer, kind, alt):
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{alt}" src="data:image/{kind};base64,{data}">'
 
 
 def _confusion(examples, predicted):
-    from sklearn.metrics import ConfusionMatrixDisplay
+    from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
-    classes = len(examples.class_names)
-    figure = new_figure(*(2 * [max(4.0, min(12.0, 0.3 * classes + 2))]))
-    ConfusionMatrixDisplay.from_predictions(
-        examples.labels,
-        predicted,
-        labels=range(classes),
-        display_labels=[name[:_TITLE_LENGTH] for name in examples.class_names],
+    names, classes = examples.class_names, len(examples.class_names)
+    counts = confusion_matrix(examples.labels, predicted, labels=range(classes))
+    # Room for the longest name on both axes.
+    side = max(2.5, min(12.0, 0.3 * classes)) + 0.09 * max(map(len, names)) + 0.5
+    figure = new_figure(side, side)
+    ConfusionMatrixDisplay(counts, display_labels=names).plot(
         include_values=classes <= _SHOWN,
         xticks_rotation="vertical",
         colorbar=False,
         ax=figure.subplots(),
     )
     return "<h2>Confusion matrix</h2>" + _figure(
-        figure, "Rows: the true classes. Columns: the predicted."
+        figure,
+        _most_confused(counts, names),
+        "Rows: the true classes. Columns: the predicted ones. On the diagonal, they are the same.",
     )
+
+
+def _most_confused(counts, names):
+    text = f"Confusion matrix: {np.trace(counts)} of {counts.sum()} images are on the diagonal."
+    confused = counts - np.diag(np.diag(counts))
+    if not confused.any():
+        return text
+    true, found = np.unravel_index(confused.argmax(), confused.shape)
+    return f"{text} {names[true]} is taken for {names[found]} most often: {confused.max()} times."
 
 
 def _calibration(probabilities, labels):
@@ -165,7 +246,10 @@ def _calibration(probabilities, labels):
     figure = plots.reliability_figure({"evaluation images": {"predictions": found}})
     return "<h2>Can the probabilities be believed?</h2>" + _figure(
         figure,
-        "On the diagonal, the model is right as often as it says. Below, it is overconfident.",
+        "Share of right predictions against the probability of the predicted class. The expected "
+        f"calibration error is {100 * found.expected_calibration_error:.1f} %.",
+        "On the diagonal, the model is right as often as it says. Below, it is overconfident. Each "
+        "marker stands for the images of about that probability; a larger one for more of them.",
     )
 
 
@@ -173,20 +257,20 @@ def _scores(model, examples, maps):
     """Returns name -> insertion and deletion AUC, of the maps and of baselines."""
     images = examples.images[:_SCORED]
     shape = (len(images), *maps.shape[1:])
+    # Made one after the other: TensorFlow warns of many new functions in a row.
     candidates = {
-        "this model's map": maps[: len(images)],
-        "Grad-CAM": explain.grad_cam(model, images),
-        "a bump in the middle": explain.gaussian_map(shape),
-        "a random order": explain.uniform_map(shape),
+        "this model's map": lambda: maps[: len(images)],
+        "Grad-CAM": lambda: explain.grad_cam(model, images),
+        "a bump in the middle": lambda: explain.gaussian_map(shape),
+        "a random order": lambda: explain.uniform_map(shape),
     }
+    return {name: _faithfulness(model, images, make()) for name, make in candidates.items()}
+
+
+def _faithfulness(model, images, maps):
     return {
-        name: {
-            score.__name__: float(
-                np.mean(score(model, images, values, steps=_STEPS, verbose=0)["auc"])
-            )
-            for score in (metrics.insertion, metrics.deletion)
-        }
-        for name, values in candidates.items()
+        score.__name__: float(np.mean(score(model, images, maps, steps=_STEPS, verbose=0)["auc"]))
+        for score in (metrics.insertion, metrics.deletion)
     }
 
 
@@ -196,21 +280,25 @@ def _score_table(scores):
         f"<td>{values['deletion']:.3f}</td></tr>"
         for name, values in scores.items()
     )
+    heading = "<tr><th>map</th><th>insertion</th><th>deletion</th></tr>"
     return (
-        "<h2>Can the maps be believed?</h2><table><tr><th>map</th><th>insertion AUC, higher is "
-        f"better</th><th>deletion AUC, lower is better</th></tr>{rows}</table><p><small>How fast "
-        "the probability of the predicted class comes back, or goes, when the highest cells of the "
-        f"map are restored, or removed, first. The first {_SCORED} images at most. A map that is "
-        "no better than a random order says nothing about what the model uses. A bump in the "
-        "middle looks at no image: where it is better, the objects are in the middle.</small></p>"
+        "<h2>Can the maps be believed?</h2>"
+        "<p><b>Insertion</b>, higher is better: how fast the probability of the predicted class "
+        "comes back in a blurred image when the highest cells of the map are restored first. "
+        "<b>Deletion</b>, lower is better: how fast it goes when they are removed first. Both are "
+        "areas under that curve, from 0 to 1.</p>"
+        f"<table>{heading}{rows}</table>"
+        f"<p><small>Of the first {_SCORED} images at most. A map that is no better than a random "
+        "order says nothing about what the model uses. A bump in the middle looks at no image: "
+        "where it is better, the objects are in the middle. The page Scores of the documentation "
+        "(docs/scores.md) says how each score can mislead.</small></p>"
     )
 
 
-def _figure(figure, caption):
+def _figure(figure, alt, caption):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode()
     return (
-        f'<figure><img alt="" src="data:image/png;base64,{data}">'
+        f"<figure>{_image_element(buffer, 'png', html.escape(alt))}"
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )

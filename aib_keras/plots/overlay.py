@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from PIL import Image
 
 from aib_keras.plots.maps import check_counts, draw_images, map_grid
 from aib_keras.utils.checks import check_image_batch
@@ -44,12 +45,33 @@ def overlay_figure(images, maps, titles=None, boxes=None, opacity=0.85):
     for index, (axis, values) in enumerate(zip(axes, maps, strict=True)):
         # The edges of the map lie on the edges of the image, half a pixel outside its centres.
         extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-        values = np.reshape(values, values.shape[:2]).astype("float64")
-        share = (values - values.min()) / max(np.ptp(values), 1e-12)
-        shadow = np.zeros((*values.shape, 4))
+        share = _share(values)
+        shadow = np.zeros((*share.shape, 4))
         shadow[..., 3] = opacity * (1 - share)
         axis.imshow(shadow, extent=extent, interpolation="bilinear")
         axis.set(xlim=extent[:2], ylim=extent[2:])
         if titles is not None:
             axis.set_title(titles[index], fontsize=8)
     return figure
+
+
+def shaded(image, values, opacity=0.85):
+    """Returns an image as its map lets it through: what `overlay_figure` draws, as pixels.
+
+    Args:
+        image: uint8 array `(H, W, 3)`.
+        values: The map, an array `(h, w)` or `(h, w, 1)`.
+        opacity: Float in [0, 1], of the shadow where the map is lowest.
+
+    Returns:
+        A uint8 array `(H, W, 3)`.
+    """
+    share = Image.fromarray(_share(values).astype("float32"))
+    share = np.asarray(share.resize(image.shape[1::-1], Image.Resampling.BILINEAR))
+    return np.rint(image * (1 - opacity * (1 - share[..., None]))).astype("uint8")
+
+
+def _share(values):
+    """Returns a map from 0 at its lowest value to 1 at its highest, `(h, w)`."""
+    values = np.reshape(values, values.shape[:2]).astype("float64")
+    return (values - values.min()) / max(np.ptp(values), 1e-12)

@@ -1,13 +1,17 @@
 """The report of a trained classifier, one HTML file."""
 
+import base64
 import html.parser
+import io
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from aib_keras import data, zoo
 from aib_keras.experiments import report
+from aib_keras.plots.overlay import shaded
 
 
 class Parsed(html.parser.HTMLParser):
@@ -15,13 +19,14 @@ class Parsed(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.text, self.sources, self.links, self.open = "", [], [], []
+        self.text, self.sources, self.alts, self.links, self.open = "", [], [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         if tag == "img":
             self.sources.append(attributes["src"])
+            self.alts.append(attributes["alt"])
         self.links += [attributes[name] for name in ("href",) if name in attributes]
         if tag not in ("img", "meta"):
             self.open.append(tag)
@@ -31,6 +36,11 @@ class Parsed(html.parser.HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+
+
+def pixels(source):
+    """The image of a `data:` URL."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))))
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +63,20 @@ def test_it_says_what_the_model_does(examples, small_run, tmp_path):
     assert f"{100 * numbers['error']:.1f} %" in page.text
     for name, scores in numbers["scores"].items():
         assert f"{name}{scores['insertion']:.3f}{scores['deletion']:.3f}" in page.text
-    # All in one file: the maps, the mistakes, the confusion matrix and the calibration.
-    assert len(page.sources) == 4
+    # All in one file: the first images and the mistakes, each beside its map, the confusion matrix
+    # and the calibration.
+    wrong = np.sum(predicted != examples.labels)
+    assert len(page.sources) == 2 * 12 + 2 * min(wrong, 12) + 2
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    true, found = (examples.class_names[each[0]] for each in (examples.labels, predicted))
+    assert page.alts[:2] == [
+        f"An image of the class {true}",
+        f"The same image under its map, taken for {found}",
+    ]
+    np.testing.assert_array_equal(pixels(page.sources[0]), examples.images[0])
+    attention = model.explain(examples.images[:1])["attention"][0]
+    np.testing.assert_array_equal(pixels(page.sources[1]), shaded(examples.images[0], attention))
+    assert page.alts[-2].startswith(f"Confusion matrix: {40 - wrong} of 40 images")
     assert page.links == []
 
 
@@ -65,4 +86,11 @@ def test_a_model_without_a_map_has_a_report_without_maps(examples, tmp_path):
     page = Parsed((tmp_path / "report.html").read_text())
     assert "scores" not in numbers
     assert "Where it looks" not in page.text
-    assert len(page.sources) == 3
+    assert len(page.sources) == min(round(40 * numbers["error"]), 12) + 2
+
+
+def test_large_photos_are_compressed():
+    photo = np.random.default_rng(0).integers(0, 256, (6, 160, 3), np.uint8)
+    found = Parsed(report._picture(photo, "a photo"))
+    assert found.sources[0].startswith("data:image/jpeg;base64,")
+    assert pixels(found.sources[0]).shape == photo.shape
