@@ -18,7 +18,7 @@ from aib_keras.training.callbacks import ErrorLine
 from aib_keras.training.device_strategies import check_batch_size, count
 from aib_keras.training.fitting import trained_file
 from aib_keras.training.precision import use_fast_kernels
-from aib_keras.training.workdir import claim_workdir
+from aib_keras.training.workdir import check_workdir
 from aib_keras.utils import processes
 from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write_json
 
@@ -57,7 +57,7 @@ def train(config, workdir, verbose="auto"):
 def _train_here(config, workdir, verbose):
     # Before any data are read.
     check_batch_size(config.batch_size, count())
-    workdir = claim_workdir(workdir, config)
+    workdir = check_workdir(workdir, config)
     result_path = workdir / "result.json"
     if processes.gather(result_path.exists())[0]:
         if processes.is_first():

@@ -19,7 +19,7 @@ from aib_keras.training.losses import SmoothedCrossentropy
 from aib_keras.training.optimizer import CoupledSGD
 from aib_keras.training.schedule import learning_rate
 from aib_keras.training.sharing import share_training, shared_evaluation
-from aib_keras.training.workdir import claim_workdir
+from aib_keras.training.workdir import check_workdir, claim_workdir
 from aib_keras.utils import processes
 from aib_keras.utils.files import atomic_path
 
@@ -96,12 +96,14 @@ def fit(
     config = (FitConfig() if config is None else config).resolved()
     devices.check_scope()
     devices.check_batch_size(config.batch_size, devices.count())
-    workdir = claim_workdir(workdir, config)
+    # Before the work that follows, and claimed after what may fail.
+    workdir = check_workdir(workdir, config)
     batches = _batches(train_data, config, augment, training=True)
     evaluation = _batches(validation_data, config)
     class_weight = _class_weight(batches, config)
     processes.check_same("numbers of batches", (len(batches), evaluation and len(evaluation)))
     on_device = use_data_on_device(batches, config)
+    claim_workdir(workdir, config)
     steps = share_training(batches)
     config = _ready(model, batches, config)
     compile_classifier(model, config, len(batches), steps_per_execution=1 if on_device else None)

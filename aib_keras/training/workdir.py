@@ -10,6 +10,22 @@ from aib_keras.utils.files import read_json, write_json
 CONFIG_FILE = "config.json"
 
 
+def check_workdir(workdir, config):
+    """Checks that `workdir` is free for the training with this configuration, or is its folder.
+
+    It writes nothing: what fails before a training starts leaves no folder behind.
+
+    The arguments, returns and errors are those of `claim_workdir`.
+    """
+    workdir = pathlib.Path(workdir)
+    wanted, free = _content(config)
+    processes.check_same(
+        "settings", {name: value for name, value in wanted.items() if name not in free}
+    )
+    processes.on_first(_check, workdir, wanted, free)
+    return workdir
+
+
 def claim_workdir(workdir, config):
     """Makes `workdir` the folder of the training with this configuration, or checks that it is.
 
@@ -27,16 +43,19 @@ def claim_workdir(workdir, config):
         ValueError: if the folder belongs to a training with another configuration, or holds
             something else.
     """
-    workdir = pathlib.Path(workdir)
-    # As it will be read.
-    wanted = json.loads(json.dumps(config.to_json()))
-    free = {field.name for field in dataclasses.fields(config) if not field.metadata["decides"]}
-    processes.check_same(
-        "settings", {name: value for name, value in wanted.items() if name not in free}
-    )
-    processes.on_first(_claim, workdir, wanted, free)
+    workdir = check_workdir(workdir, config)
+    wanted, _ = _content(config)
+    processes.on_first(_claim, workdir, wanted)
     processes.together(_check_visible, workdir)
     return workdir
+
+
+def _content(config):
+    """Returns a configuration as it is read from its file, and the fields that may differ."""
+    wanted = json.loads(json.dumps(config.to_json()))
+    return wanted, {
+        field.name for field in dataclasses.fields(config) if not field.metadata["decides"]
+    }
 
 
 def _check_visible(workdir):
@@ -47,7 +66,7 @@ def _check_visible(workdir):
         )
 
 
-def _claim(workdir, wanted, free):
+def _check(workdir, wanted, free):
     path = workdir / CONFIG_FILE
     if path.exists():
         _check_same(workdir, read_json(path), wanted, free)
@@ -56,7 +75,11 @@ def _claim(workdir, wanted, free):
             f"{workdir} is not empty and has no {CONFIG_FILE}, so it is not the folder of a "
             "training. Choose another `workdir`."
         )
-    else:
+
+
+def _claim(workdir, wanted):
+    path = workdir / CONFIG_FILE
+    if not path.exists():
         workdir.mkdir(parents=True, exist_ok=True)
         write_json(path, wanted)
 

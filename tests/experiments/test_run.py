@@ -166,3 +166,21 @@ def test_too_few_examples_for_a_batch_is_an_error(tmp_path):
     config = dataclasses.replace(CONFIG, batch_size=128)
     with pytest.raises(ValueError, match="128"):
         experiments.train(config, tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_cannot_be_read_leave_no_folder(tmp_path):
+    photo = tmp_path / "photos" / "robin" / "broken.jpg"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"not a photo")
+    config = dataclasses.replace(CONFIG, dataset=str(tmp_path / "photos"))
+    with pytest.raises(ValueError, match="robin"):
+        experiments.train(config, tmp_path / "runs" / "run", verbose=0)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_of_something_else_is_refused_before_data_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "load", None)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="not the folder of a training"):
+        experiments.train(CONFIG, tmp_path, verbose=0)
