@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from aib_keras.utils.optional import require
+from aib_keras.zoo import legacy_torch
 
 _WRAPPERS = (("model_states", "net"), ("state_dict",))
 
@@ -106,13 +107,25 @@ def _read_safetensors(path):
 
 
 def _read_torch(path):
+    if legacy_torch.is_legacy(path):
+        try:
+            return legacy_torch.read(path)
+        except legacy_torch.UnsupportedError:
+            # PyTorch reads more.
+            pass
+        except Exception as error:  # A pickle can raise many kinds.
+            raise _unreadable(path, error) from error
     torch = require("torch", "Reading a file that torch.save wrote", "torch")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds, none of which names the file.
-        raise ValueError(
-            f"{str(path)!r} is not a checkpoint of tensors that torch.save wrote: {error}"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path, error):
+    return ValueError(
+        f"{str(path)!r} is not a checkpoint of tensors that torch.save wrote: {error}"
+    )
 
 
 def _tensors(module, layer):
