@@ -20,7 +20,8 @@ from absl import app, flags, logging
 RUNS = flags.DEFINE_list(
     "runs",
     ["runs", "runs/quickstart"],
-    "Work directories of trainings, or folders of them. The default ones need not be there.",
+    "Work directories of trainings, or folders of them. The default ones need not be there. The "
+    "page shows some of the photos that a model was evaluated on as examples.",
 )
 PORT = flags.DEFINE_integer("port", 7860, "Port of the page.", 1, 65_535)
 HOST = flags.DEFINE_string(
@@ -41,8 +42,9 @@ def main(argv):
         choices = _choices()
     except ValueError as error:
         return _refuse(
-            f"{error}\nTrain a model first with `make quickstart` or `python recipes/quickstart.py`"
-            ", which takes 5 minutes, or name other folders with --runs."
+            f"{error}\nTrain a model first, such as one of your photos with `aib-keras photos "
+            "--dataset=FOLDER`, or name other folders with --runs. Without --runs, the page shows "
+            "published weights."
         )
     # A folder of our own, because all users of the machine share Gradio's default one.
     with tempfile.TemporaryDirectory(prefix="aib_keras-app-") as folder:
@@ -69,7 +71,7 @@ def _serve(choices, folder):
     from aib_keras.app import page
     from aib_keras.app.samples import Samples
 
-    blocks = page.build(choices, Samples(folder))
+    blocks = page.build(choices, Samples(folder, choices.photos))
     # So that a service manager's stop removes the temporary folder, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

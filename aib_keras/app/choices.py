@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+import warnings
 from collections.abc import Callable
 
 import keras
@@ -10,6 +11,9 @@ import keras
 from aib_keras import zoo
 from aib_keras.app.predictions import Trained
 from aib_keras.data import EvaluationTransform
+from aib_keras.data.folders import list_files
+from aib_keras.data.loading import is_own
+from aib_keras.data.splits import Split
 from aib_keras.experiments.tables import read_trainings
 from aib_keras.utils.suggestions import did_you_mean
 from aib_keras.zoo import pretrained
@@ -30,6 +34,7 @@ class Choice:
         dataset: Name of the data set that it was trained on.
         load: Function that returns the `Trained` model.
         shows: Tuple that is greater the more there is to see, to choose the first model by.
+        photos: Paths of image files that it was evaluated on, as far as they are on this machine.
     """
 
     name: str
@@ -37,6 +42,7 @@ class Choice:
     dataset: str
     load: Callable
     shows: tuple
+    photos: tuple = ()
 
 
 class Choices:
@@ -60,6 +66,11 @@ class Choices:
     def labels(self):
         """Pairs (label, name)."""
         return [(choice.label, choice.name) for choice in self._choices.values()]
+
+    @property
+    def photos(self):
+        """Dict from the data sets whose photos are on this machine to paths of some of them."""
+        return {one.dataset: one.photos for one in self._choices.values() if one.photos}
 
     @property
     def first(self):
@@ -126,8 +137,28 @@ def trained(runs):
         last_epoch = result.get("last_epoch", {})
         shows = (True, "anchors_in_use" in last_epoch, "kl_nats" in last_epoch)
         load = functools.partial(_load_trained, result)
-        found[name] = Choice(name, name, result["dataset"], load, shows)
+        photos = _evaluation_files(result["config"], result["dataset"])
+        found[name] = Choice(name, name, result["dataset"], load, shows, photos)
     return list(found.values())
+
+
+def _evaluation_files(config, dataset):
+    """Returns the paths of the files that a training was evaluated on, () if they are not there."""
+    if not is_own(dataset, config.get("data_dir")):
+        return ()
+    held_out = config.get("held_out", 0)
+    split = config.get("train_split" if held_out else "test_split", "test")
+    try:
+        with warnings.catch_warnings():
+            # About files that are no images.
+            warnings.simplefilter("ignore")
+            _, files = list_files(pathlib.Path(dataset).expanduser(), Split.parse(split))
+    except (ValueError, OSError):
+        # It has no folder per class, is not here, or has changed.
+        return ()
+    if held_out:
+        files = files[-held_out:]
+    return tuple(path for path, _ in files)
 
 
 def _load_published(entry):

@@ -48,6 +48,17 @@ def load_folder(root, split, image_size, stream=None):
         ValueError: If a folder or a file is not as described. The message names it.
     """
     root = pathlib.Path(root)
+    classes, files = list_files(root, split)
+    paths, labels = zip(*files, strict=True)
+    return _load(paths, np.array(labels, np.int32), classes, image_size, stream, root)
+
+
+def list_files(root, split):
+    """Returns the names of the classes of a folder, and pairs (path, label) of a split.
+
+    The arguments, the order and the errors are those of `load_folder`. No image is read.
+    """
+    root = pathlib.Path(root)
     split.require(("train", "test"), root)
     folders = {name: _split_folder(root, names) for name, names in _SPLIT_FOLDERS.items()}
     if any(folders.values()):
@@ -56,8 +67,7 @@ def load_folder(root, split, image_size, stream=None):
         classes, files = _by_hash(root, split.name)
     files.sort(key=lambda item: _hash(root, item[0]))
     start, stop = split.bounds(len(files), root)
-    paths, labels = zip(*files[start:stop], strict=True)
-    return _load(paths, np.array(labels, np.int32), classes, image_size, stream, root)
+    return classes, files[start:stop]
 
 
 def load_files(paths, labels, class_names=None, *, image_size=None, stream=None, name="files"):

@@ -79,7 +79,7 @@ def check(refusal, *parts):
 
 @needs_gradio
 def test_without_a_trained_model_it_says_how_to_get_one(refusals):
-    advice = ("make quickstart", "python recipes/quickstart.py", "--runs")
+    advice = ("aib-keras photos --dataset=FOLDER", "--runs")
     check(refusals["model"], "no finished training (result.json and model.keras)", *advice)
 
 

@@ -3,7 +3,10 @@ import pytest
 from PIL import Image
 
 from aib_keras import data
+from aib_keras.app import choices
 from aib_keras.app.samples import Samples
+from aib_keras.data.folders import list_files
+from aib_keras.data.splits import Split
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +39,57 @@ def test_a_sample_is_known_by_its_content(samples, tmp_path):
     assert samples.name_of(copy) == "digit-2"
     copy.write_bytes(copy.read_bytes()[:-1] + b"x")
     assert samples.name_of(copy) is None
+
+
+@pytest.fixture
+def birds(tmp_path):
+    """A folder with two classes of ten photos."""
+    for name in ("robin", "wren"):
+        (tmp_path / "birds" / name).mkdir(parents=True)
+        for index in range(10):
+            color = (index, 0, 255 * (name == "wren"))
+            Image.new("RGB", (8, 8), color).save(tmp_path / "birds" / name / f"{index}.png")
+    return tmp_path / "birds"
+
+
+def test_a_model_of_own_photos_gets_photos_that_it_was_not_trained_on(birds, tmp_path, make_run):
+    config = {"crop_pct": 1.0, "crop_to_box": False, "held_out": 0, "test_split": "test"}
+    make_run(tmp_path / "run", "vgg_gap", dataset=str(birds), config=config)
+    offered = choices.Choices([*choices.trained([tmp_path / "run"]), *choices.published()])
+    (tmp_path / "samples").mkdir()
+    samples = Samples(tmp_path / "samples", offered.photos)
+    found = samples.fitting(offered.dataset(offered.first))
+    expected = {f"birds/{path.parent.name}/{path.stem}": path for path in held_back(birds)}
+    assert list(found) == list(expected)
+    for name, path in expected.items():
+        assert found[name].read_bytes() == path.read_bytes()
+        assert samples.name_of(path) == name
+    assert len(samples.groups) == 3
+    assert list(samples.fitting("cifar10")) == ["cat"]
+
+
+def held_back(folder):
+    return [path for path, _ in list_files(folder, Split.parse("test"))[1]]
+
+
+@pytest.mark.parametrize(
+    ("config", "chosen"),
+    [
+        ({}, slice(None)),
+        ({"test_split": "test[:2]"}, slice(2)),
+        ({"test_split": "test[:99]"}, slice(0)),
+    ],
+)
+def test_they_are_those_of_the_evaluated_split(birds, config, chosen):
+    assert list(choices._evaluation_files(config, str(birds))) == held_back(birds)[chosen]
+
+
+def test_photos_held_out_of_the_training_split_count(birds):
+    files = [path for path, _ in list_files(birds, Split.parse("train"))[1]]
+    config = {"held_out": 3, "train_split": "train", "test_split": "test"}
+    assert list(choices._evaluation_files(config, str(birds))) == files[-3:]
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cluttered_digits", "/no/folder", "a.npz,b.npz"])
+def test_other_data_sets_have_none(dataset):
+    assert choices._evaluation_files({"test_split": "test"}, dataset) == ()
