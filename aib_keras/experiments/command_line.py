@@ -1,5 +1,6 @@
 """The command line of the training recipes: flags, training, export, the printed result."""
 
+import importlib.util
 import pathlib
 import sys
 
@@ -22,6 +23,13 @@ EXPORTS = {
     "litert": ("to_litert", "model.tflite"),
     "onnx": ("to_onnx", "model.onnx"),
 }
+# The packages that a format needs. They come with the extra of its name.
+_OF_EXPORTS = {
+    "serving": ("tensorflow_serving",),
+    "litert": ("ai_edge_litert",),
+    "onnx": ("tf2onnx", "onnxruntime"),
+}
+_OF_REPORT = ("matplotlib", "scipy", "sklearn")
 # Those that take image files, and have to prepare them as the training's evaluation does.
 _TAKE_FILES = ("saved_model", "serving")
 
@@ -101,11 +109,19 @@ def _run(argv, defaults, model_settings, report, needs_dataset):
     logging.set_verbosity(logging.WARNING)
     config = field_flags.read(defaults, model_settings)
     check_exports(flags.FLAGS.export)
+    # Now, and not at the end of the training.
+    if report is not None:
+        _check_installed(_OF_REPORT, "The report", "train")
+    if keras.backend.backend() == "tensorflow":
+        for format in flags.FLAGS.export:
+            _check_installed(_OF_EXPORTS.get(format, ()), f"--export={format}", format)
     name = str(config.dataset).replace("/", "_").strip("_.")
     workdir = flags.FLAGS.workdir or f"runs/{name}-{config.model}-seed{config.seed}"
     try:
         result = train(config, workdir)
-    except (ValueError, TrainingDivergedError, OSError) as error:
+    except ModuleNotFoundError:
+        raise
+    except (ValueError, TrainingDivergedError, OSError, ImportError) as error:
         # Without a traceback, as absl reports a flag that it refuses itself.
         raise app.UsageError(field_flags.as_flags(str(error), defaults)) from error
     processes.on_first(_after_training, workdir, result, report)
@@ -119,6 +135,15 @@ def _after_training(workdir, result, report):
         if "_error_" in key:
             print(f"{key.replace('_', ' ')}: {100 * value:.2f} %")
     print(f"Everything is in {workdir}.")
+
+
+def _check_installed(packages, feature, extra):
+    """Raises a UsageError that says how to install what a feature needs."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise app.UsageError(
+            f'{feature} needs {" and ".join(missing)}: pip install "aib-keras[{extra}]".'
+        )
 
 
 def _check_no_arguments(argv):

