@@ -15,8 +15,9 @@ _NOISE = re.compile(rb"WARNING: All log messages before absl::InitializeLog|I000
 def startup():
     """Drops the informational lines that TensorFlow logs while it is imported.
 
-    Errors are still shown, and so is all else that is written to stderr, at the end. It does
-    nothing if the environment variable `TF_CPP_MIN_LOG_LEVEL` is set.
+    All else that is written to stderr meanwhile is shown at the end. Afterwards TensorFlow's C++
+    code logs nothing: it calls a machine without a GPU an error, and raises what stops a program in
+    Python. Nothing is dropped if the environment variable `TF_CPP_MIN_LOG_LEVEL` is set.
     """
     if _LEVEL in os.environ:
         yield

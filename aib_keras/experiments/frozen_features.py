@@ -46,7 +46,6 @@ def fit_head(
     validation_data,
     config,
     workdir,
-    *,
     augment=None,
     callbacks=(),
     verbose="auto",

@@ -66,9 +66,7 @@ def write_report(path, model, examples, title):
     Returns:
         A dict of the numbers in the report.
     """
-    batches = FullBatches(
-        batches_of(examples, min(_BATCH_SIZE, len(examples)), shuffle=False)
-    )
+    batches = FullBatches(batches_of(examples, min(_BATCH_SIZE, len(examples)), shuffle=False))
     found = {name: each[: len(examples)] for name, each in model.explain(batches).items()}
     probabilities = special.softmax(found["logits"].astype("float64"), axis=1)
     predicted, labels = probabilities.argmax(axis=1), examples.labels

@@ -24,7 +24,7 @@ def test_only_informational_lines_are_dropped(level, capfd):
     level.delenv("TF_CPP_MIN_LOG_LEVEL")
     with quiet.startup():
         os.write(2, LOG.encode())
-        assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "2"
+        assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
     os.write(2, b"Later.\n")
     error = capfd.readouterr().err
     assert [line.split()[0] for line in error.splitlines()] == ["E0000", "A", "Later."]

@@ -71,7 +71,7 @@ def test_each_epoch_takes_one_of_the_views_of_every_image(tmp_path, monkeypatch)
     model.freeze("features")
     seen = []
 
-    def fit(head, train_data, validation_data, config, workdir, augment, verbose):
+    def fit(head, train_data, validation_data, config, workdir, augment, callbacks, verbose):
         # What the model computes of the images as they are.
         expected = head.layers[0].output.shape[1:]
         views, labels = train_data
