@@ -166,7 +166,7 @@ def _figures(result):
     if is_own(config.dataset, config.data_dir):
         yield "images", config.dataset
         if len(result["class_names"]) <= _MOST_NAMES:
-            yield "classes", ", ".join(result["class_names"])
+            yield "names of the classes", ", ".join(result["class_names"])
     yield "parameters", f"{result['parameters']:,}"
     yield "classes, input", f"{result['num_classes']}, {'x'.join(map(str, result['input_shape']))}"
     yield (

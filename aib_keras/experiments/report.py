@@ -31,6 +31,7 @@ _PAGE = string.Template("""<!doctype html>
 <title>$title</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; }
+h1 { overflow-wrap: anywhere; }
 h2 { margin-top: 2em; }
 img { max-width: 100%; }
 figure { margin: 0; }
@@ -95,7 +96,7 @@ def write_report(path, model, examples, title):
         body.append(_score_table(numbers["scores"]))
     page = _PAGE.substitute(title=html.escape(title), body="\n".join(body))
     with atomic_path(path) as temporary:
-        temporary.write_text(page)
+        temporary.write_text(page, encoding="utf-8")
     return numbers
 
 
@@ -113,7 +114,7 @@ def _facts(numbers, found):
         (
             "negative log-likelihood",
             f"{numbers['nll']:.3f} nats",
-            "How much the true classes surprise the model: the mean of -ln(probability of the true "
+            "How much the true classes surprise the model: the mean of −ln(probability of the true "
             f"class). 0 is best, and who guesses has {guess:.3f}. A nat is 1.44 bits.",
         ),
         (

@@ -170,7 +170,7 @@ def test_a_card_of_own_photos_says_nothing_about_the_paper(tmp_path):
     assert text.startswith(f"# {config.model} on birds\n\nEfficientNet-Lite0 with quantised")
     for phrase in (
         f"| images | {folder} |",
-        "| classes | robin, wren |",
+        "| names of the classes | robin, wren |",
         "Started from ImageNet weights. All but the attention, the bottleneck and the classifier",
         f"    aib-keras photos --dataset={folder}\n",
     ):
