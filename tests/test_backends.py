@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from backends import environment
 
-from aib_keras import zoo
+from aib_keras import explain, zoo
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 OTHER_BACKENDS = [
@@ -28,13 +28,16 @@ EXPLAIN = """
 import ast, sys
 import keras
 import numpy as np
-from aib_keras import zoo
+from aib_keras import explain, zoo
 
 name, settings, folder = sys.argv[1], ast.literal_eval(sys.argv[2]), sys.argv[3]
 model = zoo.create(name, weights=f"{folder}/model.weights.h5", **settings)
 images = np.load(f"{folder}/images.npy")
 called = keras.ops.convert_to_numpy(model(images))
-np.savez(f"{folder}/found.npz", called=called, **model.explain(images))
+attacked = explain.fgsm(model, images, np.arange(4), 4)
+sampled = explain.pgd(model, images, np.arange(4), 4, steps=2, samples=1)
+assert np.abs(sampled - images).max() == 4 and 0 <= sampled.min() and sampled.max() <= 255
+np.savez(f"{folder}/found.npz", called=called, attacked=attacked, **model.explain(images))
 """
 
 
@@ -61,9 +64,13 @@ def test_saved_weights_explain_the_same_on(backend, name, tmp_path):
     model.save_weights(tmp_path / "model.weights.h5")
     expected = model.explain(images)
     expected["called"] = expected["logits"]
+    attacked = explain.fgsm(model, images, np.arange(4), 4)
 
     run_on(backend, "-c", EXPLAIN, name, SETTINGS[name], tmp_path)
-    with np.load(tmp_path / "found.npz") as found:
+    with np.load(tmp_path / "found.npz") as file:
+        found = dict(file)
+        # Of a gradient near 0 the sign may differ.
+        assert (found.pop("attacked") == attacked).mean() > 0.99
         assert set(found) == set(expected)
         for key, value in expected.items():
             np.testing.assert_allclose(found[key], value, rtol=1e-4, atol=1e-4, err_msg=key)

@@ -1,5 +1,7 @@
-"""Saliency maps of Keras models, and perturbations of images."""
+"""Saliency maps of Keras models, and perturbations of images: benign, corrupting, adversarial."""
 
+from aib_keras.explain.attacks import fgsm, pgd
+from aib_keras.explain.corruptions import Corruption
 from aib_keras.explain.perturbations import ColorWindow, HighPass, ImageWindow, LowPass
 from aib_keras.explain.saliency import (
     gaussian_map,
@@ -13,14 +15,17 @@ from aib_keras.explain.saliency import (
 
 __all__ = [
     "ColorWindow",
+    "Corruption",
     "HighPass",
     "ImageWindow",
     "LowPass",
+    "fgsm",
     "gaussian_map",
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient_map",
     "per_sample_bottleneck",
+    "pgd",
     "score_cam",
     "uniform_map",
 ]

@@ -50,7 +50,7 @@ class ColorWindow:
         return f"colour window {self.size}"
 
     def __call__(self, images, first=0):
-        images = _check_images(images)
+        images = check_images(images)
         draws = _draws(self.seed, first, len(images))
         colors = np.floor(256 * draws[:, None, None, 3:6]).astype(np.uint8)
         return _with_windows(images, colors, self.size, draws)
@@ -83,7 +83,7 @@ class ImageWindow:
     def __post_init__(self):
         check_integer("size", self.size, minimum=1)
         check_seed("seed", self.seed)
-        patches = _check_images(self.patches, "patches")
+        patches = check_images(self.patches, "patches")
         if not len(patches):
             raise ValueError("There are no patches: pass at least one image for the windows.")
         square = (self.size, self.size)
@@ -95,7 +95,7 @@ class ImageWindow:
         return f"image window {self.size}"
 
     def __call__(self, images, first=0):
-        images = _check_images(images)
+        images = check_images(images)
         draws = _draws(self.seed, first, len(images))
         chosen = np.floor(len(self.patches) * draws[:, 2]).astype(np.int64)
         return _with_windows(images, self.patches[chosen], self.size, draws)
@@ -110,7 +110,7 @@ class _FrequencyFilter:
 
     def __call__(self, images, first=0):
         del first
-        images = _check_images(images)
+        images = check_images(images)
         return _filtered(images, self._keeps(_squared_distance(*images.shape[1:3])))
 
 
@@ -221,7 +221,8 @@ def _filtered(images, keep):
     return filtered
 
 
-def _check_images(images, argument="images"):
+def check_images(images, argument="images"):
+    """Returns uint8 images `(N, H, W, 3)` as an array."""
     images = np.asarray(images)
     if images.dtype != np.uint8:
         raise TypeError(

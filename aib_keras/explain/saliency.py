@@ -7,11 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from aib_keras.explain import runners
 from aib_keras.explain.gradients import gradient
-from aib_keras.models import ImageClassifier, image_checks
-from aib_keras.models.final_softmax import without_softmax
+from aib_keras.models import ImageClassifier
 from aib_keras.models.through_predict import ThroughPredict
-from aib_keras.utils import processes
 from aib_keras.utils.checks import check_class_index, check_integer, check_positive, check_size
 from aib_keras.utils.optional import require
 from aib_keras.utils.suggestions import did_you_mean
@@ -48,8 +47,8 @@ def grad_cam(model, images, layer=None, class_index=None, batch_size=64):
         ValueError: If `images` are not as described, the model has no such layer or class, the
             layer's output is not `(B, h, w, C)`, or no layer is passed and none is found.
     """
-    tapped = _tapped_layer(_check_model(model), layer)
-    return _predict(_runner(_GradCAM, model, tapped), model, images, class_index, batch_size)
+    tapped = _tapped_layer(runners.check_model(model), layer)
+    return _predict(runners.runner(_GradCAM, model, tapped), model, images, class_index, batch_size)
 
 
 def grad_cam_plus_plus(model, images, layer=None, class_index=None, batch_size=64):
@@ -62,9 +61,9 @@ def grad_cam_plus_plus(model, images, layer=None, class_index=None, batch_size=6
 
     The arguments, returns and errors are those of `grad_cam`. The values have no unit.
     """
-    tapped = _tapped_layer(_check_model(model), layer)
+    tapped = _tapped_layer(runners.check_model(model), layer)
     return _predict(
-        _runner(_GradCAMPlusPlus, model, tapped), model, images, class_index, batch_size
+        runners.runner(_GradCAMPlusPlus, model, tapped), model, images, class_index, batch_size
     )
 
 
@@ -81,13 +80,15 @@ def score_cam(model, images, layer=None, class_index=None, batch_size=64):
 
     The arguments, returns and errors are those of `grad_cam`; the values have no unit.
     """
-    tapped = _tapped_layer(_check_model(model), layer)
-    features = _predict(_runner(_Features, model, tapped), model, images, class_index, batch_size)
+    tapped = _tapped_layer(runners.check_model(model), layer)
+    features = _predict(
+        runners.runner(_Features, model, tapped), model, images, class_index, batch_size
+    )
     images = ops.convert_to_numpy(images).astype(np.float32)
     if class_index is None:
         class_index = model.predict(images, batch_size=batch_size, verbose=0).argmax(axis=-1)
     classes = _classes(model, class_index, images)
-    scorer = _runner(_ClassLogit, model)
+    scorer = runners.runner(_ClassLogit, model)
     maps = np.empty((*features.shape[:3], 1), np.float32)
     for index, (image, channels) in enumerate(zip(images, features, strict=True)):
         mean = image.mean(axis=(0, 1))
@@ -97,7 +98,7 @@ def score_cam(model, images, layer=None, class_index=None, batch_size=64):
         parts = (slice(start, start + batch_size) for start in range(0, len(masks), batch_size))
         logits = np.concatenate(
             [
-                _run(scorer, [mean + masks[part] * (image - mean), chosen[part]], batch_size)
+                runners.run(scorer, [mean + masks[part] * (image - mean), chosen[part]], batch_size)
                 for part in parts
             ]
         ).astype(np.float64)
@@ -160,12 +161,14 @@ def per_sample_bottleneck(
         check_integer(name, value, minimum=1)
         for name, value in (("steps", steps), ("samples", samples))
     )
-    tapped = _tapped_layer(_check_model(model), layer)
-    features = _predict(_runner(_Features, model, tapped), model, images, class_index, batch_size)
+    tapped = _tapped_layer(runners.check_model(model), layer)
+    features = _predict(
+        runners.runner(_Features, model, tapped), model, images, class_index, batch_size
+    )
     reference = features
     if reference_images is not None:
         reference = _predict(
-            _runner(_Features, model, tapped), model, reference_images, None, batch_size
+            runners.runner(_Features, model, tapped), model, reference_images, None, batch_size
         )
     if len(reference) < 2:
         raise ValueError(
@@ -179,7 +182,7 @@ def per_sample_bottleneck(
     if class_index is None:
         class_index = model.predict(images, batch_size=batch_size, verbose=0).argmax(axis=-1)
     classes = _classes(model, class_index, images)
-    runner = _runner(_LogProbability, model, tapped)
+    runner = runners.runner(_LogProbability, model, tapped)
     rng = np.random.default_rng(seed)
 
     def slope(part, passed):
@@ -189,7 +192,7 @@ def per_sample_bottleneck(
             noise = rng.standard_normal(passed.shape, np.float32)
             inputs = [images[part], classes[part], normalized[part], passed, noise]
             statistics = [np.broadcast_to(each, passed.shape) for each in (mean, scale)]
-            found -= _run(runner, [*inputs, *statistics], batch_size)
+            found -= runners.run(runner, [*inputs, *statistics], batch_size)
         return found / samples
 
     maps = np.empty((*features.shape[:3], 1), np.float32)
@@ -227,7 +230,7 @@ def gradient_map(model, images, map_shape=None, class_index=None, batch_size=64)
         ValueError: If `images` are not as described, the model has no such class, or `map_shape` is
             finer than the images.
     """
-    _check_model(model)
+    runners.check_model(model)
     if map_shape is not None:
         map_shape = check_size("map_shape", map_shape)
         sides = np.shape(images)[1:3]
@@ -285,8 +288,7 @@ class _Saliency(ThroughPredict):
 
     def logits_of(self, images, classes):
         """Returns the logits of the classes, `(B,)`. A class below 0 is the predicted one."""
-        with without_softmax(self.classifier):
-            logits = ops.cast(self.classifier(images, training=False), "float32")
+        logits = runners.logits(self.classifier, images)
         chosen = ops.where(classes < 0, ops.argmax(logits, axis=-1), classes)
         return ops.sum(ops.one_hot(chosen, logits.shape[-1], dtype="float32") * logits, axis=-1)
 
@@ -381,11 +383,9 @@ class _LogProbability(_Features):
 
         def score(passed):
             kept = mean + scale * (passed * normalized + (1.0 - passed) * noise)
-            with (
-                _output_of(self.tapped, replaced_by=ops.cast(kept, self.tapped.compute_dtype)),
-                without_softmax(self.classifier),
-            ):
-                logits = ops.cast(self.classifier(images, training=False), "float32")
+            kept = ops.cast(kept, self.tapped.compute_dtype)
+            with _output_of(self.tapped, replaced_by=kept):
+                logits = runners.logits(self.classifier, images)
             chosen = ops.one_hot(classes, logits.shape[-1], dtype="float32")
             return ops.sum(chosen * ops.log_softmax(logits))
 
@@ -472,47 +472,18 @@ def _output_of(layer, replaced_by=None):
         del layer.call
 
 
-def _runner(kind, model, *tapped):
-    """Returns a new runner, or the one that an `ImageClassifier` keeps: compiling takes seconds."""
-    if not isinstance(model, ImageClassifier):
-        return kind(model, *tapped)
-    kept, key = model._untracked.saliency, (kind, *map(id, tapped))
-    if key not in kept:
-        # The runner refers to the layer, so that no other one can get its id.
-        kept[key] = kind(model, *tapped)
-    return kept[key]
-
-
 def _predict(runner, model, images, class_index, batch_size):
     batch_size = check_integer("batch_size", batch_size, minimum=1)
-    if isinstance(model, ImageClassifier):
-        images = model._as_batch(images)
-    else:
-        images = ops.convert_to_numpy(images)
-        image_checks.check_shape(model.name, images, _input_shape(model))
-        image_checks.check_finite(model.name, images)
+    images = runners.checked_images(model, images)
     classes = _classes(model, class_index, images)
-    return _run(runner, [images, classes], batch_size)
-
-
-def _run(runner, inputs, batch_size):
-    # Batches need not divide evenly between JAX devices.
-    with processes.undistributed():
-        return runner.predict(inputs, batch_size=batch_size, verbose=0)
-
-
-def _input_shape(model):
-    shape = getattr(model, "input_shape", None)
-    is_one_batch = isinstance(shape, tuple) and len(shape) == 4
-    return shape if is_one_batch else (None, None, None, None)
+    return runners.run(runner, [images, classes], batch_size)
 
 
 def _classes(model, class_index, images):
     """Returns the class of each image, int32 `(N,)`; -1 stands for the predicted one."""
     if class_index is None:
         return np.full(len(images), -1, "int32")
-    outputs = model.compute_output_spec(keras.KerasTensor(images.shape, dtype="float32"))
-    return check_class_index(class_index, len(images), outputs.shape[-1])
+    return check_class_index(class_index, len(images), runners.count_classes(model, images))
 
 
 def _tapped_layer(model, layer):
@@ -560,18 +531,6 @@ def _find_layer(model, layer):
         hint = did_you_mean(layer, [each.name for each in layers])
         raise ValueError(f"{model.name} has no layer {layer!r}.{hint}")
     return found[0]
-
-
-def _check_model(model):
-    # An ImageClassifier is built when it sees the images.
-    if not isinstance(model, keras.Model) or not (
-        model.built or isinstance(model, ImageClassifier)
-    ):
-        raise TypeError(
-            "`model` must be a built keras.Model from images to logits or probabilities, got "
-            f"{type(model).__name__}."
-        )
-    return model
 
 
 def _check_map_shape(shape):

@@ -63,6 +63,35 @@ class VariationalClassifier(ImageClassifier):
         del samples, draw
         yield self.preprocess(images)
 
+    def sampled_logits(self, images, samples, seed):
+        """Returns the logits of single predictions, each from one draw, for a batch of images.
+
+        `predict_mc` averages them.
+
+        Args:
+            images: Tensor `(B, H, W, 3)`.
+            samples: Integer, at least 1, as in `predict_mc`.
+            seed: `keras.random.SeedGenerator` for the draws.
+
+        Returns:
+            A float32 tensor `(P, B, num_classes)`. P is `samples**2` with attention and `samples`
+            without.
+        """
+
+        def draw(mean, std, count):
+            """Samples along a new first axis."""
+            shape = (count, *ops.shape(mean))
+            return mean + keras.random.normal(shape, dtype="float32", seed=seed) * std
+
+        found = []
+        for inputs in self._sampled_encoder_inputs(images, samples, draw):
+            latent_mean, latent_std, _ = self.encoder.distribution(inputs, training=False)
+            z = draw(latent_mean, latent_std, samples)
+            logits = self.decoder(ops.reshape(z, (-1, z.shape[-1])), training=False)
+            logits = ops.reshape(logits, (samples, -1, logits.shape[-1]))
+            found.append(ops.cast(logits, "float32"))
+        return ops.concatenate(found)
+
     def predict_mc(self, images, samples=4, seed=0, batch_size=128):
         """Predicts by averaging over samples, as the paper's authors do.
 
@@ -112,22 +141,8 @@ class _MonteCarlo(ThroughPredict):
         # `predict_mc` sets its state before each use.
         self.seed_generator = keras.random.SeedGenerator(0)
 
-    def _draw(self, mean, std, samples):
-        """Samples along a new first axis."""
-        shape = (samples, *ops.shape(mean))
-        noise = keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
-        return mean + noise * std
-
     def call(self, images):
-        model = self.classifier
-        all_logits = []
-        for inputs in model._sampled_encoder_inputs(images, self.samples, self._draw):
-            latent_mean, latent_std, _ = model.encoder.distribution(inputs, training=False)
-            z = self._draw(latent_mean, latent_std, self.samples)
-            logits = model.decoder(ops.reshape(z, (-1, z.shape[-1])), training=False)
-            logits = ops.reshape(logits, (self.samples, -1, logits.shape[-1]))
-            all_logits.append(ops.cast(logits, "float32"))
-        all_logits = ops.concatenate(all_logits)
+        all_logits = self.classifier.sampled_logits(images, self.samples, self.seed_generator)
         logits = ops.mean(all_logits, axis=0)
         return {
             "logits": logits,

@@ -125,13 +125,14 @@ def check_image_batch(name, images):
     return images
 
 
-def check_class_index(class_index, count, classes=None):
+def check_class_index(class_index, count, classes=None, name="class_index"):
     """Returns a class index for each of `count` images, int32 `(count,)`.
 
     Args:
         class_index: Integer, or integers `(count,)`.
         count: Integer.
         classes: Integer, the number of classes, or None if it is not known.
+        name: Name of the argument.
 
     Raises:
         ValueError: if it is anything else, or out of its range.
@@ -141,7 +142,7 @@ def check_class_index(class_index, count, classes=None):
     if not valid or values.min() < 0 or (classes is not None and values.max() >= classes):
         limit = "" if classes is None else f" and below {classes}"
         raise ValueError(
-            f"`class_index` must be an integer or {count} integers, at least 0{limit}; got "
+            f"`{name}` must be an integer or {count} integers, at least 0{limit}; got "
             f"{class_index!r}."
         )
     return np.broadcast_to(values, (count,)).astype("int32")

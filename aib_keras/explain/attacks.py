@@ -1,0 +1,175 @@
+"""Adversarial images: the small changes that raise the loss of a classifier most."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from aib_keras.explain import runners
+from aib_keras.explain.gradients import gradient
+from aib_keras.models import VariationalClassifier
+from aib_keras.models.through_predict import ThroughPredict
+from aib_keras.utils.checks import (
+    check_class_index,
+    check_integer,
+    check_number,
+    check_positive,
+    check_seed,
+)
+
+
+def fgsm(model, images, labels, epsilon, samples=0, seed=0, bounds=(0, 255), batch_size=64):
+    """Changes every pixel by `epsilon` in the direction that raises the loss: one gradient step.
+
+        images + epsilon * sign(gradient of the cross-entropy)      clipped to `bounds`
+
+    Where the gradient is 0, the pixel stays.
+
+    Source: Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015.
+
+    Args:
+        model: Built `keras.Model` from images to logits or probabilities `(B, C)`.
+        images: Array `(N, H, W, 3)`, in the range that the model takes.
+        labels: Integers `(N,)`, the true classes.
+        epsilon: Non-negative number, the largest change of a pixel in the units of the images. The
+            "8/255" of the literature is 8 for images in [0, 255].
+        samples: Integer. 0: the gradient is that of the deterministic prediction, through the means
+            of the map and the latent. From 1 on, for a `VariationalClassifier`: that of the mean
+            cross-entropy of the predictions that `predict_mc` averages with so many samples, which
+            is the mean of their gradients.
+        seed: Integer in [0, 2**32 - 1], the seed of the samples.
+        bounds: Pair (lowest, highest) of values that a pixel can have.
+        batch_size: Integer, the number of images per forward pass.
+
+    Returns:
+        A float32 array of the shape of `images`.
+
+    Raises:
+        TypeError: If `model` is not a `keras.Model`.
+        ValueError: If an argument is not as described, images are outside `bounds`, or `samples`
+            are asked of a model without distributions.
+    """
+    attack = _Attack(model, images, labels, epsilon, samples, bounds, batch_size)
+    return attack.moved(attack.images, attack.epsilon, check_seed("seed", seed))
+
+
+def pgd(
+    model,
+    images,
+    labels,
+    epsilon,
+    steps=10,
+    step_size=None,
+    samples=0,
+    seed=0,
+    bounds=(0, 255),
+    batch_size=64,
+):
+    """Raises the loss in several gradient steps, with changes of at most `epsilon` per pixel.
+
+    It starts at a random place: every pixel is changed by a uniform random number in
+    [-epsilon, epsilon]. Each step adds `step_size` times the sign of the gradient and projects the
+    result onto the changes that are allowed. There is one start, and the last step counts. A model
+    may withstand it and fall to a stronger attack, above all if its gradients are 0 or noisy.
+
+    Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018.
+    Averaging gradients over samples: Athalye et al., ICML 2018.
+
+    Args:
+        model, images, labels, epsilon, samples, bounds, batch_size: As in `fgsm`. Each step draws
+            new samples.
+        steps: Integer of at least 1.
+        step_size: Positive number, in the units of the images. Defaults to 2.5 * epsilon / steps.
+        seed: Integer in [0, 2**32 - 1], the seed of the start and of the samples.
+
+    Returns:
+        A float32 array of the shape of `images`.
+
+    Raises:
+        TypeError, ValueError: As `fgsm`.
+    """
+    attack = _Attack(model, images, labels, epsilon, samples, bounds, batch_size)
+    steps = check_integer("steps", steps, minimum=1)
+    if step_size is None:
+        step_size = 2.5 * attack.epsilon / steps
+    else:
+        step_size = check_positive("step_size", step_size)
+    random = np.random.default_rng(check_seed("seed", seed))
+    start = random.uniform(-attack.epsilon, attack.epsilon, attack.images.shape)
+    changed = attack.projected(attack.images + start.astype("float32"))
+    for seed_of_step in random.integers(2**32, size=steps):
+        changed = attack.moved(changed, step_size, int(seed_of_step))
+    return changed
+
+
+class _Attack:
+    """The arguments of an attack, checked, and its steps."""
+
+    def __init__(self, model, images, labels, epsilon, samples, bounds, batch_size):
+        runners.check_model(model)
+        self.batch_size = check_integer("batch_size", batch_size, minimum=1)
+        self.epsilon = check_number("epsilon", epsilon, minimum=0)
+        samples = check_integer("samples", samples, minimum=0)
+        if samples and not isinstance(model, VariationalClassifier):
+            raise ValueError(
+                f"`samples` must be 0 for {model.name}, which has no distributions to draw from, "
+                f"got {samples}."
+            )
+        self.images = runners.checked_images(model, images).astype("float32")
+        low, high = self._check_bounds(bounds)
+        self.lowest = np.maximum(self.images - self.epsilon, low).astype("float32")
+        self.highest = np.minimum(self.images + self.epsilon, high).astype("float32")
+        classes = runners.count_classes(model, self.images)
+        self.labels = check_class_index(labels, len(self.images), classes, name="labels")
+        self.runner = runners.runner(_LossGradient, model, samples)
+
+    def _check_bounds(self, bounds):
+        try:
+            low, high = (float(bound) for bound in bounds)
+        except (TypeError, ValueError):
+            low, high = 0.0, 0.0
+        if not low < high:
+            raise ValueError(f"`bounds` must be a pair (lowest, highest), got {bounds!r}.")
+        found = float(self.images.min()), float(self.images.max())
+        if found[0] < low or found[1] > high:
+            raise ValueError(
+                f"`images` must be in `bounds` [{low:g}, {high:g}], and they are in "
+                f"[{found[0]:g}, {found[1]:g}]."
+            )
+        return low, high
+
+    def moved(self, changed, step_size, seed):
+        """Returns images after a step that raises the loss."""
+        # Each step has its own seed. The state after `predict` would depend on the backend.
+        self.runner.seed_generator.state.assign([seed, 0])
+        found = runners.run(self.runner, [changed, self.labels], self.batch_size)
+        return self.projected(changed + np.float32(step_size) * np.sign(found))
+
+    def projected(self, changed):
+        return np.clip(changed, self.lowest, self.highest)
+
+
+class _LossGradient(ThroughPredict):
+    """The gradient of the cross-entropy with respect to the images."""
+
+    def __init__(self, classifier, samples):
+        super().__init__(classifier, name="attack")
+        self.samples = samples
+        # Set before each use.
+        self.seed_generator = keras.random.SeedGenerator(0)
+
+    def call(self, inputs):
+        images, labels = inputs
+
+        def loss(images):
+            log_probabilities = ops.mean(ops.log_softmax(self.logits_of(images)), axis=0)
+            targets = ops.one_hot(labels, log_probabilities.shape[-1], dtype="float32")
+            # A sum over images: its gradient with respect to one image is that of its own loss.
+            return -ops.sum(targets * log_probabilities)
+
+        return gradient(loss, ops.cast(images, "float32"))
+
+    def logits_of(self, images):
+        """Returns the logits of all predictions, `(P, B, C)`."""
+        if self.samples:
+            return self.classifier.sampled_logits(images, self.samples, self.seed_generator)
+        return runners.logits(self.classifier, images)[None]
