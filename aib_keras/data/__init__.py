@@ -7,6 +7,7 @@ from aib_keras.data.loading import load
 from aib_keras.data.streamed import StreamedImageData
 from aib_keras.data.streamed_batches import StreamedBatches, batches_of, inputs_of
 from aib_keras.data.transform import EvaluationTransform
+from aib_keras.data.wrong_labels import with_wrong_labels
 
 __all__ = [
     "AugmentedBatches",
@@ -19,4 +20,5 @@ __all__ = [
     "inputs_of",
     "load",
     "load_files",
+    "with_wrong_labels",
 ]

@@ -125,6 +125,8 @@ def reductions(result):
         found.append(f"{config.epochs} epochs of {_PAPER_EPOCHS}")
     if config.train_examples is not None or config.train_split != "train":
         found.append(f"{result['train_examples']:,} training images only")
+    if config.wrong_labels:
+        found.append(f"{100 * config.wrong_labels:g} % of the training labels wrong on purpose")
     usual = inspect.signature(zoo.get(result["model"])).parameters["input_shape"].default
     if result["input_shape"][0] < usual[0]:
         found.append(f"{result['input_shape'][0]} pixels a side, not {usual[0]}")

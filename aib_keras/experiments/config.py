@@ -9,7 +9,7 @@ from aib_keras.training.config import FitConfig, documented, setting
 from aib_keras.training.device_strategies import STRATEGIES
 from aib_keras.training.precision import PRECISIONS, resolve_precision
 from aib_keras.training.schedule import SCHEDULES
-from aib_keras.utils.checks import check_boolean, check_integer
+from aib_keras.utils.checks import check_boolean, check_integer, check_number
 from aib_keras.zoo import get
 
 FREEZE = ("nothing", "features", "backbone")
@@ -34,6 +34,14 @@ def _check_initial_weights(name, value):
 def _check_crop_pct(name, value):
     if not isinstance(value, (int, float)) or not 0.1 <= value <= 1:
         raise ValueError(f"`{name}` must be a number in [0.1, 1], got {value!r}.")
+
+
+def _check_share_of_wrong(name, value):
+    check_number(name, value, minimum=0)
+    if value >= 1:
+        raise ValueError(
+            f"`{name}` must be a share in [0, 1), got {value!r}: with 1 no label is right."
+        )
 
 
 def _check_path(name, value):
@@ -75,6 +83,13 @@ class TrainingConfig(FitConfig):
     test_split: str = setting("test", "Split to evaluate on.")
     train_examples: int | None = setting(
         None, "Train on the first so many examples only.", _positive
+    )
+    wrong_labels: float = setting(
+        0.0,
+        "Share of the training examples that get a wrong label, in [0, 1): drawn from `seed`, any "
+        "of the other classes with the same probability, as `data.with_wrong_labels` does. Labels "
+        "of held-out and test examples stay right.",
+        _check_share_of_wrong,
     )
     held_out: int = setting(
         0,

@@ -34,6 +34,8 @@ def load_data(config):
         evaluated_on = config.test_split
     if config.train_examples is not None:
         train_data = train_data.take(config.train_examples)
+    if config.wrong_labels:
+        train_data = data.with_wrong_labels(train_data, config.wrong_labels, config.seed)
     if config.augment == "none":
         train_data = _cropped(config, train_data)
     return train_data, _cropped(config, evaluation), evaluated_on

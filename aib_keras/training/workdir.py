@@ -22,7 +22,8 @@ def check_workdir(workdir, config):
     processes.check_same(
         "settings", {name: value for name, value in wanted.items() if name not in free}
     )
-    processes.on_first(_check, workdir, wanted, free)
+    defaults, _ = _content(type(config)())
+    processes.on_first(_check, workdir, wanted, defaults, free)
     return workdir
 
 
@@ -66,10 +67,11 @@ def _check_visible(workdir):
         )
 
 
-def _check(workdir, wanted, free):
+def _check(workdir, wanted, defaults, free):
     path = workdir / CONFIG_FILE
     if path.exists():
-        _check_same(workdir, read_json(path), wanted, free)
+        # A setting that an older version did not know: it trained as the default does.
+        _check_same(workdir, {**defaults, **read_json(path)}, wanted, free)
     elif workdir.is_dir() and any(workdir.iterdir()):
         raise ValueError(
             f"{workdir} is not empty and has no {CONFIG_FILE}, so it is not the folder of a "

@@ -33,6 +33,8 @@ def test_short_trainings_take_adam_unless_told_otherwise():
         ("batch_size", 1, "batch_size"),
         ("held_out", -1, "held_out"),
         ("train_examples", 0, "train_examples"),
+        ("wrong_labels", -0.1, "wrong_labels"),
+        ("wrong_labels", 1, "with 1 no label is right"),
         ("learning_rate", float("nan"), "learning_rate"),
         ("augment", "mixup", "crop_flip"),
         ("schedule", "linear", "cosine"),
@@ -71,6 +73,17 @@ def test_workdir_that_holds_something_else_is_refused(tmp_path):
 def test_moved_data_do_not_block_a_resume(tmp_path):
     claim_workdir(tmp_path / "run", TrainingConfig(data_dir="/there"))
     claim_workdir(tmp_path / "run", TrainingConfig(data_dir="/here", jit=True))
+
+
+def test_folders_of_versions_without_a_setting_can_be_resumed(tmp_path):
+    claim_workdir(tmp_path / "run", TrainingConfig())
+    path = tmp_path / "run" / "config.json"
+    content = json.loads(path.read_text())
+    del content["wrong_labels"]
+    path.write_text(json.dumps(content))
+    claim_workdir(tmp_path / "run", TrainingConfig())
+    with pytest.raises(ValueError, match=r"wrong_labels: 0.0 there, 0.2 now"):
+        claim_workdir(tmp_path / "run", TrainingConfig(wrong_labels=0.2))
 
 
 def test_round_trip_through_json():

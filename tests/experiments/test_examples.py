@@ -48,6 +48,18 @@ def test_evaluation_is_cropped_as_in_training():
     np.testing.assert_array_equal(found.images, larger[:, 2:18, 2:18])
 
 
+@pytest.mark.parametrize("held_out", [0, 16])
+def test_wrong_labels_are_in_the_training_examples_only(held_out):
+    config = dataclasses.replace(CONFIG, train_examples=40, held_out=held_out, seed=3)
+    train, evaluation, _ = load_data(config)
+    changed, same, _ = load_data(dataclasses.replace(config, wrong_labels=0.25))
+    assert (changed.labels != train.labels).sum() == 10
+    np.testing.assert_array_equal(changed.images, train.images)
+    np.testing.assert_array_equal(same.labels, evaluation.labels)
+    other, _, _ = load_data(dataclasses.replace(config, wrong_labels=0.25, seed=4))
+    assert (other.labels != changed.labels).any()
+
+
 @pytest.mark.parametrize("changes", [{"held_out": 5}, {"train_examples": 9, "augment": "none"}])
 def test_streamed_examples_are_those_in_memory(changes, tmp_path):
     pytest.importorskip("grain")
