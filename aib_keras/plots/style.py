@@ -5,6 +5,15 @@ from aib_keras.utils.optional import require
 # From the colours of Okabe and Ito, which colour-blind readers can tell apart. The second series
 # differs from the first in marker and line style as well.
 SERIES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"))
+# The same for many series.
+LINES = (
+    *SERIES,
+    ("#009E73", "^", "-."),
+    ("#CC79A7", "D", ":"),
+    ("#E69F00", "v", "-"),
+    ("#56B4E9", "P", "--"),
+    ("#000000", "X", "-."),
+)
 
 
 def new_figure(width, height):
