@@ -1,6 +1,7 @@
 """Markdown tables, the numbers in them, and the files that recipes write them to."""
 
 import pathlib
+import statistics
 
 from aib_keras.utils.files import atomic_path, write_json
 
@@ -29,6 +30,14 @@ def number(value, digits, factor=1):
 def percent(share, digits=2):
     """Returns a share in [0, 1] in percent, without the sign, or a dash for None."""
     return number(share, digits, 100)
+
+
+def mean_percent(shares, digits=1):
+    """Returns the mean of shares in percent, with the standard deviation if there are several."""
+    if not shares:
+        return MISSING
+    text = percent(statistics.mean(shares), digits)
+    return f"{text} ± {percent(statistics.stdev(shares), digits)}" if len(shares) > 1 else text
 
 
 def scale(reductions):

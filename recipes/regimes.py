@@ -1,0 +1,315 @@
+r"""Where does the bottleneck pay? Little data, wrong labels, corrupted images, attacks.
+
+The paper claims a lower error for the bottleneck at 200 epochs of networks that fit their training
+set perfectly. With less data, short trainings fit it, too. `--train` makes what is missing: four
+models with three seeds each, on 2,500 to 50,000 images, and on 5,000 images of which 0, 20 or 40 %
+have wrong labels, all with the same number of steps. They differ from one another in nothing else.
+A GPU takes minutes per training, two CPU cores an hour:
+
+    python recipes/regimes.py --runs=runs/regimes --train
+
+What comes after `--` goes to every training. The same command again resumes. Models that are
+trained already are measured on corrupted and attacked images: work directories, or folders of
+them, and published weights. It takes about an hour per model on a CPU core for 1,000 images, and
+longer through samples:
+
+    python recipes/regimes.py --runs=runs/regimes --weights='*/cifar10*' --examples=1000
+    python recipes/regimes.py --runs=runs/regimes --workdirs=runs/table1
+
+The recipe writes regimes.md, regimes.json and regimes.png to --runs, and keeps what it measured of
+a model beside it (of published weights in --runs), so that the same command measures only what is
+new. Several seeds have mean and standard deviation, one model has a 95 % Wilson interval, which is
+about the images and not about another training.
+
+Attacks: an image counts as wrong at some epsilon if it is wrong without a change, or after the
+attack with this epsilon or a smaller one. Through the mean: the gradient of the deterministic
+prediction, which is also evaluated. Through samples: the mean gradient of the predictions that
+`predict_mc` averages, whose result is evaluated.
+"""
+
+import dataclasses
+import pathlib
+
+from absl import app, flags, logging
+
+from aib_keras import experiments, plots, zoo
+from aib_keras.experiments import cards, markdown, measured, robustness, robustness_tables, sweep
+from aib_keras.utils.files import atomic_path, read_json
+
+RUNS = flags.DEFINE_string("runs", "runs/regimes", "Folder of work directories, and of the table.")
+TRAIN = flags.DEFINE_bool("train", False, "Train what is missing.")
+MODELS = flags.DEFINE_list("models", ["vgg", "vgg_dvib", "vgg_aib", "vgg_aib_qt"], "Models.")
+SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds to train with.")
+SIZES = flags.DEFINE_list("sizes", ["2500", "5000", "10000", "50000"], "Numbers of examples.")
+WRONG = flags.DEFINE_list("wrong_labels", ["0", "0.2", "0.4"], "Shares of wrong labels.")
+WRONG_SIZE = flags.DEFINE_integer("wrong_labels_examples", 5000, "Examples with wrong labels.", 1)
+STEPS = flags.DEFINE_integer("steps", 10000, "Steps of every training.", 1)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 100, "Examples per step.", 2)
+JOBS = flags.DEFINE_integer("jobs", 1, "Trainings at the same time.", 1)
+DATASET = flags.DEFINE_string("dataset", "cifar10", "Data set of all models.")
+SPLIT = flags.DEFINE_string("split", "test", "Split to measure published weights on.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
+WORKDIRS = flags.DEFINE_list("workdirs", [], "Trainings to corrupt and attack, or folders of them.")
+WEIGHTS = flags.DEFINE_list("weights", [], "Published weights to measure, patterns of MODEL/NAME.")
+EXAMPLES = flags.DEFINE_integer("examples", None, "Test images to measure on; default: all.", 1)
+EPSILONS = flags.DEFINE_list("epsilons", ["1", "2", "4", "8"], "Changes of pixels, times 1/255.")
+PGD_STEPS = flags.DEFINE_integer("pgd_steps", 10, "Steps of PGD.", 1)
+SAMPLES = flags.DEFINE_integer("samples", 4, "Samples, as `predict_mc` has them; 0: none.", 0)
+
+# Adam, because SGD at the rate of the published `vgg` made `vgg_aib` diverge (docs/defaults.md). No
+# label smoothing, which is a remedy for wrong labels itself.
+DEFAULTS = ("--width=0.25", "--optimizer=adam", "--schedule=cosine", "--learning_rate=0.002")
+# What may differ between two trainings of one table.
+VARIED = ("model", "train_examples", "wrong_labels", "epochs", "seed")
+CONFIG_FIELDS = [
+    field for field in dataclasses.fields(experiments.TrainingConfig) if field.metadata["decides"]
+]
+# States are saved so many times in a training.
+SAVED_STATES = 20
+
+
+def main(argv):
+    # TensorFlow warns about each new model that it has to trace.
+    logging.set_verbosity(logging.ERROR)
+    for name in MODELS.value:
+        try:
+            zoo.get(name)
+        except ValueError as error:
+            raise app.UsageError(str(error)) from None
+    by_data, by_labels = plans()
+    planned = {**by_data, **by_labels}
+    trainings = {
+        (*plan, seed): training(*plan, seed, argv[1:])
+        for plan in planned
+        for seed in numbers("seeds", SEEDS, int)
+    }
+    models = subjects()
+    if TRAIN.value:
+        sweep.train(list(trainings.values()), JOBS.value)
+    results = finished(trainings)
+    if not results and not models:
+        raise app.UsageError(
+            f"--runs={RUNS.value} has no training of this recipe. Train with --train, or name "
+            "--workdirs or --weights to measure."
+        )
+    content = {
+        "data": rows_of_trainings(results, by_data),
+        "wrong_labels": rows_of_trainings(results, by_labels),
+        **measure(models),
+    }
+    runs = pathlib.Path(RUNS.value)
+    markdown.write(runs, "regimes", page(content), content)
+    with atomic_path(runs / "regimes.png") as temporary:
+        plots.error_curves_figure(panels(content)).savefig(temporary, dpi=120)
+
+
+def numbers(flag, values, kind):
+    """Returns the values of a flag as numbers."""
+    try:
+        return [kind(value) for value in values.value]
+    except ValueError:
+        raise app.UsageError(f"--{flag}: expected numbers, got {','.join(values.value)}.") from None
+
+
+def plans():
+    """Returns what to train: (model, examples, share of wrong labels) -> epochs, for each table."""
+    sizes = numbers("sizes", SIZES, int)
+    shares = numbers("wrong_labels", WRONG, float)
+    by_data = {(model, n, 0.0): epochs_of(n) for model in MODELS.value for n in sizes}
+    examples = WRONG_SIZE.value
+    by_labels = {
+        (model, examples, share): epochs_of(examples) for model in MODELS.value for share in shares
+    }
+    return by_data, by_labels
+
+
+def epochs_of(examples):
+    """Returns the epochs with which so many examples make --steps steps."""
+    per_epoch = examples // BATCH_SIZE.value
+    if per_epoch == 0 or STEPS.value % per_epoch:
+        raise app.UsageError(
+            f"--steps={STEPS.value} is not a multiple of the {per_epoch} steps per epoch that "
+            f"{examples} examples make with --batch_size={BATCH_SIZE.value}, so that trainings "
+            "could not have equal numbers of steps."
+        )
+    return STEPS.value // per_epoch
+
+
+def training(model, examples, share, seed, extra_flags):
+    """Returns the `sweep.Training` of one model."""
+    epochs = epochs_of(examples)
+    name = f"{pathlib.Path(DATASET.value).name}-{model}-{examples}-wrong{share:g}-seed{seed}"
+    return sweep.training(
+        pathlib.Path(__file__).parent,
+        pathlib.Path(RUNS.value) / name,
+        DATASET.value,
+        model,
+        seed,
+        DATA_DIR.value,
+        # Of two flags with one name, the last counts.
+        flags=(
+            *DEFAULTS,
+            *extra_flags,
+            f"--train_examples={examples}",
+            f"--wrong_labels={share:g}",
+            f"--epochs={epochs}",
+            f"--batch_size={BATCH_SIZE.value}",
+            f"--checkpoint_epochs={max(1, epochs // SAVED_STATES)}",
+        ),
+    )
+
+
+def finished(trainings):
+    """Returns the results of trainings that are finished, checked to be comparable."""
+    results, first = {}, None
+    for plan, each in trainings.items():
+        if not each.finished:
+            continue
+        results[plan] = read_json(each.workdir / "result.json")
+        decisive = common_settings(results[plan]["config"])
+        first = first or (each.workdir, decisive)
+        check_same(*first, each.workdir, decisive)
+    return results
+
+
+def common_settings(config):
+    """Returns what has to be the same in all trainings of the tables, the steps among it."""
+    found = {f.name: config.get(f.name) for f in CONFIG_FIELDS if f.name not in VARIED}
+    return {**found, "steps": steps_of(config)}
+
+
+def steps_of(config):
+    return config["epochs"] * (config["train_examples"] // config["batch_size"])
+
+
+def check_same(one, settings, other, other_settings):
+    """Raises an error if two work directories differ in these settings."""
+    differing = [name for name in settings if settings[name] != other_settings[name]]
+    if differing:
+        raise app.UsageError(
+            f"{one} and {other} do not compare, because they differ in {', '.join(differing)}. "
+            "Leave one of them out, or move it to another folder."
+        )
+
+
+def rows_of_trainings(results, plan):
+    """Returns a dict per model and regime: errors of the seeds, deterministic and sampled."""
+    rows = []
+    for model, examples, share in plan:
+        found = [r for key, r in results.items() if key[:3] == (model, examples, share)]
+        if not found:
+            continue
+        split = cards.evaluated_split(found[0])
+        row = {
+            "model": model,
+            "train_examples": examples,
+            "wrong_labels": share,
+            "epochs": found[0]["epochs"],
+            "seeds": [result["seed"] for result in found],
+            "evaluated_on": f"{found[0]['evaluated_examples']:,} images of "
+            f"{found[0]['evaluated_on']}",
+            "steps": steps_of(found[0]["config"]),
+            "errors": [result[f"{split}_error_last_epoch"] for result in found],
+            "nats": [result["last_epoch"].get("kl_nats") for result in found],
+        }
+        sampled = f"{split}_error_last_epoch_sampled"
+        if all(sampled in result for result in found):
+            row["errors_sampled"] = [result[sampled] for result in found]
+        rows.append(row)
+    return rows
+
+
+def subjects():
+    """Returns what to corrupt and attack, as `robustness.Subject`s."""
+    trained = measured.chosen_trainings(WORKDIRS.value) if WORKDIRS.value else []
+    labels = {each["workdir"]: robustness.of_training(each).label for each in trained}
+    for result in trained:
+        if result["dataset"] != DATASET.value:
+            raise app.UsageError(
+                f"{result['workdir']} was trained on {result['dataset']}, not on "
+                f"--dataset={DATASET.value}. Leave it out of --workdirs."
+            )
+        same = next(r for r in trained if labels[r["workdir"]] == labels[result["workdir"]])
+        settings, first = (
+            {f.name: each["config"].get(f.name) for f in CONFIG_FIELDS if f.name != "seed"}
+            for each in (result, same)
+        )
+        check_same(same["workdir"], first, result["workdir"], settings)
+    place = (RUNS.value, DATASET.value, SPLIT.value, DATA_DIR.value)
+    try:
+        published = [each for name in WEIGHTS.value for each in robustness.of_weights(name, *place)]
+    except ValueError as error:
+        raise app.UsageError(f"--weights={','.join(WEIGHTS.value)}: {error}") from None
+    return [*(robustness.of_training(each, DATA_DIR.value) for each in trained), *published]
+
+
+def measure(models):
+    """Returns what was measured of `subjects`, for regimes.json."""
+    epsilons = tuple(sorted(numbers("epsilons", EPSILONS, float)))
+    settings = robustness.Settings(EXAMPLES.value, epsilons, PGD_STEPS.value, SAMPLES.value)
+    content = {"corruptions": [], "attacks": []}
+    for number, subject in enumerate(models, start=1):
+        corrupted, attacked = robustness.measure(subject, settings)
+        content["corruptions"].append(corrupted)
+        content["attacks"] += attacked
+        print(f"{number} of {len(models)}: {subject.label}", flush=True)
+    return content
+
+
+def page(content):
+    parts = ["# Regimes", ""]
+    for name, title, column in (
+        ("data", "Error against data", "train_examples"),
+        ("wrong_labels", "Error against wrong labels", "wrong_labels"),
+    ):
+        if content[name]:
+            parts += [f"## {title}", "", *training_table(content[name], column), ""]
+    if content["corruptions"]:
+        corrupted, attacked = content["corruptions"], content["attacks"]
+        parts += ["## Corrupted images", "", *robustness_tables.corruptions(corrupted), ""]
+        parts += ["## Attacks", "", *robustness_tables.attacks(attacked), ""]
+    return "\n".join(parts)
+
+
+def training_table(rows, column):
+    values = list(dict.fromkeys(row[column] for row in rows))
+    titles = [regime(value) for value in values]
+    lines = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        cells = {row[column]: row for row in rows if row["model"] == model}
+        for key, what in (("errors", ""), ("errors_sampled", "`predict_mc`")):
+            if any(key in row for row in cells.values()):
+                errors = [cells.get(value, {}).get(key, []) for value in values]
+                lines.append([f"`{model}`", what, *map(markdown.mean_percent, errors)])
+    trained = "" if column == "train_examples" else f" on {rows[0]['train_examples']:,} examples"
+    seeds = " or ".join(str(count) for count in sorted({len(row["seeds"]) for row in rows}))
+    return [
+        f"Error in % on {rows[0]['evaluated_on']} after {rows[0]['steps']:,} steps{trained}: mean "
+        f"and standard deviation over the seeds ({seeds}).",
+        "",
+        *markdown.table(["model", "", *titles], lines),
+    ]
+
+
+def regime(value):
+    """Returns a number of examples, or a share of wrong labels, as text."""
+    return f"{value:,}" if isinstance(value, int) else f"{markdown.percent(value, 0)} % wrong"
+
+
+def panels(content):
+    """Returns the panels of the figure, for `plots.error_curves_figure`."""
+    found = []
+    for name, x, title in (
+        ("data", "train_examples", "training examples"),
+        ("wrong_labels", "wrong_labels", "training labels"),
+    ):
+        lines = {}
+        for row in content[name]:
+            lines.setdefault(row["model"], {})[regime(row[x])] = row["errors"]
+        if lines:
+            found.append({"xlabel": title, "lines": lines})
+    return found + robustness_tables.panels(content["corruptions"], content["attacks"])
+
+
+if __name__ == "__main__":
+    app.run(main)
