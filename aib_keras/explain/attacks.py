@@ -49,7 +49,8 @@ def fgsm(model, images, labels, epsilon, samples=0, seed=0, bounds=(0, 255), bat
             are asked of a model without distributions.
     """
     attack = _Attack(model, images, labels, epsilon, samples, bounds, batch_size)
-    return attack.moved(attack.images, attack.epsilon, check_seed("seed", seed))
+    random = np.random.default_rng(check_seed("seed", seed))
+    return attack.moved(attack.images, attack.epsilon, random)
 
 
 def pgd(
@@ -96,8 +97,8 @@ def pgd(
     random = np.random.default_rng(check_seed("seed", seed))
     start = random.uniform(-attack.epsilon, attack.epsilon, attack.images.shape)
     changed = attack.projected(attack.images + start.astype("float32"))
-    for seed_of_step in random.integers(2**32, size=steps):
-        changed = attack.moved(changed, step_size, int(seed_of_step))
+    for _ in range(steps):
+        changed = attack.moved(changed, step_size, random)
     return changed
 
 
@@ -137,10 +138,11 @@ class _Attack:
             )
         return low, high
 
-    def moved(self, changed, step_size, seed):
-        """Returns images after a step that raises the loss."""
-        # Each step has its own seed. The state after `predict` would depend on the backend.
-        self.runner.seed_generator.state.assign([seed, 0])
+    def moved(self, changed, step_size, random):
+        """Returns images after a step that raises the loss, with samples from a new seed."""
+        # Not from where the last step stopped: that state depends on the backend. On torch a seed
+        # has 31 bits.
+        self.runner.seed_generator.state.assign([int(random.integers(2**31)), 0])
         found = runners.run(self.runner, [changed, self.labels], self.batch_size)
         return self.projected(changed + np.float32(step_size) * np.sign(found))
 
