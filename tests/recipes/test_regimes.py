@@ -20,7 +20,7 @@ SMALL = [
     "--dataset=cluttered_digits",
 ]
 # Of every training.
-TINY = ["--width=0.03", "--set=latent_dim=4", "--augment=none", "--test_split=test[:32]"]
+TINY = ["--width=0.03", "--augment=none", "--test_split=test[:32]"]
 
 
 @pytest.fixture(scope="module")
