@@ -73,6 +73,12 @@ class TrainingConfig(FitConfig):
         "bottleneck and the classifier.",
         choices=FREEZE,
     )
+    freeze_batch_norm: bool = setting(
+        False,
+        "Leave the statistics of the batch norms as they start, also where layers are trained: for "
+        "training pretrained layers with few images.",
+        check_boolean,
+    )
     dataset: str = setting(
         "cifar10", "A TFDS name, an image folder, .npz files, or `cluttered_digits`."
     )

@@ -121,6 +121,8 @@ def _train(config, workdir, verbose):
     if config.freeze != "nothing":
         _warn_of_random_weights(config)
         model.freeze(config.freeze)
+    if config.freeze_batch_norm:
+        model.freeze("batch_norm")
     augment = _augmentation(config, evaluation.input_shape)
     fit, bar = training.fit, verbose == "auto" and sys.stdout.isatty()
     if frozen_features.can_compute_once(model, config, len(train_data), evaluation.input_shape):

@@ -122,20 +122,36 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         """Makes a part of the model untrainable: its batch norms stand still, too. Compile after.
 
         Args:
-            part: `"features"`, the layers up to `features_layer`, with it; or `"backbone"`, those
-                and the layers that follow, up to the bottleneck or the classifier: all that weights
-                from ImageNet are for.
+            part: `"features"`, the layers up to `features_layer`, with it; `"backbone"`, those and
+                the layers that follow, up to the bottleneck or the classifier: all that weights
+                from ImageNet are for; or `"batch_norm"`, the batch norms among the latter, which
+                keep their statistics in training, too, as is usual with few images.
 
         Raises:
             ValueError: If the model has no such part with a graph of layers.
         """
-        check_choice("part", part, ("features", "backbone"))
+        check_choice("part", part, ("features", "backbone", "batch_norm"))
+        if part == "batch_norm":
+            self._freeze_batch_norm()
+            return
         if self.feature_extractor is not None:
             self.feature_extractor.trainable = False
         else:
             self._freeze_up_to_the_features()
         if part == "backbone":
             self._freeze_trunk()
+
+    def _freeze_batch_norm(self):
+        parts = [self]
+        if self.feature_extractor is not None:
+            trunk = getattr(self.encoder, "trunk", None)
+            parts = [self.feature_extractor, *([trunk] if trunk is not None else [])]
+        layers = [layer for part in parts for layer in part._flatten_layers()]
+        norms = [each for each in layers if isinstance(each, keras.layers.BatchNormalization)]
+        if not norms:
+            raise ValueError(f"{self.name} has no batch norm that could be frozen.")
+        for norm in norms:
+            norm.trainable = False
 
     def _freeze_trunk(self):
         trunk = getattr(self.encoder, "trunk", None)

@@ -214,7 +214,29 @@ def test_a_frozen_backbone_leaves_attention_bottleneck_and_classifier(name):
         assert not model.encoder.trunk.trainable
 
 
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite0_aib"])
+def test_frozen_batch_norms_keep_their_statistics_in_training(name):
+    model = zoo.create(name, input_shape=(48, 48, 3), width=0.1)
+    norms = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    model.freeze("batch_norm")
+    before = [norm.get_weights() for norm in norms]
+    rng = np.random.default_rng(0)
+    model(rng.integers(0, 256, (4, 48, 48, 3), dtype="uint8"), training=True)
+    for norm, weights in zip(norms, before, strict=True):
+        for now, then in zip(norm.get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(now, then)
+    kept = {layer.split("/")[-2] for layer in (v.path for v in model.trainable_variables)}
+    assert {"stem", "head", "logits"} < kept
+    assert not any("_bn" in layer for layer in kept)
+
+
 def test_features_that_are_not_there_cannot_be_frozen():
+    with pytest.raises(ValueError, match="has no batch norm"):
+        PlainClassifier(keras.layers.Dense(2)).freeze("batch_norm")
     model = PlainClassifier(keras.layers.Dense(2))
     with pytest.raises(ValueError, match="has no layers before its features"):
         model.freeze("features")
