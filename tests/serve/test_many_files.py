@@ -91,9 +91,11 @@ def test_every_file_has_one_row_after_a_kill(folder, saved_model, tmp_path, work
         assert first.poll() is None, (tmp_path / "first.log").read_text()
         assert time.monotonic() < limit
         time.sleep(0.2)
-    # With the processes of Ray, if there are any.
+    started = psutil.Process(first.pid).children(recursive=True)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
+    # Ray's processes notice, and may end a part before they do.
+    assert not psutil.wait_procs(started, timeout=120)[1]
     kept = {path: path.stat().st_mtime_ns for path in out.glob("part-*")}
 
     second = start("second.log")
