@@ -1,7 +1,7 @@
 """Where images come from, and how they reach a model."""
 
 from aib_keras.data.batches import AugmentedBatches, CropFlip
-from aib_keras.data.folders import load_files
+from aib_keras.data.folders import folder_digest, load_files
 from aib_keras.data.image_data import ImageData
 from aib_keras.data.loading import load
 from aib_keras.data.streamed import StreamedImageData
@@ -17,6 +17,7 @@ __all__ = [
     "StreamedBatches",
     "StreamedImageData",
     "batches_of",
+    "folder_digest",
     "inputs_of",
     "load",
     "load_files",

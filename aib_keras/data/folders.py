@@ -70,6 +70,24 @@ def list_files(root, split):
     return classes, files[start:stop]
 
 
+def folder_digest(root):
+    """Returns a digest of the names and sizes of all images in a folder and its subfolders.
+
+    It changes when an image is added, renamed or removed, or gets another size.
+
+    Args:
+        root: Path of the folder.
+
+    Returns:
+        A string of 64 hexadecimal digits.
+    """
+    root = pathlib.Path(root)
+    digest = hashlib.sha256()
+    for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in _IMAGES):
+        digest.update(f"{path.relative_to(root)}\0{path.stat().st_size}\0".encode(errors="replace"))
+    return digest.hexdigest()
+
+
 def load_files(paths, labels, class_names=None, *, image_size=None, stream=None, name="files"):
     """Loads labelled images from a list of files.
 

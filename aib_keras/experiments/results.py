@@ -1,5 +1,6 @@
 """What a training measured: the content of `result.json`."""
 
+import pathlib
 import platform
 
 import keras
@@ -50,6 +51,7 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
         **_sampled(model, evaluation, config, split),
         **_pointing(model, evaluation),
         "parameters": model.count_params(),
+        **files(config),
         "seconds": round(sum(line["seconds"] for line in lines), 1),
         "config": config.to_json(),
         "versions": {
@@ -60,6 +62,12 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
             "python": platform.python_version(),
         },
     }
+
+
+def files(config):
+    """Returns {"files": digest} if the data of a configuration are a folder of images, else {}."""
+    folder = pathlib.Path(config.dataset)
+    return {"files": data.folder_digest(folder)} if folder.is_dir() else {}
 
 
 def _sampled(model, evaluation, config, split):

@@ -62,7 +62,15 @@ def _train_here(config, workdir, verbose):
     if processes.gather(result_path.exists())[0]:
         if processes.is_first():
             print(f"{workdir} holds a finished training (result.json). Nothing to do.")
-        return read_json(result_path)
+        result = read_json(result_path)
+        # The report would otherwise be about photos that the model was trained on.
+        now = results.files(config).get("files")
+        if now is not None and result.get("files", now) != now:
+            raise ValueError(
+                f"The images of {config.dataset} have changed since the training in {workdir}. "
+                "Choose another `workdir` to train with them."
+            )
+        return result
 
     previous_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)

@@ -19,7 +19,7 @@ from aib_keras.training.losses import SmoothedCrossentropy
 from aib_keras.training.optimizer import CoupledSGD
 from aib_keras.training.schedule import learning_rate
 from aib_keras.training.sharing import share_training, shared_evaluation
-from aib_keras.training.workdir import check_workdir, claim_workdir
+from aib_keras.training.workdir import check_workdir, claim_training, claim_workdir
 from aib_keras.utils import processes
 from aib_keras.utils.files import atomic_path
 
@@ -58,7 +58,8 @@ def fit(
     hosts train together. All processes make the same call, and `workdir` is a folder that all of
     them see. Process 0 writes it; the others write and print nothing.
 
-    It leaves in `workdir`: `config.json`; `metrics.jsonl`, one line per epoch; `checkpoint/`, the
+    It leaves in `workdir`: `config.json`; `training.json`, by which it knows its model and examples
+    again; `metrics.jsonl`, one line per epoch; `checkpoint/`, the
     last state; `model.keras`; TensorBoard logs if TensorFlow and TensorBoard are installed; and for
     a classifier of this library with a spatial map `maps/`, the maps of eight validation images
     after each epoch.
@@ -106,6 +107,7 @@ def fit(
     claim_workdir(workdir, config)
     steps = share_training(batches)
     config = _ready(model, batches, config)
+    claim_training(workdir, model, batches)
     compile_classifier(model, config, len(batches), steps_per_execution=1 if on_device else None)
     # TensorFlow traces a step twice if it makes the optimiser's variables in the first one.
     model.optimizer.build(model.trainable_variables)

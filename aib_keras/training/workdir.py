@@ -1,13 +1,20 @@
 """The folder that belongs to one training."""
 
 import dataclasses
+import hashlib
 import json
+import math
 import pathlib
+
+import numpy as np
 
 from aib_keras.utils import processes
 from aib_keras.utils.files import read_json, write_json
 
 CONFIG_FILE = "config.json"
+# What a configuration does not say: the model and the data.
+_TRAINING_FILE = "training.json"
+_OUR_LAYERS = "aib_keras.layers"
 
 
 def check_workdir(workdir, config):
@@ -49,6 +56,82 @@ def claim_workdir(workdir, config):
     processes.on_first(_claim, workdir, wanted)
     processes.together(_check_visible, workdir)
     return workdir
+
+
+def claim_training(workdir, model, batches):
+    """Notes which model is trained on which examples in a folder, or checks that they are the same.
+
+    A model is known by the shapes of its weights and the settings of the layers of this library,
+    examples by their number and labels. What else changes a model or an image goes unnoticed.
+
+    Args:
+        workdir: Path of the folder.
+        model: Built model.
+        batches: Training batches.
+
+    Raises:
+        ValueError: if the folder has another training.
+    """
+    # As it is read from a file.
+    wanted = json.loads(json.dumps(_training(model, batches)))
+    processes.on_first(_claim_training, pathlib.Path(workdir), wanted)
+
+
+def _training(model, batches):
+    layers = [
+        {"layer": type(layer).__name__, **_settings(layer.get_config())}
+        for layer in model._flatten_layers()
+        if type(layer).__module__.startswith(_OUR_LAYERS)
+    ]
+    found = {
+        "weights": [list(variable.shape) for variable in model.weights],
+        "layers": layers,
+        "batches": len(batches),
+    }
+    labels = getattr(getattr(batches, "data", None), "labels", None)
+    if labels is not None:
+        found["examples"] = len(labels)
+        found["labels"] = hashlib.sha256(np.asarray(labels, "int64").tobytes()).hexdigest()
+    return found
+
+
+def _settings(config):
+    """Returns a configuration without names, which differ between two models that are alike."""
+    if isinstance(config, dict):
+        return {key: _settings(value) for key, value in config.items() if key != "name"}
+    if isinstance(config, (list, tuple)):
+        return [_settings(value) for value in config]
+    return config if isinstance(config, (str, int, float, bool, type(None))) else str(config)
+
+
+def _claim_training(workdir, wanted):
+    path = workdir / _TRAINING_FILE
+    if not path.exists():
+        write_json(path, wanted)
+        return
+    found = read_json(path)
+    if found == wanted:
+        return
+    raise ValueError(
+        f"{workdir} belongs to another training ({_difference(found, wanted)}). Choose another "
+        "`workdir`, or the same model and data to resume that training."
+    )
+
+
+def _difference(found, wanted):
+    """Returns the first difference between two trainings, in words."""
+    for there, now in zip(found["layers"], wanted["layers"], strict=False):
+        for name in there:
+            if there["layer"] == now["layer"] and there[name] != now.get(name):
+                return f"{there['layer']}: {name} {there[name]!r} there, {now.get(name)!r} now"
+    if found["weights"] != wanted["weights"] or found["layers"] != wanted["layers"]:
+        counts = (sum(map(math.prod, each["weights"])) for each in (found, wanted))
+        there, now = (f"a model of {count:,} weights" for count in counts)
+        return f"{there} there, {now} now"
+    for name in ("examples", "batches"):
+        if found.get(name) != wanted.get(name):
+            return f"{found.get(name)} {name} there, {wanted.get(name)} now"
+    return "other labels there"
 
 
 def _content(config):

@@ -6,13 +6,14 @@ import json
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import special
 from small import small_config
 
 from aib_keras import data, experiments, metrics, zoo
 from aib_keras.experiments import results
 from aib_keras.training import checkpoint, read_map_history
-from aib_keras.utils.files import read_json_lines
+from aib_keras.utils.files import read_json_lines, write_json
 
 CONFIG = small_config(train_split="train[:96]", epochs=3, prediction_samples=4)
 
@@ -167,6 +168,23 @@ def test_too_few_examples_for_a_batch_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="128"):
         experiments.train(config, tmp_path / "run", verbose=0)
     assert not (tmp_path / "run").exists()
+
+
+def test_photos_that_changed_since_the_training_are_told(tmp_path):
+    photos = tmp_path / "photos"
+    for name in ("cat", "dog"):
+        (photos / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(photos / name / "1.png")
+    config = small_config(dataset=str(photos), test_split="test", train_split="train")
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    write_json(workdir / "config.json", config.resolved().to_json())
+    result = {"model": "vgg", **results.files(config)}
+    write_json(workdir / "result.json", result)
+    assert experiments.train(config, workdir) == result
+    Image.new("RGB", (8, 8)).save(photos / "cat" / "2.png")
+    with pytest.raises(ValueError, match="have changed since the training in"):
+        experiments.train(config, workdir)
 
 
 def test_data_that_cannot_be_read_leave_no_folder(tmp_path):

@@ -1,0 +1,56 @@
+"""A folder belongs to one training: to its configuration, its model and its examples."""
+
+import types
+
+import keras
+import numpy as np
+import pytest
+from small import small_classifier
+
+from aib_keras import data
+from aib_keras.models import attach
+from aib_keras.training.workdir import claim_training
+
+LABELS = np.arange(32) % 10
+
+
+def batches(labels=LABELS):
+    images = np.zeros((len(labels), 32, 32, 3), "uint8")
+    return data.batches_of(types.SimpleNamespace(images=images, labels=labels), 8)
+
+
+@pytest.mark.parametrize(
+    ("model", "labels", "message"),
+    [
+        ({"modulation": "mask"}, LABELS, "IBAttention: modulation 'residual' there, 'mask' now"),
+        ({"beta": 0.5}, LABELS, "VariationalEncoder: beta 0.01 there, 0.5 now"),
+        ({"latent_dim": 5}, LABELS, "a model of .* weights there, a model of .* weights now"),
+        ({}, LABELS[:30], "32 examples there, 30 now"),
+        ({}, LABELS[::-1], "other labels there"),
+    ],
+)
+def test_another_model_or_other_examples_are_refused(tmp_path, model, labels, message):
+    claim_training(tmp_path, small_classifier(), batches())
+    # The same again, whose layers have other names.
+    claim_training(tmp_path, small_classifier(), batches())
+    with pytest.raises(ValueError, match=f"belongs to another training .{message}. Choose"):
+        claim_training(tmp_path, small_classifier(**model), batches(labels))
+
+
+def test_a_model_without_layers_of_ours_is_known_by_its_weights(tmp_path):
+    def model(units):
+        return keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
+
+    claim_training(tmp_path, model(3), [None] * 4)
+    claim_training(tmp_path, model(3), [None] * 4)
+    with pytest.raises(ValueError, match="a model of 15 weights there, a model of 20 weights now"):
+        claim_training(tmp_path, model(4), [None] * 4)
+    with pytest.raises(ValueError, match="4 batches there, 5 now"):
+        claim_training(tmp_path, model(3), [None] * 5)
+
+
+def test_a_model_with_attention_is_not_one_without(tmp_path):
+    backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv")])
+    claim_training(tmp_path, backbone, [None])
+    with pytest.raises(ValueError, match="a model of 112 weights there"):
+        claim_training(tmp_path, attach(backbone, "conv", 2), [None])
