@@ -14,11 +14,11 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 # Some of what the code has to leave.
 FILES = {
     "README.md": ("model.keras", "runs/mine/model.keras", "saved_model/saved_model.pb"),
-    "docs/guides/at_scale.md": ("maps/part-00000.parquet",),
+    "docs/guides/at_scale.md": ("digit_maps/part-00000.parquet",),
     "docs/guides/first_steps.md": ("maps.png",),
     "docs/guides/mobile.md": ("model.tflite",),
     "docs/guides/photos.md": ("photo-map.png",),
-    "docs/guides/training.md": ("runs/mine/metrics.jsonl",),
+    "docs/guides/training.md": ("runs/masked/metrics.jsonl",),
     "serving/README.md": ("models/aib/1/saved_model.pb",),
 }
 PATHS = [ROOT / "README.md", ROOT / "serving" / "README.md", *(ROOT / "docs").rglob("*.md")]

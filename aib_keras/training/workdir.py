@@ -96,12 +96,15 @@ def _training(model, batches):
 
 
 def _settings(config):
-    """Returns a configuration without names, which differ between two models that are alike."""
-    if isinstance(config, dict):
-        return {key: _settings(value) for key, value in config.items() if key != "name"}
-    if isinstance(config, (list, tuple)):
-        return [_settings(value) for value in config]
-    return config if isinstance(config, (str, int, float, bool, type(None))) else str(config)
+    """Returns the numbers, strings and booleans of a layer's configuration, without its name.
+
+    Parts of it, such as a trunk, have names that differ between two models that are alike.
+    """
+    return {
+        key: value
+        for key, value in config.items()
+        if key != "name" and isinstance(value, (str, int, float, bool, type(None)))
+    }
 
 
 def _claim_training(workdir, wanted):

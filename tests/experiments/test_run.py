@@ -57,7 +57,14 @@ def finished(tmp_path_factory):
 def test_a_training_leaves_what_the_readme_says(finished):
     workdir, result = finished
     names = {path.name for path in workdir.iterdir()}
-    expected = {"config.json", "metrics.jsonl", "result.json", "card.md", "model.keras"}
+    expected = {
+        "config.json",
+        "training.json",
+        "metrics.jsonl",
+        "result.json",
+        "card.md",
+        "model.keras",
+    }
     assert expected | {"attention.png", "maps", "checkpoint", "tensorboard"} == names
     assert json.loads((workdir / "result.json").read_text()) == result
     assert result["config"]["settings"] == CONFIG.settings

@@ -1,7 +1,5 @@
 """A folder belongs to one training: to its configuration, its model and its examples."""
 
-import types
-
 import keras
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ LABELS = np.arange(32) % 10
 
 def batches(labels=LABELS):
     images = np.zeros((len(labels), 32, 32, 3), "uint8")
-    return data.batches_of(types.SimpleNamespace(images=images, labels=labels), 8)
+    return data.batches_of(data.ImageData(images, labels.astype("int32"), "0123456789"), 8)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +31,7 @@ def test_another_model_or_other_examples_are_refused(tmp_path, model, labels, me
     claim_training(tmp_path, small_classifier(), batches())
     # The same again, whose layers have other names.
     claim_training(tmp_path, small_classifier(), batches())
-    with pytest.raises(ValueError, match=f"belongs to another training .{message}. Choose"):
+    with pytest.raises(ValueError, match=rf"belongs to another training \({message}\). Choose"):
         claim_training(tmp_path, small_classifier(**model), batches(labels))
 
 
