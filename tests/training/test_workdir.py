@@ -22,7 +22,7 @@ def batches(labels=LABELS):
     [
         ({"modulation": "mask"}, LABELS, "IBAttention: modulation 'residual' there, 'mask' now"),
         ({"beta": 0.5}, LABELS, "VariationalEncoder: beta 0.01 there, 0.5 now"),
-        ({"latent_dim": 5}, LABELS, "a model of .* weights there, a model of .* weights now"),
+        ({"latent_dim": 5}, LABELS, "VariationalEncoder: latent_dim 4 there, 5 now"),
         ({}, LABELS[:30], "32 examples there, 30 now"),
         ({}, LABELS[::-1], "other labels there"),
     ],
