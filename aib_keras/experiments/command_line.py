@@ -155,7 +155,7 @@ def _write_report(report, workdir, result):
     """Writes the report of a trained model on its evaluation examples, unless it is there."""
     path = workdir / "report.html"
     if not path.exists():
-        print(f"Writing {path}: the maps and their scores take minutes.", flush=True)
+        print(f"Writing {path}: the maps and their scores can take minutes.", flush=True)
         model = keras.saving.load_model(workdir / "model.keras")
         examples = load_evaluation(result, flags.FLAGS.data_dir)
         numbers = report(path, model, examples, cards.title(result))

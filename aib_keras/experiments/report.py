@@ -9,20 +9,21 @@ import numpy as np
 from PIL import Image
 from scipy import special, stats
 
-from aib_keras import explain, metrics, plots
+from aib_keras import metrics, plots
 from aib_keras.data import batches_of
+from aib_keras.experiments import report_scores
 from aib_keras.experiments.full_batches import FullBatches
 from aib_keras.plots.overlay import shaded
 from aib_keras.plots.style import new_figure
 from aib_keras.utils.files import atomic_path
 
 # Images of each part of the report.
-_SHOWN, _MISTAKES, _SCORED = 12, 12, 40
-# Of the curves of insertion and deletion: each needs one prediction more, per image and map.
-_STEPS = 8
+_SHOWN, _MISTAKES = 12, 12
 _BATCH_SIZE = 128
 # Sides in pixels below which an image is not compressed, and shown with visible pixels.
 _SMALL = 100
+# Of the confidence: from so many images on as usual, and with fewer images fewer.
+_ENOUGH, _BINS, _FEW_BINS = 200, 15, 5
 
 _PAGE = string.Template("""<!doctype html>
 <html lang="en">
@@ -51,7 +52,7 @@ $body
 """)
 
 
-def write_report(path, model, examples, title):
+def write_report(path, model, examples, title, verbose=1):
     """Writes a report of a classifier on evaluation images, one HTML file without links.
 
     It has the error with its 95 % interval, the calibration, a confusion matrix, maps over the
@@ -63,24 +64,28 @@ def write_report(path, model, examples, title):
         model: `ImageClassifier`.
         examples: `ImageData` that the model was not trained on.
         title: String.
+        verbose: 0 or 1. With 1, prints a line per step, and on a terminal progress bars.
 
     Returns:
         A dict of the numbers in the report.
     """
+    if verbose:
+        print(f"Report: explaining {len(examples):,} images.", flush=True)
     batches = FullBatches(batches_of(examples, min(_BATCH_SIZE, len(examples)), shuffle=False))
     found = {name: each[: len(examples)] for name, each in model.explain(batches).items()}
     probabilities = special.softmax(found["logits"].astype("float64"), axis=1)
     predicted, labels = probabilities.argmax(axis=1), examples.labels
     wrong = predicted != labels
+    calibration = metrics.reliability(
+        probabilities, labels, _BINS if len(labels) >= _ENOUGH else _FEW_BINS
+    )
     interval = stats.binomtest(int(wrong.sum()), len(wrong)).proportion_ci(method="wilson")
     numbers = {
         "images": len(labels),
         "error": float(wrong.mean()),
         "error_interval": [interval.low, interval.high],
         "nll": float(metrics.negative_log_likelihood(probabilities, labels)),
-        "expected_calibration_error": float(
-            metrics.expected_calibration_error(probabilities, labels)
-        ),
+        "expected_calibration_error": calibration.expected_calibration_error,
     }
     maps = found[model.map_names[0]] if model.map_names else None
     # Of IB attention, which is a share.
@@ -90,10 +95,13 @@ def write_report(path, model, examples, title):
         body.append(_overlays(examples, maps, predicted, probabilities))
     body.append(_mistakes(examples, maps, predicted, probabilities))
     body.append(_confusion(examples, predicted))
-    body.append(_calibration(probabilities, labels))
+    body.append(_calibration(calibration))
     if maps is not None:
-        numbers["scores"] = _scores(model, examples, maps)
-        body.append(_score_table(numbers["scores"]))
+        areas = report_scores.measure(model, examples.images, maps, predicted, verbose)
+        numbers["scores"] = report_scores.means(areas)
+        if len(labels) > 1:
+            numbers["differences"] = report_scores.differences(areas)
+        body.append(report_scores.section(areas))
     page = _PAGE.substitute(title=html.escape(title), body="\n".join(body))
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -102,7 +110,8 @@ def write_report(path, model, examples, title):
 
 def _facts(numbers, found):
     low, high = (100 * share for share in numbers["error_interval"])
-    guess = np.log(found["logits"].shape[1])
+    classes = found["logits"].shape[1]
+    guess = np.log(classes)
     rows = [
         ("images", f"{numbers['images']:,}", "The model was not trained on them."),
         (
@@ -138,7 +147,9 @@ def _facts(numbers, found):
             (
                 "information in the latent",
                 f"{bits:.1f} bits per image",
-                "At most so much about an image reaches the classifier, on average.",
+                "At most so much about an image reaches the classifier, on average. It is an upper "
+                "bound, usually far above what tells the classes apart, which is at most "
+                f"log2({classes}) = {np.log2(classes):.1f} bits.",
             )
         )
     lines = (
@@ -149,13 +160,22 @@ def _facts(numbers, found):
 
 
 def _overlays(examples, maps, predicted, probabilities):
-    chosen = np.arange(min(_SHOWN, len(examples)))
+    chosen = _in_turn(examples.labels)[:_SHOWN]
     text = (
-        "The first of these images, and beside each the same image as its attention map lets it "
-        "through: dark is what the model passes least of. Each map has its own scale."
+        "Images of the classes in turn, and beside each the same image as its attention map lets "
+        "it through: dark is what the model passes least of. Each map has its own scale."
     )
     cards = _cards(examples, maps, predicted, probabilities, chosen)
     return f"<h2>Where it looks</h2><p>{text}</p>{cards}"
+
+
+def _in_turn(labels):
+    """Returns the indices of the first image of each class, then of the second, and so on."""
+    by_class = np.argsort(labels, kind="stable")
+    _, firsts, counts = np.unique(labels[by_class], return_index=True, return_counts=True)
+    number = np.empty(len(labels), int)
+    number[by_class] = np.arange(len(labels)) - np.repeat(firsts, counts)
+    return np.lexsort((labels, number))
 
 
 def _mistakes(examples, maps, predicted, probabilities):
@@ -240,57 +260,25 @@ def _most_confused(counts, names):
     return f"{text} {names[true]} is taken for {names[found]} most often: {confused.max()} times."
 
 
-def _calibration(probabilities, labels):
-    found = metrics.reliability(probabilities, labels)
-    figure = plots.reliability_figure({"evaluation images": {"predictions": found}})
+def _calibration(found):
+    count = found.count.sum()
+    figure = plots.reliability_figure(
+        {"evaluation images": {"predictions": found}}, join=count >= _ENOUGH
+    )
+    caption = (
+        "On the diagonal, the model is right as often as it says. Below, it is overconfident. Each "
+        "marker stands for the images of about that probability; a larger one for more of them."
+    )
+    if count < _ENOUGH:
+        caption += (
+            f" {count} images are too few to tell: chance alone moves the markers far from the "
+            "diagonal."
+        )
     return "<h2>Can the probabilities be believed?</h2>" + _figure(
         figure,
         "Share of right predictions against the probability of the predicted class. The expected "
         f"calibration error is {100 * found.expected_calibration_error:.1f} %.",
-        "On the diagonal, the model is right as often as it says. Below, it is overconfident. Each "
-        "marker stands for the images of about that probability; a larger one for more of them.",
-    )
-
-
-def _scores(model, examples, maps):
-    """Returns name -> insertion and deletion AUC, of the maps and of baselines."""
-    images = examples.images[:_SCORED]
-    shape = (len(images), *maps.shape[1:])
-    # Made one after the other: TensorFlow warns of many new functions in a row.
-    candidates = {
-        "this model's map": lambda: maps[: len(images)],
-        "Grad-CAM": lambda: explain.grad_cam(model, images),
-        "a bump in the middle": lambda: explain.gaussian_map(shape),
-        "a random order": lambda: explain.uniform_map(shape),
-    }
-    return {name: _faithfulness(model, images, make()) for name, make in candidates.items()}
-
-
-def _faithfulness(model, images, maps):
-    return {
-        score.__name__: float(np.mean(score(model, images, maps, steps=_STEPS, verbose=0)["auc"]))
-        for score in (metrics.insertion, metrics.deletion)
-    }
-
-
-def _score_table(scores):
-    rows = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{values['insertion']:.3f}</td>"
-        f"<td>{values['deletion']:.3f}</td></tr>"
-        for name, values in scores.items()
-    )
-    heading = "<tr><th>map</th><th>insertion</th><th>deletion</th></tr>"
-    return (
-        "<h2>Can the maps be believed?</h2>"
-        "<p><b>Insertion</b>, higher is better: how fast the probability of the predicted class "
-        "comes back in a blurred image when the highest cells of the map are restored first. "
-        "<b>Deletion</b>, lower is better: how fast it goes when they are removed first. Both are "
-        "areas under that curve, from 0 to 1.</p>"
-        f"<table>{heading}{rows}</table>"
-        f"<p><small>Of the first {_SCORED} images at most. A map that is no better than a random "
-        "order says nothing about what the model uses. A bump in the middle looks at no image: "
-        "where it is better, the objects are in the middle. The page Scores of the documentation "
-        "(docs/scores.md) says how each score can mislead.</small></p>"
+        caption,
     )
 
 

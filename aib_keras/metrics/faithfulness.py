@@ -202,8 +202,11 @@ def _measure(model, images, maps, change, steps, class_index, batch_size, seed, 
     for start in starts:
         part = slice(start, start + batch_size)
         batch = check_finite("images", images[part], first=start).astype(np.float32)
-        outputs = ops.convert_to_numpy(model.predict_on_batch(batch))
-        chosen = outputs.argmax(axis=-1) if classes is None else classes[part]
+        if classes is None:
+            outputs = ops.convert_to_numpy(model.predict_on_batch(batch))
+            chosen = outputs.argmax(axis=-1)
+        else:
+            chosen = classes[part]
         changed_images = change(batch)
         rank_of_pixel = _to_pixels(ranks[part], batch.shape[1:3])[..., None]
         for step, count in enumerate(changed):

@@ -10,7 +10,7 @@ _GREY = "0.8"
 _COLUMNS = 4
 
 
-def reliability_figure(models):
+def reliability_figure(models, join=True):
     """Draws reliability diagrams, accuracy against confidence, with one panel per model.
 
     On the diagonal, a model is right as often as its confidence says. Below it, the model is
@@ -20,6 +20,8 @@ def reliability_figure(models):
     Args:
         models: Dict from the title of a panel to a dict of one or two `Reliability`, whose keys,
             such as `"deterministic"` and `"sampled"`, appear in the legend.
+        join: Boolean, whether to join the markers of a model by a line. With few images the line
+            is a zigzag that says nothing.
 
     Returns:
         A matplotlib figure.
@@ -35,7 +37,8 @@ def reliability_figure(models):
             full = found.count > 0
             error = 100 * found.expected_calibration_error
             points = found.confidence[full], found.accuracy[full]
-            axis.plot(*points, line, color=color, linewidth=1)
+            if join:
+                axis.plot(*points, line, color=color, linewidth=1)
             area = 4 + 150 * found.count[full] / found.count.sum()
             label = f"{name}, ECE {error:.1f} %"
             axis.scatter(*points, area, color=color, marker=marker, alpha=0.7, label=label)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from aib_keras import data, zoo
-from aib_keras.experiments import report
+from aib_keras.experiments import report, report_scores
 from aib_keras.plots.overlay import shaded
 
 
@@ -50,7 +50,7 @@ def examples():
     return data.ImageData(found.images, found.labels, names)
 
 
-def test_it_says_what_the_model_does(examples, small_run, tmp_path):
+def test_it_says_what_the_model_does(examples, small_run, tmp_path, capsys):
     model = keras.saving.load_model(small_run / "model.keras")
     path = tmp_path / "report.html"
     numbers = report.write_report(path, model, examples, "digits & maps")
@@ -62,31 +62,68 @@ def test_it_says_what_the_model_does(examples, small_run, tmp_path):
     assert numbers["error_interval"][0] <= numbers["error"] <= numbers["error_interval"][1]
     assert f"{100 * numbers['error']:.1f} %" in page.text
     for name, scores in numbers["scores"].items():
-        assert f"{name}{scores['insertion']:.3f}{scores['deletion']:.3f}" in page.text
+        assert f"{name}{scores['insertion']:.2f}{scores['deletion']:.2f}" in page.text
+    # A line per map and score, while they take minutes.
+    explaining, *lines = capsys.readouterr().out.splitlines()
+    assert explaining == "Report: explaining 40 images."
+    assert lines[1] == "Report: deletion of this model's map (2 of 8)."
+    assert len(lines) == 8
+    for name, found in numbers["differences"].items():
+        for score, (difference, low, high) in found.items():
+            own = numbers["scores"]["this model's map"][score]
+            assert difference == pytest.approx(own - numbers["scores"][name][score])
+            assert low <= difference <= high
+        assert f"This model's map and {name}: " in page.text
+    assert "40 images are too few to tell" in page.text
     # All in one file: the first images and the mistakes, each beside its map, the confusion matrix
     # and the calibration.
     wrong = np.sum(predicted != examples.labels)
     assert len(page.sources) == 2 * 12 + 2 * min(wrong, 12) + 2
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
-    true, found = (examples.class_names[each[0]] for each in (examples.labels, predicted))
+    # The classes in turn.
+    order = report._in_turn(examples.labels)
+    assert examples.labels[order[:10]].tolist() == list(range(10))
+    first = order[0]
+    assert first == np.flatnonzero(examples.labels == 0)[0]
+    true, found = (examples.class_names[each[first]] for each in (examples.labels, predicted))
     assert page.alts[:2] == [
         f"An image of the class {true}",
         f"The same image under its map, taken for {found}",
     ]
-    np.testing.assert_array_equal(pixels(page.sources[0]), examples.images[0])
-    attention = model.explain(examples.images[:1])["attention"][0]
-    np.testing.assert_array_equal(pixels(page.sources[1]), shaded(examples.images[0], attention))
+    np.testing.assert_array_equal(pixels(page.sources[0]), examples.images[first])
+    attention = model.explain(examples.images[[first]])["attention"][0]
+    np.testing.assert_array_equal(
+        pixels(page.sources[1]), shaded(examples.images[first], attention)
+    )
     assert page.alts[-2].startswith(f"Confusion matrix: {40 - wrong} of 40 images")
     assert page.links == []
 
 
 def test_a_model_without_a_map_has_a_report_without_maps(examples, tmp_path):
     model = zoo.vgg(width=0.03)
-    numbers = report.write_report(tmp_path / "report.html", model, examples, "vgg")
+    numbers = report.write_report(tmp_path / "report.html", model, examples, "vgg", verbose=0)
     page = Parsed((tmp_path / "report.html").read_text())
     assert "scores" not in numbers
     assert "Where it looks" not in page.text
     assert len(page.sources) == min(round(40 * numbers["error"]), 12) + 2
+
+
+def test_the_scores_say_what_can_be_told_apart():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.1, 30)
+    own = {"insertion": 0.5 + noise, "deletion": 0.2 + noise}
+    areas = {
+        "this model's map": own,
+        # The images differ by more than the maps do: only a paired comparison can tell.
+        "Grad-CAM": {"insertion": own["insertion"] - 0.03, "deletion": own["deletion"] - 0.03},
+        "a bump in the middle": {name: each + rng.normal(0, 0.1, 30) for name, each in own.items()},
+    }
+    text = Parsed(report_scores.section(areas)).text
+    assert "Grad-CAM: better in insertion (difference +0.030, interval +0.030 to +0.030); " in text
+    assert "worse in deletion (difference +0.030" in text
+    assert text.count("cannot be told apart") == 2
+    one = {name: {score: each[:1] for score, each in of.items()} for name, of in areas.items()}
+    assert "With one image" in report_scores.section(one)
 
 
 def test_large_photos_are_compressed():

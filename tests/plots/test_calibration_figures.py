@@ -13,6 +13,10 @@ def test_figures_have_a_panel_per_model_and_units():
     assert [axis.get_title() for axis in figure.axes] == ["vgg", "vgg_aib"]
     assert "ECE 35.0 %" in figure.axes[0].get_legend().get_texts()[0].get_text()
     series = {"deterministic": curve, "sampled": curve}
+    # The diagonal alone is a line.
+    (axis,) = plots.reliability_figure({"vgg": {"deterministic": diagram}}, join=False).axes
+    assert len(axis.lines) == 1
+    assert len(axis.collections) == 1
     figure = plots.risk_coverage_figure({str(n): series for n in range(5)})
     assert len(figure.axes) == 5
     assert figure.axes[0].get_ylabel() == "error on these [%]"

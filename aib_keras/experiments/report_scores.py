@@ -1,0 +1,138 @@
+"""The part of `report.html` on whether the maps can be believed."""
+
+import html
+import sys
+
+import numpy as np
+from scipy import stats
+
+from aib_keras import explain, metrics
+
+_SCORED = 40
+# Of the curves of insertion and deletion: each needs a prediction, per image and map.
+_STEPS = 6
+_OWN = "this model's map"
+# Each score, and whether higher is better.
+_SCORES = {metrics.insertion: True, metrics.deletion: False}
+
+
+def measure(model, images, maps, classes, verbose):
+    """Scores the maps of a model and baselines on the first images.
+
+    Args:
+        model: `ImageClassifier`.
+        images: uint8 array `(N, H, W, 3)`.
+        maps: Array `(N, h, w, 1)`, the model's own maps.
+        classes: Integers `(N,)`, the classes that the model predicts.
+        verbose: As in `report.write_report`.
+
+    Returns:
+        A dict from the name of a map to a dict from the name of a score to the areas under the
+        curves of the images.
+    """
+    images, maps, classes = (each[:_SCORED] for each in (images, maps, classes))
+    # Made one after the other: TensorFlow warns of many new functions in a row.
+    candidates = {
+        _OWN: lambda: maps,
+        "Grad-CAM": lambda: explain.grad_cam(model, images),
+        "a bump in the middle": lambda: explain.gaussian_map(maps.shape),
+        "a random order": lambda: explain.uniform_map(maps.shape),
+    }
+    found, count = {}, len(candidates) * len(_SCORES)
+    for name, make in candidates.items():
+        made, found[name] = make(), {}
+        for score in _SCORES:
+            if verbose:
+                number = 1 + sum(map(len, found.values()))
+                print(f"Report: {score.__name__} of {name} ({number} of {count}).", flush=True)
+            measured = score(
+                model,
+                images,
+                made,
+                steps=_STEPS,
+                class_index=classes,
+                # In a log file the bar would be many lines.
+                verbose=int(verbose and sys.stdout.isatty()),
+            )
+            found[name][score.__name__] = measured["auc_per_image"]
+    return found
+
+
+def means(areas):
+    """Returns the mean over the images of what `measure` returns."""
+    return {
+        name: {score: float(each.mean()) for score, each in of_map.items()}
+        for name, of_map in areas.items()
+    }
+
+
+def differences(areas):
+    """Returns how much the model's map scores above each baseline, with 95 % intervals.
+
+    The intervals are of a paired bootstrap: the images are drawn anew, each with the scores of both
+    maps.
+
+    Args:
+        areas: As `measure` returns it, of at least two images.
+
+    Returns:
+        A dict from the name of a baseline to a dict from the name of a score to the mean
+        difference and the ends of its interval.
+    """
+    found = {}
+    for name, of_map in areas.items():
+        if name == _OWN:
+            continue
+        found[name] = {}
+        for score, baseline in of_map.items():
+            paired = areas[_OWN][score] - baseline
+            # Unlike the default method, this one has an interval if all differences are equal.
+            low, high = stats.bootstrap(
+                (paired,), np.mean, method="percentile", random_state=0
+            ).confidence_interval
+            found[name][score] = [float(paired.mean()), float(low), float(high)]
+    return found
+
+
+def section(areas):
+    """Returns the HTML of the scores that `measure` has returned."""
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{values['insertion']:.2f}</td>"
+        f"<td>{values['deletion']:.2f}</td></tr>"
+        for name, values in means(areas).items()
+    )
+    count = len(areas[_OWN]["insertion"])
+    compared = "<p>With one image, nothing can be said about differences.</p>"
+    if count > 1:
+        lines = "".join(f"<li>{_sentence(*item)}</li>" for item in differences(areas).items())
+        compared = (
+            f"<p>What these {count} images can tell apart:</p><ul>{lines}</ul><p><small>The 95 % "
+            "intervals are of a paired bootstrap over the images. They do not say what another "
+            "training would change.</small></p>"
+        )
+    return (
+        "<h2>Can the maps be believed?</h2>"
+        "<p><b>Insertion</b>, higher is better: how fast the probability of the predicted class "
+        "comes back in a blurred image when the highest cells of the map are restored first. "
+        "<b>Deletion</b>, lower is better: how fast it goes when they are removed first. Both are "
+        "areas under that curve, from 0 to 1.</p>"
+        f"<table><tr><th>map</th><th>insertion</th><th>deletion</th></tr>{rows}</table>{compared}"
+        f"<p><small>Of the first {_SCORED} images at most. A map that is no better than a random "
+        "order says nothing about what the model uses. A bump in the middle looks at no image: "
+        "where it is better, the objects are in the middle. The page Scores of the documentation "
+        "(docs/scores.md) says how each score can mislead.</small></p>"
+    )
+
+
+def _sentence(name, found):
+    """Returns what can be said about the model's map beside a baseline."""
+    parts = []
+    for score, higher_is_better in _SCORES.items():
+        difference, low, high = found[score.__name__]
+        interval = f"difference {difference:+.3f}, interval {low:+.3f} to {high:+.3f}"
+        verdict = "cannot be told apart"
+        if low > 0 or high < 0:
+            verdict = "better" if (difference > 0) == higher_is_better else "worse"
+        parts.append(f"<b>{verdict}</b> in {score.__name__} ({interval})")
+    text = f"This model's map and {html.escape(name)}: {'; '.join(parts)}."
+    return text.replace("-0.", "−0.")
