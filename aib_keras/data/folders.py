@@ -45,12 +45,18 @@ def load_folder(root, split, image_size, stream=None):
         An `ImageData`.
 
     Raises:
-        ValueError: If a folder or a file is not as described. The message names it.
+        ValueError: If a folder or a file is not as described. The message names it. Of files that
+            cannot be read as images, it names up to ten.
     """
     root = pathlib.Path(root)
     classes, files = list_files(root, split)
     paths, labels = zip(*files, strict=True)
-    return _load(paths, np.array(labels, np.int32), classes, image_size, stream, root)
+    try:
+        return _load(paths, np.array(labels, np.int32), classes, image_size, stream, root)
+    except pixels.UnreadableImageError:
+        # Of both splits, so that nobody has to try again and again.
+        pixels.check_files(_all_images(root))
+        raise
 
 
 def list_files(root, split):
@@ -122,7 +128,11 @@ def load_files(paths, labels, class_names=None, *, image_size=None, stream=None,
             raise FileNotFoundError(f"{name}: there is no file {path}.")
     if class_names is None:
         class_names = range(int(labels.max()) + 1)
-    return _load(paths, labels.astype(np.int32), class_names, size, stream, name)
+    try:
+        return _load(paths, labels.astype(np.int32), class_names, size, stream, name)
+    except pixels.UnreadableImageError:
+        pixels.check_files(paths)
+        raise
 
 
 def _split_folder(root, names):
@@ -230,6 +240,17 @@ def _find_images(folder, classes):
             stacklevel=2,
         )
     return found
+
+
+def _all_images(root):
+    """Returns the paths of the images of all splits."""
+    places = [found for names in _SPLIT_FOLDERS.values() if (found := _split_folder(root, names))]
+    return [
+        path
+        for place in places or [root]
+        for of_class in _find_images(place, _subfolders(place))
+        for path in sorted(of_class)
+    ]
 
 
 def _load(paths, labels, classes, size, stream, name):

@@ -1,6 +1,8 @@
 """Decoding of image files to uint8 RGB, resizing and cropping."""
 
+import concurrent.futures
 import math
+import os
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -9,6 +11,12 @@ from aib_keras.utils.optional import require
 
 # Of all images of a data set, decoded.
 MAX_BYTES = 8 * 1024**3
+# Files that are looked at for others that cannot be read, and how many of these are named.
+_LOOKED_AT, _NAMED = 20_000, 10
+
+
+class UnreadableImageError(ValueError):
+    """A file is not an image, or is damaged."""
 
 
 def check_memory(count, height, width, source, remedy=""):
@@ -66,8 +74,8 @@ def decode(path, size=None):
         uint8 array `(H, W, 3)`.
 
     Raises:
-        ValueError: If the file is not an image that can be read, or is suspiciously large. The
-            message names the file.
+        UnreadableImageError: If the file is not an image that can be read. The message names it.
+        ValueError: If the file is suspiciously large. The message names it.
     """
     try:
         with Image.open(path) as image:
@@ -82,10 +90,39 @@ def decode(path, size=None):
             "PIL.Image.MAX_IMAGE_PIXELS, or make the file smaller."
         ) from error
     except Exception as error:  # For broken files Pillow's decoders raise errors of any type.
-        raise ValueError(
+        raise UnreadableImageError(
             f"{path} cannot be read as an image ({error}). It may be truncated, damaged or not an "
             "image: replace it or remove it."
         ) from error
+
+
+def check_files(paths):
+    """Looks for files that cannot be read as images, once it is known that there is one.
+
+    Args:
+        paths: Sequence of paths. Of very many, the first are looked at.
+
+    Raises:
+        UnreadableImageError: If there are several. The message names the first ten.
+    """
+    paths = paths[:_LOOKED_AT]
+
+    def problem(path):
+        try:
+            decode(path)
+        except ValueError as error:
+            return f"\n  {path} ({error.__cause__})"
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        problems = [found for found in pool.map(problem, paths) if found]
+    if len(problems) > 1:
+        more = len(problems) - _NAMED
+        raise UnreadableImageError(
+            f"{len(problems)} of {len(paths)} files cannot be read as images. They may be "
+            "truncated, damaged, too large or not images: replace them or remove them."
+            + "".join(problems[:_NAMED])
+            + (f"\n  and {more} more" if more > 0 else "")
+        )
 
 
 def _to_rgb(image):

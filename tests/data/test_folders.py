@@ -6,6 +6,8 @@ from PIL import Image
 
 from aib_keras.data import load, pixels
 
+SPLITS = ("train", "test")
+
 
 def save(path, array=None, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +133,26 @@ def test_corrupt_and_truncated(root):
         path.write_bytes(broken)
         with pytest.raises(ValueError, match=r"0\.png cannot be read.*replace it or remove it"):
             load(root, split, image_size=8)
+
+
+@pytest.mark.parametrize("image_size", [None, 8])
+def test_all_files_that_cannot_be_read_are_named_at_once(root, image_size):
+    bees = {split: [g - 100 for g in greys(load(root, split)) if g >= 100] for split in SPLITS}
+    # Of the whole folder, whichever split they are in.
+    files = [root / "bee" / f"{index}.png" for index in sorted([*bees["test"], bees["train"][0]])]
+    for path in files:
+        path.write_bytes(b"nonsense")
+    for split in SPLITS:
+        with pytest.raises(ValueError, match="3 of 20 files cannot be read as images") as found:
+            load(root, split, image_size=image_size)
+        _, *lines = str(found.value).splitlines()
+        assert [line.split()[0] for line in lines] == list(map(str, files))
+    for index in range(10):
+        (root / "ant" / f"{index}.png").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="13 of 20 files") as found:
+        load(root, image_size=image_size)
+    assert len(str(found.value).splitlines()) == 12
+    assert str(found.value).endswith("\n  and 3 more")
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
