@@ -68,34 +68,27 @@ def fit_head(
         As `training.fit`.
     """
     features, head = _split(model, validation_data.input_shape)
-    print("The features are frozen: computing them once, for training and evaluation.", flush=True)
-    batch_size = min(_BATCH_SIZE, len(train_data))
-    if augment is None:
-        choose_view = None
-        batches = batches_of(train_data, batch_size, shuffle=False)
-        train_features = _features(features, batches, len(train_data), bar)
+    _, done, _ = training.Checkpoint(workdir / "checkpoint").latest()
+    if done == config.epochs:
+        # `fit` loads the weights, and reads no features.
+        train_features, evaluation = (
+            np.broadcast_to(np.float32(0), (len(data), *features.output_shape[1:]))
+            for data in (train_data, validation_data)
+        )
     else:
-        choose_view = _choose_view
-        views = [
-            _features(
-                features,
-                _view(train_data, batch_size, augment, config.seed, view),
-                len(train_data),
-                bar,
-            )
-            for view in range(config.feature_views)
-        ]
-        train_features = np.stack(views, axis=1)
-        del views
-    batches = batches_of(validation_data, batch_size, shuffle=False)
-    evaluation = _features(features, batches, len(validation_data), bar)
+        print(
+            "The features are frozen: computing them once, for training and evaluation.", flush=True
+        )
+        train_features = _training_features(features, train_data, config, augment, bar)
+        batches = batches_of(validation_data, min(_BATCH_SIZE, len(train_data)), shuffle=False)
+        evaluation = _features(features, batches, len(validation_data), bar)
     lines = training.fit(
         head,
         (train_features, train_data.labels),
         (evaluation, validation_data.labels),
         config,
         workdir,
-        augment=choose_view,
+        augment=None if augment is None else _choose_view,
         callbacks=callbacks,
         verbose=verbose,
     )
@@ -124,6 +117,18 @@ def _split(model, input_shape):
         features = extractor(model.preprocess(images))
         head = keras.Model(tap, backbone.output)
     return keras.Model(images, features), head
+
+
+def _training_features(features, data, config, augment, bar):
+    """Returns the features of all images, or `(N, views, ...)` of their augmented views."""
+    batch_size = min(_BATCH_SIZE, len(data))
+    if augment is None:
+        batches = batches_of(data, batch_size, shuffle=False)
+        return _features(features, batches, len(data), bar)
+    views = (
+        _view(data, batch_size, augment, config.seed, view) for view in range(config.feature_views)
+    )
+    return np.stack([_features(features, view, len(data), bar) for view in views], axis=1)
 
 
 def _features(model, batches, count, bar):

@@ -22,7 +22,7 @@ from aib_keras.utils.files import read_json_lines
     ],
 )
 def test_the_weights_are_those_of_a_training_that_computes_them_in_every_step(
-    name, settings, tmp_path
+    name, settings, tmp_path, monkeypatch, capsys
 ):
     digits = data.load("cluttered_digits", "train[:24]")
     # Not Adam: it turns the rounding error of a gradient that is 0, of a bias before a batch norm,
@@ -47,6 +47,17 @@ def test_the_weights_are_those_of_a_training_that_computes_them_in_every_step(
     loaded = keras.saving.load_model(tmp_path / "fit_head" / "model.keras")
     logits = (keras.ops.convert_to_numpy(each(digits.images[:4])) for each in (loaded, trained[1]))
     np.testing.assert_array_equal(*logits)
+    # A finished training needs no features.
+    monkeypatch.setattr(frozen_features, "_features", None)
+    again = zoo.create(name, width=0.03, **settings)
+    again.freeze("features")
+    capsys.readouterr()
+    path = tmp_path / "fit_head"
+    frozen_features.fit_head(again, digits, digits.take(8), config, path, verbose=0)
+    assert capsys.readouterr().out == f"{path} holds a finished training: loaded its weights.\n"
+    head, wanted = (frozen_features._split(m, digits.input_shape)[1] for m in (again, trained[1]))
+    for one, other in zip(head.variables, wanted.variables, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=one.path)
 
 
 @pytest.mark.filterwarnings("ignore:`freeze` 'features' keeps layers whose weights are random")
