@@ -18,6 +18,9 @@ _SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
 _BATCH = 64
 _READERS = 8
 _MANIFEST = "_manifest.json"
+# In the metadata of each Parquet file and in the manifest, in the order of the probabilities.
+_CLASS_NAMES = "class_names"
+_SAVED_MODEL = "saved_model.pb"
 _LEVELS = 255
 # The share of what a map has above its mean that lies beyond each side of the attended box.
 _LEFT_OUT = 0.1
@@ -64,6 +67,9 @@ class Worker:
                 "preprocessing by aib_keras.export.to_saved_model."
             )
         self.classify = self.model.signatures["classify_bytes"]
+        # Also for a file that is no image.
+        (names,) = self.classify(image_bytes=tf.constant([b""]))["class_names"].numpy()
+        self.class_names = [name.decode() for name in names]
 
     def __call__(self, part):
         """Writes a part.
@@ -85,7 +91,8 @@ class Worker:
                 rows += self._rows(files, contents)
         path = pathlib.Path(part["path"])
         temporary = path.with_name(f".partial-{path.name}")
-        parquet.write_table(pyarrow.Table.from_pylist(rows, schema=_schema()), temporary)
+        schema = _schema().with_metadata({_CLASS_NAMES: json.dumps(self.class_names)})
+        parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), temporary)
         os.replace(temporary, path)
         return {"images": len(rows), "errors": sum(row["error"] != "" for row in rows)}
 
@@ -209,9 +216,10 @@ def find_files(source):
     """Returns the image files of a source, sorted.
 
     Args:
-        source: Path of a folder, which is searched with its subfolders; path of a text file with
-            one path per line; or a sequence of paths. A folder, and each path of a list, can also
-            be a URI that pyarrow opens, such as `s3://bucket/photos`.
+        source: Path of a folder, which is searched with its subfolders; path of an image file, or
+            of a text file with one path per line; or a sequence of paths. A folder, an image file
+            and each path of a list can also be a URI that pyarrow opens, such as
+            `s3://bucket/photos`.
 
     Raises:
         ValueError: if there is nothing there, or no image file.
@@ -223,13 +231,24 @@ def find_files(source):
     elif pathlib.Path(source).is_dir():
         files = [str(path) for path in pathlib.Path(source).rglob("*") if _is_image(path)]
     elif pathlib.Path(source).is_file():
-        lines = pathlib.Path(source).read_text().splitlines()
-        files = [line.strip() for line in lines if line.strip()]
+        files = [str(source)] if _is_image(pathlib.Path(source)) else _listed(source)
     else:
-        raise ValueError(f"There is no folder and no list of files {str(source)!r}.")
+        raise ValueError(f"There is no folder, no image and no list of files {str(source)!r}.")
     if not files:
         raise ValueError(f"There are no image files in {source!r}: expected {_SUFFIXES}.")
     return sorted(files)
+
+
+def _listed(source):
+    """Returns the paths in a text file."""
+    try:
+        lines = pathlib.Path(source).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"{str(source)!r} is no text file with one path per line, and its name does not end "
+            f"like that of an image: {', '.join(_SUFFIXES)}."
+        ) from None
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _is_image(path):
@@ -237,11 +256,14 @@ def _is_image(path):
 
 
 def _stored_files(uri):
-    """Returns the URIs of the image files below one."""
+    """Returns the URIs of the image files below one, or one that is an image file."""
     from pyarrow import fs
 
     filesystem, folder = _filesystem(uri)
-    if filesystem.get_file_info(folder).type != fs.FileType.Directory:
+    kind = filesystem.get_file_info(folder).type
+    if kind == fs.FileType.File and _is_image(pathlib.PurePosixPath(folder)):
+        return [uri]
+    if kind != fs.FileType.Directory:
         raise ValueError(f"There is no folder {uri!r}.")
     found = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
     return [
@@ -259,7 +281,9 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
     row, `map_height`, `map_width`, and its range, `map_low` and `map_high`), `attended_box` and
     `error`, which is "" for a good file. A bad file does not stop the run. `attended_box` is y0,
     x0, y1, x1 in shares of the file's sides: of what the map has above its mean, a tenth lies above
-    the box, and as much below, left and right of it.
+    the box, and as much below, left and right of it. The names of the classes, in the order of
+    `probabilities`, are under `class_names` in `out/_manifest.json` and in the metadata of each
+    Parquet file, as JSON.
 
     The same call again goes on with the parts that are missing. Only one part per worker is in
     memory.
@@ -278,20 +302,26 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
 
     Raises:
         ImportError: without pyarrow, or Ray for `workers`.
-        ValueError: if there are no images, or `out` is of another run.
+        ValueError: if there are no images, `model` is no such SavedModel, or `out` is of another
+            run.
     """
     from pyarrow import parquet
 
     files = find_files(source)
     out = pathlib.Path(out)
-    _claim(out, files, str(model), part_size)
+    _check_model(model)
+    manifest = _checked_manifest(out, files, str(model), part_size)
     parts = [
         {"path": str(out / f"part-{number:05d}.parquet"), "files": files[first : first + part_size]}
         for number, first in enumerate(range(0, len(files), part_size))
     ]
     missing = [part for part in parts if not os.path.exists(part["path"])]
     run = _with_ray if workers else _here
-    for done, result in enumerate(run(missing, model, workers) if missing else (), start=1):
+    # A model that cannot be loaded leaves no folder.
+    results = run(missing, model, workers) if missing else ()
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _MANIFEST).write_text(json.dumps(manifest))
+    for done, result in enumerate(results, start=1):
         if progress:
             print(
                 f"part {done} of {len(missing)}: {result['images']} images, "
@@ -303,33 +333,46 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
         column = parquet.read_table(part["path"], columns=["error"])["error"].to_pylist()
         images += len(column)
         errors += sum(error != "" for error in column)
+    if names := (parquet.read_schema(parts[0]["path"]).metadata or {}).get(_CLASS_NAMES.encode()):
+        (out / _MANIFEST).write_text(json.dumps({**manifest, _CLASS_NAMES: json.loads(names)}))
     return Summary(images, errors, len(missing), len(parts))
 
 
-def _claim(out, files, model, part_size):
-    """Makes the folder of a run, or checks that it is of this one."""
+def _check_model(model):
+    """Raises a ValueError for a path that is not that of a SavedModel."""
+    path = pathlib.Path(model)
+    if _is_uri(str(model)) or (path / _SAVED_MODEL).is_file():
+        return
+    message = (
+        "`model` must be the folder of a SavedModel, such as saved_model/ beside a model.keras; "
+        f"{str(model)!r} has no {_SAVED_MODEL} in it."
+    )
+    for near in (path / "saved_model", path.parent / "saved_model"):
+        if (near / _SAVED_MODEL).is_file():
+            raise ValueError(f"{message} Did you mean {str(near)!r}?")
+    raise ValueError(f"{message} aib_keras.export.to_saved_model makes one of a Keras model.")
+
+
+def _checked_manifest(out, files, model, part_size):
+    """Returns the manifest of a run, and checks that its folder is new or of this run."""
     digest = hashlib.sha256("\n".join(files).encode()).hexdigest()
     manifest = {"files": digest, "count": len(files), "model": model, "part_size": part_size}
     path = out / _MANIFEST
     if path.is_file():
         found = json.loads(path.read_text())
-        if found != manifest:
-            different = [name for name in manifest if found.get(name) != manifest[name]]
+        different = [name for name in manifest if found.get(name) != manifest[name]]
+        if different:
             raise ValueError(
                 f"{out} holds another run: {', '.join(different)} differ. Choose another folder."
             )
-        return
-    if out.exists() and any(out.iterdir()):
+    elif out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty. Choose a new folder.")
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(manifest))
+    return manifest
 
 
 def _here(parts, model, workers):
     del workers
-    worker = Worker(model)
-    for part in parts:
-        yield worker(part)
+    return map(Worker(model), parts)
 
 
 def _with_ray(parts, model, workers):

@@ -1,5 +1,7 @@
 """Many image files through a SavedModel into Parquet files."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +9,7 @@ from PIL import Image
 from aib_serve import bulk
 
 parquet = pytest.importorskip("pyarrow.parquet")
-pytest.importorskip("tensorflow")
+tf = pytest.importorskip("tensorflow")
 import keras  # noqa: E402
 
 if keras.backend.backend() != "tensorflow":
@@ -123,6 +125,43 @@ def test_a_list_of_files_works_and_missing_files_are_flagged(model, images, tmp_
     assert "No such file" in rows[files[2]]
 
 
+def test_a_single_image_and_the_names_of_the_classes(explained, model, images, tmp_path):
+    (file,) = images.rglob("000.png")
+    bulk.explain_files(file, model[1], tmp_path / "one", progress=False)
+    (row,) = read(tmp_path / "one")
+    wanted = next(each for each in read(explained[0]) if each["path"] == str(file))
+    assert row["predicted_class"] == wanted["predicted_class"]
+    np.testing.assert_allclose(row["probabilities"], wanted["probabilities"], atol=1e-6)
+    assert bulk.find_files(file.as_uri()) == [file.as_uri()]
+    # In the order of the probabilities.
+    names = json.loads((tmp_path / "one" / "_manifest.json").read_text())["class_names"]
+    assert names[np.argmax(row["probabilities"])] == row["predicted_class"]
+    assert names == list(NAMES)
+    schema = parquet.read_schema(tmp_path / "one" / "part-00000.parquet")
+    assert json.loads(schema.metadata[b"class_names"]) == names
+
+
+def test_what_is_no_saved_model_leaves_no_folder(model, images, tmp_path):
+    out = tmp_path / "out"
+    saved = model[1].parent / "saved_model"
+    saved.symlink_to(model[1])
+    with pytest.raises(ValueError, match=f"Did you mean '{saved}'?"):
+        bulk.explain_files(images, model[1].parent / "model.keras", out)
+    with pytest.raises(ValueError, match="to_saved_model makes one"):
+        bulk.explain_files(images, tmp_path / "nowhere.keras", out)
+    without = tmp_path / "without"
+    tf.saved_model.save(tf.Module(), without)
+    with pytest.raises(ValueError, match="no signature `classify_bytes`"):
+        bulk.explain_files(images, without, out)
+    assert not out.exists()
+
+
+def test_a_file_that_is_neither_an_image_nor_text_is_an_error(tmp_path):
+    (tmp_path / "photo.heic").write_bytes(b"\xff\xd8")
+    with pytest.raises(ValueError, match=r"photo.heic' is no text file.*\.jpeg"):
+        bulk.find_files(tmp_path / "photo.heic")
+
+
 def test_a_store_is_read_by_its_uri(explained, model, images, tmp_path):
     # `file://` goes the way of `s3://`: through pyarrow's file systems.
     uri = images.as_uri()
@@ -144,7 +183,7 @@ def test_another_run_does_not_mix_with_the_first(explained, model, images, tmp_p
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="not empty"):
         bulk.explain_files(images, model[1], tmp_path)
-    with pytest.raises(ValueError, match="no folder and no list"):
+    with pytest.raises(ValueError, match="no folder, no image and no list"):
         bulk.explain_files(tmp_path / "nowhere", model[1], tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no image files"):
