@@ -1,7 +1,7 @@
 """Attention that pays for what it lets through: train, explain, ship.
 
 aib-keras train --model=NAME          train a model of the zoo
-aib-keras photos --dataset=FOLDER     classify your own photos
+aib-keras photos FOLDER               classify your own photos
 aib-keras explain FOLDER --model=SAVED_MODEL --out=FOLDER
                                       a row per image file: class, map, box
 aib-keras export --workdir=FOLDER     write a trained model for servers, phones
@@ -36,8 +36,6 @@ def run():
         sys.exit(f"aib-keras has no command {command!r}.\n\n{__doc__.rstrip()}")
     # The flags of a command are parsed as those of a script of that name.
     sys.argv = [f"aib-keras {command}", *arguments]
-    # What absl prints above the message about a bad flag.
-    sys.modules["__main__"].__doc__ = f"aib-keras {command} --help shows the settings.\n"
     function = _COMMANDS[command]
     try:
         with quiet.startup():
@@ -73,7 +71,7 @@ def _train(text):
 def _photos(text):
     """Trains a classifier of your own photos, from ImageNet weights.
 
-    aib-keras photos --dataset=FOLDER
+    aib-keras photos FOLDER
 
     FOLDER has one folder of photos per class. The command writes the model, its
     exports, and report.html. The same command again resumes after a kill.
@@ -88,10 +86,11 @@ def _explain(text):
 
     aib-keras explain FOLDER --model=runs/photos/saved_model --out=maps
 
-    In place of FOLDER, you can name a text file with one path per line. The same
-    command again goes on with what is missing. It needs the extra `scale`.
+    In place of FOLDER, you can name one image, or a text file with one path per
+    line. The same command again goes on with what is missing. It needs the extra
+    `scale`.
     """
-    flags.DEFINE_string("model", None, "Path of a SavedModel.", required=True)
+    flags.DEFINE_string("model", None, "Folder of a SavedModel.", required=True)
     flags.DEFINE_string("out", None, "Folder of the Parquet files.", required=True)
     flags.DEFINE_integer("part_size", 2_000, "Images per Parquet file.", 1)
     flags.DEFINE_integer("workers", 0, "Processes of Ray. 0: this process, without Ray.", 0)
@@ -102,7 +101,9 @@ def _explain_files(argv):
     from aib_serve import bulk
 
     if len(argv) != 2:
-        raise app.UsageError("Expected one folder, or one text file with a path per line.")
+        raise app.UsageError(
+            "Expected one folder, one image, or one text file with a path per line."
+        )
     settings = flags.FLAGS
     try:
         found = bulk.explain_files(
@@ -113,7 +114,7 @@ def _explain_files(argv):
             f'{error}. Install what is missing: pip install "aib-keras[scale]"'
         ) from error
     except (ValueError, OSError) as error:
-        raise app.UsageError(str(error)) from error
+        raise app.UsageError(str(error).replace("`model`", "--model")) from error
     print(f"{found.images} images in {settings.out}, {found.errors} of them flagged.")
 
 
@@ -145,8 +146,13 @@ def _list_models(argv):
 
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}.")
+    pattern = flags.FLAGS.pattern
+    names = zoo.list_models(pattern)
+    if not names:
+        known = ", ".join(zoo.list_models())
+        raise app.UsageError(f"No model matches {pattern!r}. The zoo has: {known}.")
     print(_FORMAT.format("model", "weights", "error", "size", "settings"))
-    for name in zoo.list_models(flags.FLAGS.pattern):
+    for name in names:
         entries = zoo.weights(name)
         if not entries:
             print(name)

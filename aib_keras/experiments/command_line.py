@@ -46,7 +46,8 @@ def main(
         export_formats: Default of `--export`, some of `EXPORTS`.
         report: Optional function that writes report.html, as `report.write_report` does.
         text: What `--help` says above the flags. Defaults to the docstring of the script.
-        needs_dataset: Whether `--dataset` (or `--config`) must be there.
+        needs_dataset: Whether the data set must be there: as the one argument, by `--dataset`, or
+            in the file of `--config`.
     """
     define_flags(defaults, export_formats)
     program.run(
@@ -102,9 +103,9 @@ def define_flags(defaults, export_formats=()):
 
 
 def _run(argv, defaults, model_settings, report, needs_dataset):
+    if needs_dataset:
+        argv = _take_dataset(argv)
     _check_no_arguments(argv)
-    if needs_dataset and not flags.FLAGS["dataset"].present and flags.FLAGS.config is None:
-        raise app.UsageError("Pass --dataset=FOLDER, with one folder of photos per class.")
     # TFDS logs every file that it opens.
     logging.set_verbosity(logging.WARNING)
     config = field_flags.read(defaults, model_settings)
@@ -127,14 +128,39 @@ def _run(argv, defaults, model_settings, report, needs_dataset):
     processes.on_first(_after_training, workdir, result, report)
 
 
+def _take_dataset(argv):
+    """Returns the arguments without the data set, which becomes the value of its flag."""
+    flag, rest = flags.FLAGS["dataset"], argv[1:]
+    if len(rest) == 1 and not flag.present:
+        flag.parse(rest[0])
+        flag.present += 1
+        return argv[:1]
+    if not rest and not flag.present and flags.FLAGS.config is None:
+        raise app.UsageError("Pass a folder with one folder of photos per class.")
+    return argv
+
+
 def _after_training(workdir, result, report):
     if report is not None:
         _write_report(report, pathlib.Path(workdir), result)
     export_model(pathlib.Path(workdir), flags.FLAGS.export)
-    for key, value in result.items():
-        if "_error_" in key:
-            print(f"{key.replace('_', ' ')}: {100 * value:.2f} %")
+    for line in _error_lines(result):
+        print(line)
     print(f"Everything is in {workdir}.")
+
+
+def _error_lines(result):
+    """Returns the lines about the errors of a training, and of which epoch its model is."""
+    best = None
+    for key, value in result.items():
+        if key.endswith("_error_best_epoch"):
+            best = f"{100 * value:.2f} %"
+        elif "_error_" in key:
+            yield f"{key.replace('_', ' ')}: {100 * value:.2f} %"
+    line = "The saved model and its exports are those of the last epoch."
+    if best is not None:
+        line += f" The best epoch had {best}, but these images chose it, which is too good."
+    yield line
 
 
 def _check_installed(packages, feature, extra):

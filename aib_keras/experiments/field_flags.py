@@ -11,9 +11,12 @@ from absl import app, flags
 
 from aib_keras import zoo
 from aib_keras.utils.files import read_json
+from aib_keras.utils.suggestions import did_you_mean
 
 # Fields that have a flag of another form.
 _SETTINGS = "settings"
+# Arguments of a zoo function that a training gives itself.
+_OF_THE_DATA = {"num_classes", "input_shape", "weights"}
 
 
 def define(defaults, values=flags.FLAGS):
@@ -89,9 +92,22 @@ def read(defaults, model_settings=None, values=flags.FLAGS):
         if values.width is not None:
             settings["width"] = values.width
         settings |= dict(map(_assignment, values.set))
+        _check_settings(values.model if values["model"].present else start.model, settings)
         return dataclasses.replace(start, **changes, settings=settings)
     except (ValueError, OSError) as error:
         raise app.UsageError(as_flags(str(error), defaults)) from None
+
+
+def _check_settings(model, settings):
+    """Raises a ValueError for a setting that the model does not have."""
+    known = set(inspect.signature(zoo.get(model)).parameters) - _OF_THE_DATA
+    for name in settings:
+        if name not in known:
+            hint = did_you_mean(name, known, count=1)
+            raise ValueError(
+                f"--set={name}={settings[name]}: {model} has no setting {name!r}.{hint} Its "
+                f"settings: {', '.join(sorted(known))}."
+            )
 
 
 def as_flags(message, defaults):

@@ -10,7 +10,9 @@ _HELP = {"-h", "-help", "--help"}
 def run(body, modules, text):
     """Runs a program, or prints its help and ends it.
 
-    absl's own `--help` leaves out the flags that are defined outside the file of the program.
+    absl's own `--help` leaves out the flags that are defined outside the file of the program. An
+    `absl.app.UsageError` and a bad flag end the program with their message, which absl prints below
+    the usage.
 
     Args:
         body: Function of the arguments that are not flags, as `absl.app.run` calls it.
@@ -23,4 +25,16 @@ def run(body, modules, text):
             # The first lines name the module.
             print("", *flags.FLAGS.module_help(module).splitlines()[2:], sep="\n")
         return
-    app.run(body)
+    app.run(lambda argv: _with_short_errors(body, argv), flags_parser=_parse)
+
+
+def _parse(argv):
+    return _with_short_errors(flags.FLAGS, argv)
+
+
+def _with_short_errors(function, argv):
+    try:
+        return function(argv)
+    except (app.UsageError, flags.Error) as error:
+        print(f"{error}\n\n{sys.argv[0]} --help shows the settings.", file=sys.stderr)
+        sys.exit(getattr(error, "exitcode", 1))

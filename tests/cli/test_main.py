@@ -12,6 +12,7 @@ from absl import flags
 from PIL import Image
 
 from aib_cli import main
+from aib_keras.experiments import command_line
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 # Runs the command in a new process, and prints which heavy packages it has imported.
@@ -54,9 +55,8 @@ DEFAULTS = {
 
 
 @pytest.fixture(autouse=True)
-def _no_traces(monkeypatch):
-    """Removes the flags of a command, and the docstring that it gives to the program."""
-    monkeypatch.setattr(sys.modules["__main__"], "__doc__", None)
+def _no_traces():
+    """Removes the flags of a command."""
     before = set(flags.FLAGS)
     yield
     for name in set(flags.FLAGS) - before:
@@ -120,8 +120,56 @@ def test_a_bad_flag_names_the_help(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch, "export", "--workdir=nowhere")
     error = capsys.readouterr().err
-    assert "aib-keras export --help" in error
-    assert "holds no finished training" in error
+    assert re.match("--workdir=nowhere holds no finished training", error)
+    assert error.endswith("\naib-keras export --help shows the settings.\n")
+
+
+def test_a_flag_that_there_is_not_is_one_message(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "zoo", "--patern=vgg*")
+    error = capsys.readouterr().err
+    assert error.startswith("Unknown command line flag 'patern'. Did you mean: pattern ?")
+    assert error.endswith("\naib-keras zoo --help shows the settings.\n")
+
+
+def test_a_pattern_that_nothing_matches_names_models(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "zoo", "--pattern=resnet*")
+    captured = capsys.readouterr()
+    assert captured.err.startswith("No model matches 'resnet*'. The zoo has: efficientnet_lite0, ")
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Pass a folder with one folder of photos per class."),
+        (("one", "two"), "Unknown arguments: one two."),
+        (("one", "--dataset=two"), "Unknown arguments: one."),
+        (("nowhere",), "There is no data set 'nowhere'"),
+        (
+            ("nowhere", "--set=map_bta=0.1"),
+            "--set=map_bta=0.1: efficientnet_lite0_aib_qt has no setting 'map_bta'. "
+            "Did you mean 'map_beta'?",
+        ),
+    ],
+)
+def test_mistakes_about_photos_are_told_first(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "photos", *arguments)
+    assert capsys.readouterr().err.startswith(message)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_last_lines_say_which_epoch_the_model_is_of():
+    result = {"test_error_last_epoch": 0.0889, "test_error_best_epoch": 0.0222, "epochs": 3}
+    last, model = command_line._error_lines(result)
+    assert last == "test error last epoch: 8.89 %"
+    assert model.startswith("The saved model and its exports are those of the last epoch.")
+    assert "The best epoch had 2.22 %" in model
+    del result["test_error_best_epoch"]
+    assert "best" not in "".join(command_line._error_lines(result))
 
 
 @pytest.mark.parametrize(("package", "extra"), PACKAGES_OF_EXTRAS.items())
@@ -137,7 +185,7 @@ def test_a_missing_package_is_named_before_a_training(
         importlib.util, "find_spec", lambda name, *_: None if name == package else find(name, *_)
     )
     monkeypatch.setitem(sys.modules, package, None)
-    arguments = f"--dataset={tmp_path}", "--image_size=48", f"--workdir={tmp_path / 'run'}"
+    arguments = str(tmp_path), "--image_size=48", f"--workdir={tmp_path / 'run'}"
     with pytest.raises(SystemExit):
         run(monkeypatch, "photos", *arguments)
     error = capsys.readouterr().err

@@ -112,9 +112,9 @@ def test_settings_of_a_recipe_that_another_model_lacks_are_left_out():
     assert parsed(defaults=defaults).settings == own
     plain = parsed("--model=efficientnet_lite0", defaults=defaults)
     assert plain.settings == {"backbone_weights": "imagenet"}
-    # What the user sets herself is kept, and refused with a reason when the model is built.
-    asked = parsed("--model=vgg", "--set=modulation=noise", defaults=defaults)
-    assert asked.settings == {"modulation": "noise"}
+    # What the user sets herself is refused with a reason, before any data are read.
+    with pytest.raises(app.UsageError, match="vgg has no setting 'modulation'"):
+        parsed("--model=vgg", "--set=modulation=noise", defaults=defaults)
 
 
 def test_flags_of_every_kind():
