@@ -13,7 +13,8 @@ import pathlib
 
 import numpy as np
 
-_SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
+from aib_serve.sources import find_files, is_uri, read
+
 # Files per call of the SavedModel, which takes at most 128.
 _BATCH = 64
 _READERS = 8
@@ -87,7 +88,7 @@ class Worker:
         with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
             for first in range(0, len(part["files"]), _BATCH):
                 files = part["files"][first : first + _BATCH]
-                contents = list(pool.map(_read, files))
+                contents = list(pool.map(read, files))
                 rows += self._rows(files, contents)
         path = pathlib.Path(part["path"])
         temporary = path.with_name(f".partial-{path.name}")
@@ -110,36 +111,6 @@ class Worker:
                 row |= _answer({name: values[index] for name, values in outputs.items()})
             rows.append(row)
         return rows
-
-
-def _read(file):
-    """Returns the content of a file, or the error that reading it raised."""
-    try:
-        if not _is_uri(file):
-            return pathlib.Path(file).read_bytes()
-        filesystem, path = _filesystem(file)
-        with filesystem.open_input_stream(path) as stream:
-            return stream.read()
-    except OSError as error:
-        return error
-
-
-def _is_uri(source):
-    return isinstance(source, str) and "://" in source
-
-
-def _filesystem(uri):
-    """Returns the file system of a URI such as `s3://bucket/folder`, and the path on it."""
-    import pyarrow
-    from pyarrow import fs
-
-    try:
-        return fs.FileSystem.from_uri(uri)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(
-            f"pyarrow cannot open {uri!r}: {error} It knows s3://, gs://, abfs://, hdfs:// and "
-            "file://."
-        ) from None
 
 
 def _answer(outputs):
@@ -212,67 +183,6 @@ def _schema():
     )
 
 
-def find_files(source):
-    """Returns the image files of a source, sorted.
-
-    Args:
-        source: Path of a folder, which is searched with its subfolders; path of an image file, or
-            of a text file with one path per line; or a sequence of paths. A folder, an image file
-            and each path of a list can also be a URI that pyarrow opens, such as
-            `s3://bucket/photos`.
-
-    Raises:
-        ValueError: if there is nothing there, or no image file.
-    """
-    if not isinstance(source, (str, os.PathLike)):
-        files = [str(file) for file in source]
-    elif _is_uri(source):
-        files = _stored_files(source)
-    elif pathlib.Path(source).is_dir():
-        files = [str(path) for path in pathlib.Path(source).rglob("*") if _is_image(path)]
-    elif pathlib.Path(source).is_file():
-        files = [str(source)] if _is_image(pathlib.Path(source)) else _listed(source)
-    else:
-        raise ValueError(f"There is no folder, no image and no list of files {str(source)!r}.")
-    if not files:
-        raise ValueError(f"There are no image files in {source!r}: expected {_SUFFIXES}.")
-    return sorted(files)
-
-
-def _listed(source):
-    """Returns the paths in a text file."""
-    try:
-        lines = pathlib.Path(source).read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(
-            f"{str(source)!r} is no text file with one path per line, and its name does not end "
-            f"like that of an image: {', '.join(_SUFFIXES)}."
-        ) from None
-    return [line.strip() for line in lines if line.strip()]
-
-
-def _is_image(path):
-    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
-
-
-def _stored_files(uri):
-    """Returns the URIs of the image files below one, or one that is an image file."""
-    from pyarrow import fs
-
-    filesystem, folder = _filesystem(uri)
-    kind = filesystem.get_file_info(folder).type
-    if kind == fs.FileType.File and _is_image(pathlib.PurePosixPath(folder)):
-        return [uri]
-    if kind != fs.FileType.Directory:
-        raise ValueError(f"There is no folder {uri!r}.")
-    found = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
-    return [
-        f"{uri.rstrip('/')}{each.path.removeprefix(folder.rstrip('/'))}"
-        for each in found
-        if each.is_file and _is_image(pathlib.PurePosixPath(each.path))
-    ]
-
-
 def explain_files(source, model, out, part_size=2_000, workers=None, progress=True):
     """Explains image files and writes a row per file.
 
@@ -341,7 +251,7 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
 def _check_model(model):
     """Raises a ValueError for a path that is not that of a SavedModel."""
     path = pathlib.Path(model)
-    if _is_uri(str(model)) or (path / _SAVED_MODEL).is_file():
+    if is_uri(str(model)) or (path / _SAVED_MODEL).is_file():
         return
     message = (
         "`model` must be the folder of a SavedModel, such as saved_model/ beside a model.keras; "

@@ -1,0 +1,98 @@
+"""The image files of a folder, a list or a store, and their contents."""
+
+import os
+import pathlib
+
+_SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
+
+
+def find_files(source):
+    """Returns the image files of a source, sorted.
+
+    Args:
+        source: Path of a folder, which is searched with its subfolders; path of an image file, or
+            of a text file with one path per line; or a sequence of paths. A folder, an image file
+            and each path of a list can also be a URI that pyarrow opens, such as
+            `s3://bucket/photos`.
+
+    Raises:
+        ValueError: if there is nothing there, or no image file.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        files = [str(file) for file in source]
+    elif is_uri(source):
+        files = _stored_files(source)
+    elif pathlib.Path(source).is_dir():
+        files = [str(path) for path in pathlib.Path(source).rglob("*") if _is_image(path)]
+    elif pathlib.Path(source).is_file():
+        files = [str(source)] if _is_image(pathlib.Path(source)) else _listed(source)
+    else:
+        raise ValueError(f"There is no folder, no image and no list of files {str(source)!r}.")
+    if not files:
+        raise ValueError(f"There are no image files in {source!r}: expected {_SUFFIXES}.")
+    return sorted(files)
+
+
+def _listed(source):
+    """Returns the paths in a text file."""
+    try:
+        lines = pathlib.Path(source).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"{str(source)!r} is no text file with one path per line, and its name does not end "
+            f"like that of an image: {', '.join(_SUFFIXES)}."
+        ) from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _is_image(path):
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+
+
+def _stored_files(uri):
+    """Returns the URIs of the image files below one, or one that is an image file."""
+    from pyarrow import fs
+
+    filesystem, folder = _filesystem(uri)
+    kind = filesystem.get_file_info(folder).type
+    if kind == fs.FileType.File and _is_image(pathlib.PurePosixPath(folder)):
+        return [uri]
+    if kind != fs.FileType.Directory:
+        raise ValueError(f"There is no folder {uri!r}.")
+    found = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
+    return [
+        f"{uri.rstrip('/')}{each.path.removeprefix(folder.rstrip('/'))}"
+        for each in found
+        if each.is_file and _is_image(pathlib.PurePosixPath(each.path))
+    ]
+
+
+def read(file):
+    """Returns the content of a file, or the error that reading it raised."""
+    try:
+        if not is_uri(file):
+            return pathlib.Path(file).read_bytes()
+        filesystem, path = _filesystem(file)
+        with filesystem.open_input_stream(path) as stream:
+            return stream.read()
+    except OSError as error:
+        return error
+
+
+def is_uri(source):
+    """Returns whether a source is a URI, such as `s3://bucket/photos`."""
+    return isinstance(source, str) and "://" in source
+
+
+def _filesystem(uri):
+    """Returns the file system of a URI such as `s3://bucket/folder`, and the path on it."""
+    import pyarrow
+    from pyarrow import fs
+
+    try:
+        return fs.FileSystem.from_uri(uri)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(
+            f"pyarrow cannot open {uri!r}: {error} It knows s3://, gs://, abfs://, hdfs:// and "
+            "file://."
+        ) from None
