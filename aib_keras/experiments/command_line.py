@@ -159,7 +159,7 @@ def _error_lines(result):
             yield f"{key.replace('_', ' ')}: {100 * value:.2f} %"
     line = "The saved model and its exports are those of the last epoch."
     if best is not None:
-        line += f" The best epoch had {best}, but these images chose it, which is too good."
+        line += f" The best epoch had {best}: too good a figure, as it was chosen on these images."
     yield line
 
 

@@ -130,9 +130,10 @@ def _sentence(name, found):
     for score, higher_is_better in _SCORES.items():
         difference, low, high = found[score.__name__]
         interval = f"difference {difference:+.3f}, interval {low:+.3f} to {high:+.3f}"
-        verdict = "cannot be told apart"
+        verdict = "the two <b>cannot be told apart</b>"
         if low > 0 or high < 0:
-            verdict = "better" if (difference > 0) == higher_is_better else "worse"
-        parts.append(f"<b>{verdict}</b> in {score.__name__} ({interval})")
-    text = f"This model's map and {html.escape(name)}: {'; '.join(parts)}."
+            better = (difference > 0) == higher_is_better
+            verdict = f"this model's map is <b>{'better' if better else 'worse'}</b>"
+        parts.append(f"{verdict} in {score.__name__} ({interval})")
+    text = f"Beside {html.escape(name)}, {'; '.join(parts)}."
     return text.replace("-0.", "−0.")

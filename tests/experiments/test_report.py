@@ -73,7 +73,7 @@ def test_it_says_what_the_model_does(examples, small_run, tmp_path, capsys):
             own = numbers["scores"]["this model's map"][score]
             assert difference == pytest.approx(own - numbers["scores"][name][score])
             assert low <= difference <= high
-        assert f"This model's map and {name}: " in page.text
+        assert f"Beside {name}, " in page.text
     assert "40 images are too few to tell" in page.text
     # All in one file: the first images and the mistakes, each beside its map, the confusion matrix
     # and the calibration.
@@ -119,8 +119,8 @@ def test_the_scores_say_what_can_be_told_apart():
         "a bump in the middle": {name: each + rng.normal(0, 0.1, 30) for name, each in own.items()},
     }
     text = Parsed(report_scores.section(areas)).text
-    assert "Grad-CAM: better in insertion (difference +0.030, interval +0.030 to +0.030); " in text
-    assert "worse in deletion (difference +0.030" in text
+    better = "Beside Grad-CAM, this model's map is better in insertion (difference +0.030, interval"
+    assert f"{better} +0.030 to +0.030); this model's map is worse in deletion (" in text
     assert text.count("cannot be told apart") == 2
     one = {name: {score: each[:1] for score, each in of.items()} for name, of in areas.items()}
     assert "With one image" in report_scores.section(one)
