@@ -60,6 +60,7 @@ def test_the_weights_are_those_of_a_training_that_computes_them_in_every_step(
         np.testing.assert_array_equal(one, other, err_msg=one.path)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`freeze` 'features' keeps layers whose weights are random")
 def test_recipes_compute_them_once_where_nothing_changes_them(tmp_path, capsys):
     config = small_config(freeze="features", augment="none", epochs=1)

@@ -12,6 +12,9 @@ from aib_keras import experiments, zoo
 from aib_keras.experiments import publishing, run
 from aib_keras.utils.files import read_json
 
+# They publish a small training.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def published(small_run, tmp_path_factory):
@@ -27,7 +30,6 @@ def in_this_zoo(published, monkeypatch):
     monkeypatch.setenv("AIB_KERAS_ZOO", str(published[0]))
 
 
-@pytest.mark.slow
 def test_published_weights_load_by_name(published, small_run):
     _, entry = published
     model = zoo.vgg_aib_qt(weights="digits")
@@ -51,7 +53,6 @@ def test_the_zoo_lists_what_was_published(published):
     assert (folder / "cards" / "vgg_aib_qt-digits.png").is_file()
 
 
-@pytest.mark.slow
 def test_a_training_starts_from_published_weights(published, tmp_path):
     config = small_config(
         model="vgg_aib",
@@ -81,7 +82,6 @@ def test_held_out_trainings_are_not_published(small_run, published, tmp_path):
         publishing.publish(tmp_path / "run", "digits", published[0])
 
 
-@pytest.mark.slow
 def test_a_training_without_test_data_is_evaluated_later(small_run, tmp_path):
     shutil.copytree(small_run, tmp_path / "run")
     expected = read_json(tmp_path / "run" / "result.json")

@@ -50,6 +50,7 @@ def examples():
     return data.ImageData(found.images, found.labels, names)
 
 
+@pytest.mark.slow
 def test_it_says_what_the_model_does(examples, small_run, tmp_path, capsys):
     model = keras.saving.load_model(small_run / "model.keras")
     path = tmp_path / "report.html"

@@ -61,6 +61,7 @@ def test_an_image_that_fell_stays_down_and_is_not_attacked_again(monkeypatch):
     assert "steps" not in fgsm[0][2]
 
 
+@pytest.mark.slow
 def test_a_model_with_a_bottleneck_is_measured_once_through_mean_and_samples(tmp_path):
     model, images, loads = small_classifier(), examples(12), []
     assert isinstance(model, VariationalClassifier)

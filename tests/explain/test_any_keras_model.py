@@ -56,7 +56,12 @@ def same_weights():
 
 @pytest.mark.parametrize("kind", KINDS[1:])
 @pytest.mark.parametrize(
-    "saliency", [explain.grad_cam, explain.grad_cam_plus_plus, explain.gradient_map]
+    "saliency",
+    [
+        explain.grad_cam,
+        pytest.param(explain.grad_cam_plus_plus, marks=pytest.mark.slow),
+        explain.gradient_map,
+    ],
 )
 def test_the_form_of_a_model_does_not_matter(kind, saliency, same_weights):
     for class_index in (None, 2, [0, 1, 3]):

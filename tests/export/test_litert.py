@@ -23,10 +23,10 @@ TOLERANCE = {
 }
 # The Wide-ResNet is deep and converted for long. A new one is converted below.
 CASES = [
-    ("vgg", None),
+    pytest.param("vgg", None, marks=pytest.mark.slow),
     ("vgg_aib_qt", None),
-    ("vgg_aib_qt", "float16"),
-    ("vgg_aib_qt", "dynamic"),
+    pytest.param("vgg_aib_qt", "float16", marks=pytest.mark.slow),
+    pytest.param("vgg_aib_qt", "dynamic", marks=pytest.mark.slow),
     ("vgg_aib_qt", "int8"),
     pytest.param("wrn_aib_qt", None, marks=pytest.mark.slow),
     pytest.param("wrn_aib_qt", "int8", marks=pytest.mark.slow),

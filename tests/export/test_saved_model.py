@@ -11,7 +11,11 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 
 # The Wide-ResNet is the deepest: the graphs of its export take the longest to be made.
-NAMES = ("vgg", "vgg_aib_qt", pytest.param("wrn_aib_qt", marks=pytest.mark.slow))
+NAMES = (
+    pytest.param("vgg", marks=pytest.mark.slow),
+    "vgg_aib_qt",
+    pytest.param("wrn_aib_qt", marks=pytest.mark.slow),
+)
 MAPS = {"attention": (None, 16, 16, 1), "attention_quantized": (None, 16, 16, 1)}
 
 

@@ -51,6 +51,7 @@ def _python(code, *arguments, **environment):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="export needs TensorFlow")
 def test_files_run_without_keras(
     models, saved_models, litert_models, images, expected, tmp_path, ran_in

@@ -84,6 +84,7 @@ def test_training_changes_the_backbone_and_the_attention():
     assert not any(np.array_equal(head, value) for value in before[1:])
 
 
+@pytest.mark.slow
 def test_an_application_trains():
     model = attach(backbone("MobileNetV3Small"), CUTS["MobileNetV3Small"], 3, latent_dim=4)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))

@@ -90,6 +90,7 @@ def server(served_path):
         yield Server(process)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [90, pytest.param(1000, marks=pytest.mark.slow)])
 def test_malformed_requests(count, server):
     rng = np.random.default_rng(0)

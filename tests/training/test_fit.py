@@ -344,6 +344,7 @@ def test_the_public_callback_warms_up_beta_in_plain_fit(examples):
     np.testing.assert_allclose(seen, [0, 0.005, 0.01, 0.01], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_balanced_classes_weigh_the_same_in_all(tmp_path):
     """Nine examples of class 0 and three of class 1, which look alike: both are as likely."""
     inputs, labels = np.ones((12, 2), "float32"), np.repeat([0, 1], [9, 3])

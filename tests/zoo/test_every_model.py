@@ -39,13 +39,13 @@ WITHOUT_MAP = {
 
 # Those that are another one with less in it, and the largest.
 SLOW = {
-    *("vgg_att2", "vgg_aib", "wrn_aib", "wrn_aib_qt", "wrn_abn"),
+    *("vgg_att2", "vgg_pan", "vgg_aib", "wrn", "wrn_aib", "wrn_aib_qt", "wrn_abn"),
     *("efficientnet_lite0", "efficientnet_lite0_aib"),
     *("vgg16", "vgg16_aib", "wrn50_2", "wrn50_2_aib", "wrn50_2_aib_qt"),
 }
 # TensorFlow takes its time to make graphs of a training step and of the exports. tests/export,
 # tests/training and tests/experiments have those of vgg and vgg_aib_qt, here are other maps.
-QUICK_GRAPHS = {"vgg_pan"}
+QUICK_GRAPHS = {"vgg_gap"}
 # JAX compiles a deep model for minutes.
 QUICK_ON_JAX = {"vgg_gap"}
 

@@ -193,6 +193,7 @@ SGD_TOLERANCES = {
 
 
 # Without noise the standard deviation of the map has no effect.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Gradients do not exist for variables:UserWarning")
 def test_three_steps_of_training():
     with np.load(FOLDER / "vgg_aib_qt_c10_sgd3_seed0.npz") as arrays:

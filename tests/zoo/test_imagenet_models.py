@@ -104,6 +104,7 @@ def test_the_smallest_images(name):
         narrow(name, input_shape=(47, 80, 3))
 
 
+@pytest.mark.slow
 def test_global_channels_first_does_not_turn_the_models_round():
     expected = {name: [w.shape for w in narrow(name).weights] for name in VGG16 + WRN50}
     keras.config.set_image_data_format("channels_first")

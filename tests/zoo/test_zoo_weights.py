@@ -38,7 +38,10 @@ def test_round_trip_through_a_path(trained, small, tmp_path, suffix, kind):
     np.testing.assert_allclose(outputs(loaded), outputs(trained), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["vgg", "vgg_aib", "wrn", "wrn_aib_qt"])
+@pytest.mark.parametrize(
+    "name",
+    ["vgg", "vgg_aib", *(pytest.param(n, marks=pytest.mark.slow) for n in ("wrn", "wrn_aib_qt"))],
+)
 def test_round_trip_of_other_models(name, small, tmp_path):
     path = tmp_path / "model.weights.h5"
     model = small(name)
