@@ -14,11 +14,12 @@ from aib_keras.experiments.config import TrainingConfig
 from aib_keras.utils.files import read_json_lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
         ("vgg", {}),
-        pytest.param("vgg_aib_qt", {"modulation": "mask", "latent_dim": 8}, marks=pytest.mark.slow),
+        ("vgg_aib_qt", {"modulation": "mask", "latent_dim": 8}),
     ],
 )
 def test_the_weights_are_those_of_a_training_that_computes_them_in_every_step(

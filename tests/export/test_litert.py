@@ -132,12 +132,14 @@ def test_int8_weights_are_quantised_by_channel(litert_models):
     assert {len(scale) for scale in scales} == {16}
 
 
+@pytest.mark.slow
 def test_dynamic_has_weights_in_8_bits_and_activations_in_floats(litert_models):
     path = litert_models["vgg_aib_qt", "dynamic"].path
     assert np.int8 in {tensor["dtype"] for tensor in plain_interpreter(path).get_tensor_details()}
     assert {dtype for op, dtype in operations(path) if op == "CONV_2D"} == {np.float32}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantize", TOLERANCE)
 def test_batch_norm_is_folded_into_the_convolutions(quantize, litert_models):
     ops = operations(litert_models["vgg_aib_qt", quantize].path)

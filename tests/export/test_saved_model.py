@@ -79,6 +79,7 @@ def test_export_leaves_the_model_as_it_was(images, tmp_path):
     assert [float(loss) for loss in model.losses] == []
 
 
+@pytest.mark.slow
 def test_a_model_in_mixed_precision_is_exported_in_float32(images, expected, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = small_classifier()

@@ -15,7 +15,11 @@ import tensorflow as tf
 from aib_keras.export import saved_model
 
 # The Wide-ResNet is the deepest: the graphs of its export take the longest to be made.
-NAMES = ("vgg", "vgg_aib_qt", pytest.param("wrn_aib_qt", marks=pytest.mark.slow))
+NAMES = (
+    pytest.param("vgg", marks=pytest.mark.slow),
+    "vgg_aib_qt",
+    pytest.param("wrn_aib_qt", marks=pytest.mark.slow),
+)
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 MAPS = ("attention", "attention_quantized")
 

@@ -76,6 +76,7 @@ def test_a_closed_gate_lets_nothing_pass(images):
     np.testing.assert_allclose(logits, np.tile(logits[:1], (4, 1)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_attention_branch_trains_with_both_losses(images):
     model = zoo.wrn_abn(width=0.025, dropout=0.0)
     labels = np.array([1, 2, 3, 4])

@@ -132,7 +132,7 @@ def whole(examples, tmp_path_factory):
 
 
 # tests/experiments/test_run.py stops one of the zoo and goes on.
-@each("attached", "zoo")
+@each("bare layers", "attached", "zoo")
 def test_a_killed_training_resumes_to_the_same_weights(make, whole, examples, tmp_path, capsys):
     expected, lines, _ = whole(make)
     with pytest.raises(KilledError):
@@ -211,6 +211,7 @@ def test_states_within_epochs_are_for_batches_that_depend_on_the_epoch(examples,
         fit(zoo_model(), Batches(), None, config, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_from_its_last_good_state_whatever_stopped_it(
     whole, examples, tmp_path, monkeypatch
 ):

@@ -37,15 +37,8 @@ WITHOUT_MAP = {
 }
 
 
-# Those that are another one with less in it, and the largest.
-SLOW = {
-    *("vgg_att2", "vgg_pan", "vgg_aib", "wrn", "wrn_aib", "wrn_aib_qt", "wrn_abn"),
-    *("efficientnet_lite0", "efficientnet_lite0_aib"),
-    *("vgg16", "vgg16_aib", "wrn50_2", "wrn50_2_aib", "wrn50_2_aib_qt"),
-}
-# TensorFlow takes its time to make graphs of a training step and of the exports. tests/export,
-# tests/training and tests/experiments have those of vgg and vgg_aib_qt, here are other maps.
-QUICK_GRAPHS = {"vgg_gap"}
+# Making the graphs of one model takes seconds, and most are another one with more or less in it.
+QUICK = {"vgg_gap", "vgg_att3", "vgg_dvib", "efficientnet_lite0_aib_qt"}
 # JAX compiles a deep model for minutes.
 QUICK_ON_JAX = {"vgg_gap"}
 
@@ -72,7 +65,7 @@ def test_the_lists_above_are_complete():
     assert {*EXPLAINED, *WITHOUT_MAP} == set(zoo.list_models())
 
 
-@pytest.mark.parametrize("name", cases({*zoo.list_models()} - SLOW))
+@pytest.mark.parametrize("name", cases(QUICK))
 def test_model(name, gradients, settled, tmp_path):
     model, images = build(name)
     settled(model, images.astype("float32"))
@@ -87,7 +80,7 @@ def test_model(name, gradients, settled, tmp_path):
     check_gradients(model, images, gradients)
 
 
-@pytest.mark.parametrize("name", cases(QUICK_GRAPHS))
+@pytest.mark.parametrize("name", cases(set()))
 def test_model_is_trained_and_exported(name, settled, tmp_path):
     model, images = build(name)
     settled(model, images.astype("float32"))

@@ -81,6 +81,7 @@ def test_compatibility_attention():
         np.testing.assert_allclose(maps, weights, rtol=1e-3, atol=1e-7, err_msg=f"c{index}")
 
 
+@pytest.mark.slow
 def test_attention_branch():
     found = authors_model("wrn_abn").explain(draw_images(seed=0))
     expected = golden("wrn_abn")

@@ -86,7 +86,9 @@ def applications_features(vgg16, images):
     return ops.convert_to_numpy(features(images))
 
 
-@pytest.mark.parametrize("name", VGG16 + WRN50)
+@pytest.mark.parametrize(
+    "name", [*VGG16, *(pytest.param(name, marks=pytest.mark.slow) for name in WRN50)]
+)
 def test_images_to_logits_and_maps(name):
     model = narrow(name, num_classes=7)
     assert model(photos(2, 64, 64, 3)).shape == (2, 7)
@@ -226,6 +228,7 @@ def test_backbone_weights_are_checked_before_anything_is_built(
         zoo.get(name)(backbone_weights=weights, width=width)
 
 
+@pytest.mark.slow
 def test_wide_resnet_weights_reach_the_model(tmp_path):
     save_file = pytest.importorskip("safetensors.numpy").save_file
     state = torchvision_state(full=True)
