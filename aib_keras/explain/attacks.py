@@ -76,11 +76,16 @@ def pgd(
     Averaging gradients over samples: Athalye et al., ICML 2018.
 
     Args:
-        model, images, labels, epsilon, samples, bounds, batch_size: As in `fgsm`. Each step draws
-            new samples.
+        model: As in `fgsm`.
+        images: As in `fgsm`.
+        labels: As in `fgsm`.
+        epsilon: As in `fgsm`.
         steps: Integer of at least 1.
         step_size: Positive number, in the units of the images. Defaults to 2.5 * epsilon / steps.
+        samples: As in `fgsm`. Each step draws new samples.
         seed: Integer in [0, 2**32 - 1], the seed of the start and of the samples.
+        bounds: As in `fgsm`.
+        batch_size: As in `fgsm`.
 
     Returns:
         A float32 array of the shape of `images`.

@@ -134,7 +134,10 @@ def per_sample_bottleneck(
     defaults. They estimate the statistics from 10,000 training images.
 
     Args:
-        model, images, layer, class_index: As in `grad_cam`.
+        model: As in `grad_cam`.
+        images: As in `grad_cam`.
+        layer: As in `grad_cam`.
+        class_index: As in `grad_cam`.
         beta: Positive number, the price of the information.
         steps: Integer, the steps of Adam.
         samples: Integer, the samples of the noise in each step.
