@@ -8,6 +8,7 @@ import numpy as np
 
 import aib_keras
 from aib_keras import data
+from aib_keras.data.loading import is_own
 from aib_keras.metrics.localization import pointing_game
 
 
@@ -66,7 +67,10 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
 
 def files(config):
     """Returns {"files": digest} if the data of a configuration are a folder of images, else {}."""
-    folder = pathlib.Path(config.dataset)
+    # A TFDS data set can have the name of a folder here.
+    if not is_own(config.dataset, config.data_dir):
+        return {}
+    folder = pathlib.Path(config.dataset).expanduser()
     return {"files": data.folder_digest(folder)} if folder.is_dir() else {}
 
 
