@@ -15,6 +15,7 @@ import tempfile
 import time
 
 import numpy as np
+import tensorflow as tf
 from absl import app, flags
 from PIL import Image
 
@@ -33,10 +34,15 @@ _BARE = "SavedModel alone"
 def main(_):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
+        # As for a worker of Ray, and before TensorFlow's first operation.
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
         model = zoo.create(_MODEL.value, weights=_WEIGHTS.value)
         export.to_saved_model(model, folder / "model")
-        images = _images(folder / "images", model.input_shape[1:3])
-        worker = bulk.Worker(folder / "model", threads=1)
+        entries = {entry.name: entry for entry in zoo.weights(_MODEL.value)}
+        size = entries[_WEIGHTS.value].settings["input_shape"][:2]
+        images = _images(folder / "images", size)
+        worker = bulk.Worker(folder / "model")
         runs = {
             _BARE: lambda out: _bare(worker, images),
             "plain loop": lambda out: _plain(worker, images, out),
