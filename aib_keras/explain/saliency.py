@@ -85,9 +85,7 @@ def score_cam(model, images, layer=None, class_index=None, batch_size=64):
         runners.runner(_Features, model, tapped), model, images, class_index, batch_size
     )
     images = ops.convert_to_numpy(images).astype(np.float32)
-    if class_index is None:
-        class_index = model.predict(images, batch_size=batch_size, verbose=0).argmax(axis=-1)
-    classes = _classes(model, class_index, images)
+    classes = _known_classes(model, class_index, images, batch_size)
     scorer = runners.runner(_ClassLogit, model)
     maps = np.empty((*features.shape[:3], 1), np.float32)
     for index, (image, channels) in enumerate(zip(images, features, strict=True)):
@@ -165,14 +163,10 @@ def per_sample_bottleneck(
         for name, value in (("steps", steps), ("samples", samples))
     )
     tapped = _tapped_layer(runners.check_model(model), layer)
-    features = _predict(
-        runners.runner(_Features, model, tapped), model, images, class_index, batch_size
-    )
-    reference = features
+    extractor = runners.runner(_Features, model, tapped)
+    features = reference = _predict(extractor, model, images, class_index, batch_size)
     if reference_images is not None:
-        reference = _predict(
-            runners.runner(_Features, model, tapped), model, reference_images, None, batch_size
-        )
+        reference = _predict(extractor, model, reference_images, None, batch_size)
     if len(reference) < 2:
         raise ValueError(
             "The noise has the standard deviation of the features over at least 2 images, got "
@@ -182,19 +176,17 @@ def per_sample_bottleneck(
     # A feature that never varies passes nothing.
     normalized = np.divide(features - mean, scale, out=np.zeros_like(features), where=scale > 0)
     images = ops.convert_to_numpy(images)
-    if class_index is None:
-        class_index = model.predict(images, batch_size=batch_size, verbose=0).argmax(axis=-1)
-    classes = _classes(model, class_index, images)
+    classes = _known_classes(model, class_index, images, batch_size)
     runner = runners.runner(_LogProbability, model, tapped)
     rng = np.random.default_rng(seed)
 
     def slope(part, passed):
         """Returns the gradient of the mean cross-entropy at the shares that pass."""
         found = np.zeros_like(passed)
+        statistics = [np.broadcast_to(each, passed.shape) for each in (mean, scale)]
         for _ in range(samples):
             noise = rng.standard_normal(passed.shape, np.float32)
             inputs = [images[part], classes[part], normalized[part], passed, noise]
-            statistics = [np.broadcast_to(each, passed.shape) for each in (mean, scale)]
             found -= runners.run(runner, [*inputs, *statistics], batch_size)
         return found / samples
 
@@ -487,6 +479,13 @@ def _classes(model, class_index, images):
     if class_index is None:
         return np.full(len(images), -1, "int32")
     return check_class_index(class_index, len(images), runners.count_classes(model, images))
+
+
+def _known_classes(model, class_index, images, batch_size):
+    """Returns the class of each image, int32 `(N,)`, the predicted one in place of -1."""
+    if class_index is None:
+        class_index = model.predict(images, batch_size=batch_size, verbose=0).argmax(axis=-1)
+    return _classes(model, class_index, images)
 
 
 def _tapped_layer(model, layer):

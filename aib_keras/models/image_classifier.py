@@ -144,8 +144,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
     def _freeze_batch_norm(self):
         parts = [self]
         if self.feature_extractor is not None:
-            trunk = getattr(self.encoder, "trunk", None)
-            parts = [self.feature_extractor, *([trunk] if trunk is not None else [])]
+            parts = [part for part in (self.feature_extractor, self._trunk) if part is not None]
         layers = [layer for part in parts for layer in part._flatten_layers()]
         norms = [each for each in layers if isinstance(each, keras.layers.BatchNormalization)]
         if not norms:
@@ -153,14 +152,18 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         for norm in norms:
             norm.trainable = False
 
+    @property
+    def _trunk(self):
+        """The layers between the attention and the bottleneck, or None."""
+        return getattr(self.encoder, "trunk", None)
+
     def _freeze_trunk(self):
-        trunk = getattr(self.encoder, "trunk", None)
-        if trunk is None:
+        if self._trunk is None:
             raise ValueError(
                 f"{self.name} has no backbone apart from its classifier that could be frozen. "
                 "Freeze its features, or set `trainable` of its layers."
             )
-        trunk.trainable = False
+        self._trunk.trainable = False
 
     def _freeze_up_to_the_features(self):
         layer = self.features_layer

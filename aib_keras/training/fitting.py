@@ -59,10 +59,9 @@ def fit(
     them see. Process 0 writes it; the others write and print nothing.
 
     It leaves in `workdir`: `config.json`; `training.json`, by which it knows its model and examples
-    again; `metrics.jsonl`, one line per epoch; `checkpoint/`, the
-    last state; `model.keras`; TensorBoard logs if TensorFlow and TensorBoard are installed; and for
-    a classifier of this library with a spatial map `maps/`, the maps of eight validation images
-    after each epoch.
+    again; `metrics.jsonl`, one line per epoch; `checkpoint/`, the last state; `model.keras`;
+    TensorBoard logs if TensorFlow and TensorBoard are installed; and for a classifier of this
+    library with a spatial map `maps/`, the maps of eight validation images after each epoch.
 
         model = aib_keras.zoo.vgg_aib_qt(width=0.25)
         train, test = (aib_keras.data.load("cifar10", split) for split in ("train", "test"))

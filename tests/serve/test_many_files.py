@@ -26,7 +26,7 @@ from aib_keras import export  # noqa: E402
 
 COUNT = 200_000
 PART = 5_000
-# Of the process, in bytes. TensorFlow alone has half of it; all images and rows together are more.
+# Of each process, in bytes. TensorFlow alone takes about half of it.
 MOST_MEMORY = 1.5 * 2**30
 
 
