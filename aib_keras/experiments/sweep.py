@@ -85,8 +85,9 @@ def _run(one, environment):
     with open(path, "a") as log:
         done = subprocess.run(one.command, stdout=log, stderr=log, env=environment)
     if done.returncode:
-        last_line = path.read_text().rstrip().splitlines()[-1:]
+        # The reason of a refused setting stands above a hint at the help.
+        last_lines = "\n".join(path.read_text().rstrip().splitlines()[-5:])
         raise TrainingFailedError(
-            f"{one.workdir.name} failed: {''.join(last_line)} Its output is in {path}."
+            f"{one.workdir.name} failed. Its output is in {path} and ends with:\n{last_lines}"
         )
     return one.workdir
