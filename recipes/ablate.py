@@ -22,6 +22,7 @@ from absl import app, flags
 
 from aib_keras import metrics, plots, zoo
 from aib_keras.experiments import cards, markdown, sweep
+from aib_keras.utils import program
 from aib_keras.utils.files import atomic_path, read_json
 
 # The paper's settings for VGG on CIFAR-10, around which each is varied alone, and its best values.
@@ -51,7 +52,7 @@ def main(argv):
         zoo.get(MODEL.value)
     except ValueError as error:
         raise app.UsageError(str(error)) from None
-    seeds = [parse("seeds", text) for text in SEEDS.value]
+    seeds = [program.number("seeds", text, int) for text in SEEDS.value]
     points = [
         (setting, value, training(settings, seed, argv[1:]))
         for setting, value, settings in settings_to_try()
@@ -74,7 +75,7 @@ def main(argv):
 def settings_to_try():
     """Returns (setting, value, all settings) of every point of the figure."""
     values = {
-        name: [parse(name, text) for text in flag.value if text] for name, flag in VALUES.items()
+        name: [value_of(name, text) for text in flag.value if text] for name, flag in VALUES.items()
     }
     varied = {name: sorted(set(found)) for name, found in values.items() if found}
     if not varied:
@@ -87,19 +88,15 @@ def settings_to_try():
                 f"--around={assignment}: expected name=value of {', '.join(VALUES)}. Other "
                 "settings go to every training as --set=name=value after --."
             )
-        centre[name] = parse(name, text)
+        centre[name] = value_of(name, text)
     return [
         (name, value, {**centre, name: value}) for name, found in varied.items() for value in found
     ]
 
 
-def parse(name, text):
-    """Returns a value of a flag as a number."""
-    try:
-        return float(text) if name == "beta" else int(text)
-    except ValueError:
-        expected = "numbers" if name == "beta" else "integers"
-        raise app.UsageError(f"--{name}: expected {expected}, got {text!r}.") from None
+def value_of(name, text):
+    """Returns a value of a setting as a number."""
+    return program.number(name, text, float if name == "beta" else int)
 
 
 def training(settings, seed, extra_flags):

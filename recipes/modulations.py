@@ -30,6 +30,7 @@ from scipy import stats
 from aib_keras import zoo
 from aib_keras.experiments import cards, map_scores, markdown, sweep
 from aib_keras.layers.attention import MODULATIONS
+from aib_keras.utils import program
 from aib_keras.utils.files import read_json
 
 RUNS = flags.DEFINE_string("runs", "runs/modulations", "Folder of work directories, and the table.")
@@ -76,7 +77,7 @@ def main(argv):
             f"{', '.join(map_scores.MAPS)}."
         )
     trainings = {}
-    for seed in map(number_of("seeds", int), SEEDS.value):
+    for seed in [program.number("seeds", text, int) for text in SEEDS.value]:
         if PLAIN.value is not None:
             trainings[PLAIN.value, "none", 0.0, seed] = training(PLAIN.value, seed, argv[1:])
         for model, (modulation, price) in itertools.product(MODELS.value, points):
@@ -97,19 +98,7 @@ def point(text):
             f"--points={text}: expected MODULATION:MAP_BETA with a modulation of "
             f"{', '.join(MODULATIONS)}."
         )
-    return modulation, number_of("points", float)(price)
-
-
-def number_of(flag, kind):
-    """Returns a function from the text of a flag to its number."""
-
-    def read(text):
-        try:
-            return kind(text)
-        except ValueError:
-            raise app.UsageError(f"--{flag}: expected numbers, got {text!r}.") from None
-
-    return read
+    return modulation, program.number("points", price)
 
 
 def training(model, seed, extra_flags, name=None):

@@ -34,6 +34,7 @@ from absl import app, flags, logging
 
 from aib_keras import experiments, plots, zoo
 from aib_keras.experiments import cards, markdown, measured, robustness, robustness_tables, sweep
+from aib_keras.utils import program
 from aib_keras.utils.files import atomic_path, read_json
 
 RUNS = flags.DEFINE_string("runs", "runs/regimes", "Folder of work directories, and of the table.")
@@ -81,7 +82,7 @@ def main(argv):
     trainings = {
         (*plan, seed): training(*plan, seed, argv[1:])
         for plan in planned
-        for seed in numbers("seeds", SEEDS, int)
+        for seed in numbers(SEEDS, int)
     }
     models = subjects()
     if TRAIN.value:
@@ -103,18 +104,15 @@ def main(argv):
         plots.error_curves_figure(panels(content)).savefig(temporary, dpi=120)
 
 
-def numbers(flag, values, kind):
+def numbers(flag, kind):
     """Returns the values of a flag as numbers."""
-    try:
-        return [kind(value) for value in values.value]
-    except ValueError:
-        raise app.UsageError(f"--{flag}: expected numbers, got {','.join(values.value)}.") from None
+    return [program.number(flag.name, text, kind) for text in flag.value]
 
 
 def plans():
     """Returns what to train: (model, examples, share of wrong labels) -> epochs, for each table."""
-    sizes = numbers("sizes", SIZES, int)
-    shares = numbers("wrong_labels", WRONG, float)
+    sizes = numbers(SIZES, int)
+    shares = numbers(WRONG, float)
     by_data = {(model, n, 0.0): epochs_of(n) for model in MODELS.value for n in sizes}
     examples = WRONG_SIZE.value
     by_labels = {
@@ -245,7 +243,7 @@ def subjects():
 
 def measure(models):
     """Returns what was measured of `subjects`, for regimes.json."""
-    epsilons = tuple(sorted(numbers("epsilons", EPSILONS, float)))
+    epsilons = tuple(sorted(numbers(EPSILONS, float)))
     settings = robustness.Settings(EXAMPLES.value, epsilons, PGD_STEPS.value, SAMPLES.value)
     content = {"corruptions": [], "attacks": []}
     for number, subject in enumerate(models, start=1):

@@ -11,8 +11,7 @@ Ten classes of 50 photos take about 5 minutes on two CPU cores. The recipe leave
 Grad-CAM), the model, a SavedModel and a LiteRT file. The same command again resumes.
 
 The backbone keeps its ImageNet weights, and its features are computed once: fast, and enough for
-hundreds of photos. With thousands, `--freeze=nothing --augment=crop_flip --learning_rate=0.0003`
-trains it, too.
+hundreds of photos. docs/guides/photos.md has a second step, which trains the backbone, too.
 """
 
 from aib_keras.experiments import photos

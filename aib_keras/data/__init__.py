@@ -3,6 +3,7 @@
 from aib_keras.data.batches import AugmentedBatches, CropFlip
 from aib_keras.data.folders import folder_digest, load_files
 from aib_keras.data.image_data import ImageData
+from aib_keras.data.keras_augmentation import KerasAugmentation
 from aib_keras.data.loading import load
 from aib_keras.data.streamed import StreamedImageData
 from aib_keras.data.streamed_batches import StreamedBatches, batches_of, inputs_of
@@ -14,6 +15,7 @@ __all__ = [
     "CropFlip",
     "EvaluationTransform",
     "ImageData",
+    "KerasAugmentation",
     "StreamedBatches",
     "StreamedImageData",
     "batches_of",

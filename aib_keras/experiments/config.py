@@ -26,9 +26,11 @@ def _check_model(name, value):
 
 
 def _check_initial_weights(name, value):
-    if not isinstance(value, str) or value.count("/") != 1:
-        raise ValueError(f"`{name}` must be MODEL/NAME, such as 'vgg/cifar10', got {value!r}.")
-    get(value.split("/")[0])
+    if not isinstance(value, str) or not value:
+        raise ValueError(
+            f"`{name}` must be MODEL/NAME of published weights, such as 'vgg/cifar10', or the "
+            f"folder of a training, got {value!r}."
+        )
 
 
 def _check_crop_pct(name, value):
@@ -62,8 +64,8 @@ class TrainingConfig(FitConfig):
     settings: dict = setting({}, "Settings of the model, as its zoo function takes them.")
     initial_weights: str | None = setting(
         None,
-        "MODEL/NAME of published weights, such as `vgg/cifar10`. Layers that have the same name "
-        "and shapes there start from them.",
+        "MODEL/NAME of published weights, such as `vgg/cifar10`, or the folder of a finished "
+        "training. Layers that have the same name and shapes there start from them.",
         _check_initial_weights,
     )
     freeze: str = setting(
@@ -125,8 +127,9 @@ class TrainingConfig(FitConfig):
     augment: str = setting(
         "crop_flip",
         "Augmentation. With a `crop_pct` of 1, crops are taken from the image padded by 4 "
-        "reflected pixels.",
-        choices=("crop_flip", "crop", "none"),
+        "reflected pixels. `photo` also zooms in by up to 30 %, rotates by up to 15 degrees, and "
+        "changes brightness and contrast.",
+        choices=("crop_flip", "crop", "photo", "none"),
     )
     feature_views: int | None = setting(
         None,

@@ -16,7 +16,7 @@ from aib_keras.models import copy_weights
 from aib_keras.plots.attention import save_attention_figure
 from aib_keras.training.callbacks import ErrorLine
 from aib_keras.training.device_strategies import check_batch_size, count
-from aib_keras.training.fitting import trained_file
+from aib_keras.training.fitting import MODEL_FILE, trained_file
 from aib_keras.training.precision import use_fast_kernels
 from aib_keras.training.workdir import check_workdir
 from aib_keras.utils import processes
@@ -120,12 +120,13 @@ def evaluate(workdir, data_dir=None):
 
 
 def _train(config, workdir, verbose):
+    # Before any data are read.
+    initial = None if config.initial_weights is None else _initial_model(config.initial_weights)
     train_data, evaluation, evaluated_on = processes.together(load_data, config)
     keras.utils.set_random_seed(config.seed)
     model = _create(config, evaluation)
-    if config.initial_weights is not None:
-        source, name = config.initial_weights.split("/")
-        copy_weights(zoo.create(source, weights=name), model)
+    if initial is not None:
+        copy_weights(initial, model)
     if config.freeze != "nothing":
         _warn_of_random_weights(config)
         model.freeze(config.freeze)
@@ -167,6 +168,21 @@ def _train(config, workdir, verbose):
     return read_json(workdir / "result.json")
 
 
+def _initial_model(initial_weights):
+    """Returns the model that another starts from."""
+    file = pathlib.Path(initial_weights) / MODEL_FILE
+    if file.is_file():
+        return keras.saving.load_model(file)
+    source, _, name = initial_weights.partition("/")
+    if source not in zoo.list_models():
+        raise ValueError(
+            f"`initial_weights` {initial_weights!r}: expected MODEL/NAME of published weights, "
+            f"such as 'vgg/cifar10', or the folder of a finished training. There is no {file}, "
+            f"and the zoo has no model {source!r}."
+        )
+    return zoo.create(source, weights=name)
+
+
 def _warn_of_random_weights(config):
     if config.initial_weights is None and config.settings.get("backbone_weights") is None:
         warnings.warn(
@@ -201,7 +217,19 @@ def _finish(config, workdir, model, lines, train_examples, evaluation, evaluated
 def _augmentation(config, input_shape):
     if config.augment == "none":
         return None
-    flip = config.augment == "crop_flip"
+    flip = config.augment != "crop"
     if config.crop_pct < 1:
-        return data.CropFlip(padding=0, flip=flip, size=input_shape[:2])
-    return data.CropFlip(padding=4, flip=flip)
+        crop = data.CropFlip(padding=0, flip=flip, size=input_shape[:2])
+    else:
+        crop = data.CropFlip(padding=4, flip=flip)
+    return data.KerasAugmentation(_photo_layers(), then=crop) if config.augment == "photo" else crop
+
+
+def _photo_layers():
+    return [
+        keras.layers.RandomZoom((-0.3, 0.0)),
+        # In full turns.
+        keras.layers.RandomRotation(15 / 360),
+        keras.layers.RandomBrightness(0.2, value_range=(0, 255)),
+        keras.layers.RandomContrast(0.2, value_range=(0, 255)),
+    ]

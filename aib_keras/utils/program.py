@@ -28,6 +28,24 @@ def run(body, modules, text):
     app.run(lambda argv: _with_short_errors(body, argv), flags_parser=_parse)
 
 
+def number(name, text, kind=float):
+    """Returns one of the values of a flag that is a list.
+
+    Args:
+        name: Name of the flag.
+        text: String, the value.
+        kind: `float` or `int`.
+
+    Raises:
+        absl.app.UsageError: if it is no such number.
+    """
+    try:
+        return kind(text)
+    except ValueError:
+        expected = "integers" if kind is int else "numbers"
+        raise app.UsageError(f"--{name}: expected {expected}, got {text!r}.") from None
+
+
 def _parse(argv):
     return _with_short_errors(flags.FLAGS, argv)
 

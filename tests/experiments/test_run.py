@@ -209,3 +209,36 @@ def test_a_folder_of_something_else_is_refused_before_data_are_read(tmp_path, mo
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="not the folder of a training"):
         experiments.train(CONFIG, tmp_path, verbose=0)
+
+
+@pytest.mark.slow
+def test_a_training_starts_from_a_finished_one(finished, tmp_path):
+    # Its learning rate changes next to nothing, and its batch norms stand still.
+    second = dataclasses.replace(
+        CONFIG,
+        initial_weights=str(finished[0]),
+        freeze_batch_norm=True,
+        learning_rate=1e-12,
+        epochs=1,
+        prediction_samples=0,
+    )
+    result = experiments.train(second, tmp_path / "second", verbose=0)
+    found, expected = weights_of(tmp_path / "second"), weights_of(finished[0])
+    # It belongs to the training.
+    del expected["encoder/beta"]
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-6, atol=1e-9, err_msg=name)
+    assert result["test_error_last_epoch"] == finished[1]["test_error_last_epoch"]
+    assert f"Started from {finished[0]}." in (tmp_path / "second" / "card.md").read_text()
+
+
+@pytest.mark.parametrize("source", ["vg/cifar10", "nowhere", "runs/nothing"])
+def test_initial_weights_that_there_are_not_are_told_before_data_are_read(
+    source, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(data, "load", None)
+    config = dataclasses.replace(CONFIG, initial_weights=source)
+    with pytest.raises(ValueError, match="or the folder of a finished training") as error:
+        experiments.train(config, tmp_path / "run", verbose=0)
+    assert repr(source) in str(error.value)
+    assert not (tmp_path / "run").exists()

@@ -59,7 +59,7 @@ def test_scores_every_point_and_the_plain_model_on_held_out_examples(recipe, tmp
     [
         (["--points=masks:1"], "MODULATION:MAP_BETA with a modulation of residual, mask, noise"),
         (["--points=mask:much"], "--points: expected numbers, got 'much'"),
-        (["--seeds=zero"], "--seeds: expected numbers"),
+        (["--seeds=zero"], "--seeds: expected integers"),
         (["--plain=vg"], "Did you mean"),
         (["--maps=own,cam"], "--maps: there is no map cam. Expected some of own,"),
     ],

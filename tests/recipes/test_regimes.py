@@ -198,7 +198,7 @@ def test_steps_of_the_documented_command_are_equal(recipe):
     ("arguments", "message"),
     [
         (["--sizes=96"], "--steps=4 is not a multiple of the 3 steps per epoch that 96 examples"),
-        (["--sizes=few"], "--sizes: expected numbers, got few"),
+        (["--sizes=few"], "--sizes: expected integers, got 'few'"),
         (["--models=vg"], "Did you mean"),
         (["--weights=vgg/imagenet"], "--weights=vgg/imagenet: No published weights are called"),
         ([], "has no training of this recipe. Train with --train"),

@@ -1,0 +1,52 @@
+"""Keras's augmentation layers, in batches that are the same when a run is resumed."""
+
+import keras
+import numpy as np
+
+
+class KerasAugmentation:
+    """Augmentation by layers of Keras, such as `RandomZoom` or `RandAugment`.
+
+        layers = [keras.layers.RandomZoom((-0.3, 0)), keras.layers.RandomRotation(0.05)]
+        crop = aib_keras.data.CropFlip(padding=0, size=224)
+        augment = aib_keras.data.KerasAugmentation(layers, then=crop)
+        aib_keras.training.fit(model, train_data, validation_data, config, workdir, augment=augment)
+
+    Such a layer draws from a state of its own, which changes with every call, so that a training
+    that is resumed would see other images. Here a layer is made anew for each batch, with a seed
+    that the batch's own generator draws.
+
+    Call it with uint8 images `(B, H, W, C)` and a `np.random.Generator`. It returns uint8 images,
+    of the same size unless `then` has another.
+
+    Args:
+        layers: List of Keras layers that have a `seed`. They get float32 images in [0, 255]: pass
+            `value_range=(0, 255)` to those that have this argument.
+        then: Optional function of (images, `np.random.Generator`) that is applied last, such as a
+            `CropFlip`.
+
+    Raises:
+        ValueError: if there is no layer, or one that has no `seed`.
+    """
+
+    def __init__(self, layers, then=None):
+        layers = list(layers)
+        if not layers:
+            raise ValueError("`layers` is empty: give at least one augmentation layer of Keras.")
+        for layer in layers:
+            if not isinstance(layer, keras.layers.Layer) or "seed" not in layer.get_config():
+                raise ValueError(
+                    "`layers` must be augmentation layers of Keras with a `seed`, such as "
+                    f"keras.layers.RandomZoom, got {layer!r}."
+                )
+        self.layers = layers
+        self.then = then
+
+    def __call__(self, images, rng):
+        augmented = np.asarray(images, dtype="float32")
+        for layer in self.layers:
+            config = {**layer.get_config(), "seed": int(rng.integers(2**31))}
+            augmented = type(layer).from_config(config)(augmented, training=True)
+        augmented = keras.ops.convert_to_numpy(augmented)
+        images = np.rint(augmented).clip(0, 255).astype("uint8")
+        return images if self.then is None else self.then(images, rng)
