@@ -1,10 +1,13 @@
 """Programs whose settings are absl flags."""
 
+import re
 import sys
 
 from absl import app, flags
 
 _HELP = {"-h", "-help", "--help"}
+# What absl says of a required flag.
+_MISSING = re.compile(r"flag --(\w+)=None: Flag --\1 must have a value other than None\.")
 
 
 def run(body, modules, text):
@@ -54,5 +57,6 @@ def _with_short_errors(function, argv):
     try:
         return function(argv)
     except (app.UsageError, flags.Error) as error:
-        print(f"{error}\n\n{sys.argv[0]} --help shows the settings.", file=sys.stderr)
+        text = _MISSING.sub(r"--\1 is missing.", str(error))
+        print(f"{text}\n\n{sys.argv[0]} --help shows the settings.", file=sys.stderr)
         sys.exit(getattr(error, "exitcode", 1))

@@ -132,6 +132,13 @@ def test_a_flag_that_there_is_not_is_one_message(monkeypatch, capsys):
     assert error.endswith("\naib-keras zoo --help shows the settings.\n")
 
 
+def test_settings_that_are_missing_are_named(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "explain", "photos")
+    error = capsys.readouterr().err
+    assert error.startswith("--model is missing.\n--out is missing.\n")
+
+
 def test_a_pattern_that_nothing_matches_names_models(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch, "zoo", "--pattern=resnet*")
