@@ -24,8 +24,13 @@ def check_integer(name, value, minimum, maximum=None):
 
 
 def check_seed(name, value):
-    """Returns `value` as an int if it is a seed for every random generator: in [0, 2**32 - 1]."""
-    return check_integer(name, value, minimum=0, maximum=2**32 - 1)
+    """Returns `value` as an int if it is a seed for every random generator: in [0, 2**32 - 1].
+
+    On PyTorch the highest is 2**31 - 1, because Keras holds the state of its generators as int32
+    there.
+    """
+    highest = 2**31 - 1 if keras.backend.backend() == "torch" else 2**32 - 1
+    return check_integer(name, value, minimum=0, maximum=highest)
 
 
 def check_number(name, value, minimum=-math.inf, maximum=math.inf):
