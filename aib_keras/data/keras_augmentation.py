@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from aib_keras.utils import processes
+
 
 class KerasAugmentation:
     """Augmentation by layers of Keras, such as `RandomZoom` or `RandAugment`.
@@ -44,9 +46,13 @@ class KerasAugmentation:
 
     def __call__(self, images, rng):
         augmented = np.asarray(images, dtype="float32")
-        for layer in self.layers:
-            config = {**layer.get_config(), "seed": int(rng.integers(2**31))}
-            augmented = type(layer).from_config(config)(augmented, training=True)
-        augmented = keras.ops.convert_to_numpy(augmented)
+        # The layers belong to this process, which may be one of several.
+        with processes.undistributed():
+            for layer in self.layers:
+                # bfloat16 has too few bits for a pixel between two others.
+                own = {"seed": int(rng.integers(2**31)), "dtype": "float32"}
+                made = type(layer).from_config({**layer.get_config(), **own})
+                augmented = made(augmented, training=True)
+            augmented = keras.ops.convert_to_numpy(augmented)
         images = np.rint(augmented).clip(0, 255).astype("uint8")
         return images if self.then is None else self.then(images, rng)

@@ -43,6 +43,18 @@ def test_values_stay_in_the_range_of_pixels():
     assert augmented.min() == 255
 
 
+def test_low_precision_is_for_the_model_only(images):
+    expected = data.KerasAugmentation(LAYERS)(images, np.random.default_rng(0))
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        layers = [type(layer).from_config(layer.get_config() | {"dtype": None}) for layer in LAYERS]
+        found = data.KerasAugmentation(layers)(images, np.random.default_rng(0))
+    finally:
+        keras.config.set_dtype_policy(previous)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_a_crop_comes_last(images):
     crop = data.CropFlip(padding=0, size=8)
     augment = data.KerasAugmentation([keras.layers.RandomFlip("vertical")], then=crop)
