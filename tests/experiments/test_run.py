@@ -15,7 +15,8 @@ from aib_keras.experiments import results
 from aib_keras.training import checkpoint, read_map_history
 from aib_keras.utils.files import read_json_lines, write_json
 
-CONFIG = small_config(train_split="train[:96]", epochs=3, prediction_samples=4)
+# With the augmentation that has the most to draw.
+CONFIG = small_config(train_split="train[:96]", epochs=3, prediction_samples=4, augment="photo")
 
 
 def weights_of(workdir):
