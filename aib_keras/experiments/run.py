@@ -174,12 +174,14 @@ def _initial_model(initial_weights):
     if file.is_file():
         return keras.saving.load_model(file)
     source, _, name = initial_weights.partition("/")
-    if source not in zoo.list_models():
+    try:
+        zoo.get(source)
+    except ValueError as error:
         raise ValueError(
             f"`initial_weights` {initial_weights!r}: expected MODEL/NAME of published weights, "
-            f"such as 'vgg/cifar10', or the folder of a finished training. There is no {file}, "
-            f"and the zoo has no model {source!r}."
-        )
+            f"such as 'vgg/cifar10', or the folder of a finished training. There is no {file}. "
+            f"{error}"
+        ) from None
     return zoo.create(source, weights=name)
 
 

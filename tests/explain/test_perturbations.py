@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from backends import HIGHEST_SEED
 from PIL import Image
 
 from aib_keras.explain import ColorWindow, HighPass, ImageWindow, LowPass
@@ -165,7 +166,7 @@ def test_other_images_than_uint8_batches_are_refused(perturbation):
     ("make", "message"),
     [
         (lambda: ColorWindow(0), "`size` must be an integer of at least 1"),
-        (lambda: ColorWindow(4, seed=-1), r"`seed` must be an integer in \[0, \d+\]"),
+        (lambda: ColorWindow(4, seed=-1), rf"`seed` must be an integer in \[0, {HIGHEST_SEED}\]"),
         (lambda: ImageWindow(4, PATCHES, seed=2**32), "`seed` must be an integer in"),
         (lambda: ColorWindow(21)(BLACK), "21x21 pixels does not fit into images of 20x24"),
         (lambda: ColorWindow(4)(BLACK, first=-1), "`first` must be an integer of at least 0"),

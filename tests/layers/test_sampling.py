@@ -1,12 +1,10 @@
 import keras
 import numpy as np
 import pytest
+from backends import HIGHEST_SEED
 from keras import ops
 
 from aib_keras.layers import Dropout, GaussianSampler, IBAttention, VariationalEncoder
-
-# Of Keras's generators, whose state is int32 on PyTorch.
-HIGHEST_SEED = 2**31 - 1 if keras.backend.backend() == "torch" else 2**32 - 1
 
 
 def draw(layer, *inputs, **kwargs):
