@@ -52,7 +52,7 @@ def main(argv):
         zoo.get(MODEL.value)
     except ValueError as error:
         raise app.UsageError(str(error)) from None
-    seeds = [program.number("seeds", text, int) for text in SEEDS.value]
+    seeds = program.numbers(SEEDS, int)
     points = [
         (setting, value, training(settings, seed, argv[1:]))
         for setting, value, settings in settings_to_try()

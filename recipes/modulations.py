@@ -77,7 +77,7 @@ def main(argv):
             f"{', '.join(map_scores.MAPS)}."
         )
     trainings = {}
-    for seed in [program.number("seeds", text, int) for text in SEEDS.value]:
+    for seed in program.numbers(SEEDS, int):
         if PLAIN.value is not None:
             trainings[PLAIN.value, "none", 0.0, seed] = training(PLAIN.value, seed, argv[1:])
         for model, (modulation, price) in itertools.product(MODELS.value, points):

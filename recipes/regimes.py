@@ -82,7 +82,7 @@ def main(argv):
     trainings = {
         (*plan, seed): training(*plan, seed, argv[1:])
         for plan in planned
-        for seed in numbers(SEEDS, int)
+        for seed in program.numbers(SEEDS, int)
     }
     models = subjects()
     if TRAIN.value:
@@ -104,15 +104,10 @@ def main(argv):
         plots.error_curves_figure(panels(content)).savefig(temporary, dpi=120)
 
 
-def numbers(flag, kind):
-    """Returns the values of a flag as numbers."""
-    return [program.number(flag.name, text, kind) for text in flag.value]
-
-
 def plans():
     """Returns what to train: (model, examples, share of wrong labels) -> epochs, for each table."""
-    sizes = numbers(SIZES, int)
-    shares = numbers(WRONG, float)
+    sizes = program.numbers(SIZES, int)
+    shares = program.numbers(WRONG)
     by_data = {(model, n, 0.0): epochs_of(n) for model in MODELS.value for n in sizes}
     examples = WRONG_SIZE.value
     by_labels = {
@@ -243,7 +238,7 @@ def subjects():
 
 def measure(models):
     """Returns what was measured of `subjects`, for regimes.json."""
-    epsilons = tuple(sorted(numbers(EPSILONS, float)))
+    epsilons = tuple(sorted(program.numbers(EPSILONS)))
     settings = robustness.Settings(EXAMPLES.value, epsilons, PGD_STEPS.value, SAMPLES.value)
     content = {"corruptions": [], "attacks": []}
     for number, subject in enumerate(models, start=1):

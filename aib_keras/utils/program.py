@@ -49,6 +49,11 @@ def number(name, text, kind=float):
         raise app.UsageError(f"--{name}: expected {expected}, got {text!r}.") from None
 
 
+def numbers(flag, kind=float):
+    """Returns the values of a flag that is a list, an `absl.flags.FlagHolder`, as `number`."""
+    return [number(flag.name, text, kind) for text in flag.value]
+
+
 def _parse(argv):
     return _with_short_errors(flags.FLAGS, argv)
 
