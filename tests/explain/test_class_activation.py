@@ -1,4 +1,4 @@
-"""Saliency maps of models for which they are known."""
+"""Class activation maps of models for which they are known, and what all saliency maps share."""
 
 import re
 
@@ -8,16 +8,7 @@ import pytest
 from keras import layers, ops
 
 from aib_keras import zoo
-from aib_keras.explain import (
-    gaussian_map,
-    grad_cam,
-    gradient_map,
-    per_sample_bottleneck,
-    saliency,
-    score_cam,
-    uniform_map,
-)
-from aib_keras.explain.gradients import gradient
+from aib_keras.explain import class_activation, grad_cam, gradient_map, score_cam
 from aib_keras.models import PlainClassifier
 
 RNG = np.random.default_rng(0)
@@ -37,69 +28,6 @@ def vgg_gap():
     return zoo.vgg_gap(width=0.03)
 
 
-def linear():
-    """Logits that are weighted sums of the pixels, and the weights."""
-    inputs = keras.Input((4, 4, 3))
-    dense = layers.Dense(2, name="linear")
-    model = PlainClassifier(keras.Model(inputs, dense(layers.Flatten()(inputs))))
-    return model, dense.get_weights()[0].reshape(4, 4, 3, 2)
-
-
-def test_the_gradient_of_a_linear_model_is_its_weights():
-    model, weights = linear()
-    batch = images(4)
-    predicted = model.predict(batch, verbose=0).argmax(axis=-1)
-    expected = np.abs(weights).max(axis=2)[..., predicted].transpose(2, 0, 1)[..., None]
-    found = gradient_map(model, batch, batch_size=2)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    coarse = gradient_map(model, batch, map_shape=(2, 2))
-    blocks = expected.reshape(3, 2, 2, 2, 2, 1).mean(axis=(2, 4))
-    np.testing.assert_allclose(coarse, blocks, rtol=1e-5)
-
-
-def test_the_information_and_its_slope():
-    features = RNG.standard_normal((2, 3, 3, 4)).astype("float64")
-    passed = RNG.uniform(0.1, 0.9, features.shape)
-    assert (saliency._information(features, passed) > 0).all()
-    np.testing.assert_array_equal(saliency._information(features, 0 * passed), 0)
-    step = 1e-6
-    rise = saliency._information(features, passed + step)
-    rise -= saliency._information(features, passed - step)
-    slope = saliency._information_slope(features, passed)
-    np.testing.assert_allclose(rise / (2 * step), slope, rtol=1e-5, atol=1e-7)
-
-
-def test_only_positions_that_the_class_depends_on_pass_information():
-    inputs = keras.Input((4, 4, 3))
-    x = layers.Conv2D(2, 1, name="features")(inputs)
-    left = layers.Cropping2D(((0, 0), (0, 2)))(x)
-    logits = layers.Dense(2, name="logits")(layers.Flatten()(left))
-    model = keras.Model(inputs, logits)
-    model.get_layer("features").set_weights([np.full((1, 1, 3, 2), 0.01), np.zeros(2)])
-    batch = images(4, 12)
-    # Half of the images are above the mean of their left halves, and belong to the first class.
-    weights = np.tile([[0.5, -0.5]], (16, 1))
-    centre = 0.5 * 16 * 0.03 * batch[:, :, :2].mean()
-    model.get_layer("logits").set_weights([weights, np.array([-centre, centre])])
-    settings = {"layer": "features", "sigma": 0.1, "samples": 1, "beta": 0.1}
-    found = per_sample_bottleneck(model, batch, **settings)
-    assert found.shape == (12, 4, 4, 1)
-    assert (found >= 0).all()
-    # After ten steps down from nearly all.
-    assert found[:, :, 2:].max() < 0.01
-    assert found[:, :, :2].mean() > 20 * found[:, :, 2:].mean()
-    # The statistics are those of other images, and a higher price lets less through.
-    dear = {**settings, "beta": 10, "reference_images": batch, "class_index": [0, 1, 1]}
-    some = per_sample_bottleneck(model, batch[:3], **dear)
-    assert some.shape == (3, 4, 4, 1)
-    assert some.mean() < found[:3].mean()
-    with pytest.raises(ValueError, match="at least 2 images, got 1. Pass `reference_images`"):
-        per_sample_bottleneck(model, batch[:1], **settings)
-    with pytest.raises(ValueError, match="`beta`"):
-        per_sample_bottleneck(model, batch, layer="features", beta=0)
-
-
 def test_grad_cam_before_global_pooling_is_the_class_activation_map(vgg_gap):
     """Selvaraju et al., section 3, except for the ReLU and the number of positions."""
     batch = images()
@@ -114,13 +42,13 @@ def test_a_second_call_does_not_compile_again_and_sees_other_weights(monkeypatch
     head = layers.Dense(2)
     backbone = keras.Model(inputs, head(layers.GlobalAveragePooling2D()(features)))
     model, batch, traced = PlainClassifier(backbone), images(8), []
-    weights_of = saliency._GradCAM.weights_of
+    weights_of = class_activation._GradCAM.weights_of
 
     def counted(*values):
         traced.append(None)
         return weights_of(*values)
 
-    monkeypatch.setattr(saliency._GradCAM, "weights_of", counted)
+    monkeypatch.setattr(class_activation._GradCAM, "weights_of", counted)
     before = grad_cam(model, batch, layer="features")
     count = len(traced)
     head.set_weights([2 * weight for weight in head.get_weights()])
@@ -178,12 +106,6 @@ def test_wrong_layers_and_models_are_errors(vgg_gap):
             grad_cam(vgg_gap, images(), class_index=wrong)
 
 
-@pytest.mark.parametrize("map_shape", [(5, 4), (4, 5), (0, 2), (2,), 2.5])
-def test_a_gradient_map_that_is_finer_than_the_image_is_an_error(map_shape):
-    with pytest.raises(ValueError, match="`map_shape` must be"):
-        gradient_map(linear()[0], images(4), map_shape=map_shape)
-
-
 @pytest.mark.parametrize("shape", [(3, 4, 4, 1), (3, 4, 4, 4), (3, 3, 4, 4), (4, 4, 3)])
 @pytest.mark.parametrize("saliency", [gradient_map, grad_cam])
 def test_images_of_another_layout_are_errors(saliency, shape, vgg_gap):
@@ -215,45 +137,6 @@ def test_every_model_of_the_zoo(name, settled):
         assert np.isfinite(maps).all()
         assert (maps >= 0).all()
         assert maps.any()
-
-
-def test_the_gradient_of_what_does_not_matter_is_zero():
-    inputs = ops.convert_to_tensor(np.ones(3, "float32"))
-    found = gradient(lambda x: ops.sum(x * x), inputs)
-    np.testing.assert_allclose(ops.convert_to_numpy(found), 2.0)
-    found = gradient(lambda x: ops.sum(ops.stop_gradient(x)), inputs)
-    np.testing.assert_array_equal(ops.convert_to_numpy(found), 0.0)
-
-
-@pytest.mark.parametrize("sigma", [0, -1, float("nan"), float("inf"), "wide"])
-def test_a_gaussian_needs_a_width(sigma):
-    with pytest.raises(ValueError, match="`sigma` must be a finite positive number"):
-        gaussian_map((1, 4, 4, 1), sigma)
-
-
-@pytest.mark.parametrize("baseline", [gaussian_map, uniform_map])
-@pytest.mark.parametrize("shape", [(4, 4), (1, 4, 4), (1, 0, 4, 1), (1, -4, 4, 1), (1, 4, 4, 3), 4])
-def test_baselines_need_the_shape_of_maps(baseline, shape):
-    with pytest.raises(ValueError, match="`shape` must be"):
-        baseline(shape)
-
-
-@pytest.mark.parametrize("sigma", [1e-300, 1e-3])
-def test_a_narrow_gaussian_still_points_at_the_centre(sigma):
-    expected = np.zeros((1, 5, 5, 1))
-    expected[0, 2, 2] = 1
-    np.testing.assert_array_equal(gaussian_map((1, 5, 5, 1), sigma), expected)
-    assert gaussian_map((1, 4, 4, 1), sigma).sum() == 4
-
-
-def test_baselines_without_an_image():
-    shape = (2, 4, 8, 1)
-    assert uniform_map(shape).shape == gaussian_map(shape).shape == shape
-    assert np.ptp(uniform_map(shape)) == 0
-    gaussian = gaussian_map(shape, sigma=0.25)
-    np.testing.assert_array_equal(gaussian, gaussian[:, ::-1, ::-1])
-    # The centres of these cells are an eighth and three eighths of the height from the middle.
-    np.testing.assert_allclose(gaussian[0, 2, 4] / gaussian[0, 3, 4], np.exp(0.5 * (1.5**2 - 0.25)))
 
 
 def test_score_cam_weighs_the_channels_by_what_their_part_of_the_image_does():
