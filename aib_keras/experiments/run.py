@@ -24,7 +24,7 @@ from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write
 
 
 def train(config, workdir, verbose="auto"):
-    """Trains, evaluates after each epoch, and leaves everything in `workdir`.
+    """Trains, evaluates after its epochs, and leaves everything in `workdir`.
 
     Beside what `aib_keras.training.fit` leaves there, it writes `result.json`, `card.md`, and for a
     model with a map `attention.png`. After a kill the same call goes on after the last saved state,

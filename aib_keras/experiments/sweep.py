@@ -19,7 +19,7 @@ _ANY = "train_cifar10.py"
 
 
 class TrainingFailedError(RuntimeError):
-    """A training failed. The message has its last line and the path of its output."""
+    """A training failed. The message has its last lines and the path of its output."""
 
 
 @dataclasses.dataclass(frozen=True)

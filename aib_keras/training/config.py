@@ -177,12 +177,18 @@ class FitConfig:
         functools.partial(check_integer, minimum=1),
         decides=False,
     )
-
     checkpoint_steps: int | None = setting(
         None,
         "Steps from one saved state to the next within an epoch, for long epochs. A resumed "
         "training goes on in the middle of the epoch, with the same result. It needs an ImageData "
         "or arrays. None: states after epochs only.",
+        functools.partial(check_integer, minimum=1),
+        decides=False,
+    )
+    validation_freq: int = setting(
+        1,
+        "Epochs from one evaluation to the next, as in `keras.Model.fit`. The last epoch is always "
+        "evaluated.",
         functools.partial(check_integer, minimum=1),
         decides=False,
     )

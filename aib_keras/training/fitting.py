@@ -43,7 +43,7 @@ def fit(
     callbacks=(),
     verbose="auto",
 ):
-    """Trains a classifier, evaluates it after each epoch, and leaves everything in a folder.
+    """Trains a classifier, evaluates it after its epochs, and leaves everything in a folder.
 
     It works for any Keras model from inputs to logits or probabilities with integer labels: a model
     of the zoo, one made by `aib_keras.models.attach`, or one of your own, with or without the
@@ -84,8 +84,8 @@ def fit(
 
     Returns:
         A list with one dict per epoch, the lines of `metrics.jsonl`: `epoch`, `loss`, `accuracy`,
-        `nll` (nats), the metrics of the layers, the same of the validation data as `val_...`, and
-        `seconds`.
+        `nll` (nats), the metrics of the layers, the same of the validation data as `val_...` in
+        the epochs that are evaluated, and `seconds`.
 
     Raises:
         TypeError: for data of another type.
@@ -136,6 +136,8 @@ def fit(
             log,
             checkpoint,
         ]
+        evaluated = [*range(config.validation_freq, config.epochs, config.validation_freq)]
+        evaluated += [config.epochs]
         with _reading(batches, evaluation), shared_evaluation(model, evaluation) as shared:
             for start, stop in _spans(model, batches, done, first, config.epochs):
                 model.fit(
@@ -143,6 +145,7 @@ def fit(
                     epochs=stop,
                     initial_epoch=start,
                     validation_data=shared,
+                    validation_freq=evaluated,
                     class_weight=class_weight,
                     shuffle=False,
                     verbose=_verbosity(verbose),

@@ -266,6 +266,20 @@ def test_what_a_training_leaves(make, whole, examples):
     )
 
 
+def test_evaluations_can_be_rarer_and_the_last_epoch_has_one(whole, examples, tmp_path):
+    make = plain_keras_model
+    expected, expected_lines, _ = whole(make)
+    config = dataclasses.replace(CONFIG, validation_freq=2)
+    place = {"workdir": tmp_path / "run", "augment": data.CropFlip(), "verbose": 0}
+    with pytest.raises(KilledError):
+        fit(new(make), *examples, config, callbacks=[KillAfter(epoch=2)], **place)
+    model = new(make)
+    lines = fit(model, *examples, config, **place)
+    assert_same_weights(model, expected)
+    evaluations = [line.get("val_nll") for line in lines]
+    assert evaluations == [None, *(line["val_nll"] for line in expected_lines[1:])]
+
+
 def test_a_finished_training_is_loaded(examples, tmp_path, capsys):
     first = new(plain_keras_model)
     lines = fit(first, *examples, CONFIG, tmp_path / "run", verbose=0)
