@@ -10,16 +10,16 @@ The test set is read once, after the last of the 10,000 steps. At this size that
 
 What comes after `--` goes to every training. The same command again resumes. Models that are
 trained already are measured on corrupted and attacked images: work directories, or folders of
-them, and published weights. At a quarter of the width, 1,000 images take about a quarter of an hour
-of a CPU core per model, and longer through samples:
+them. recipes/unpack.py makes them of published weights. At a quarter of the width, 1,000 images
+take about a quarter of an hour of a CPU core per model, and longer through samples:
 
-    python recipes/regimes.py --runs=runs/regimes --weights='*/cifar10*' --examples=1000
-    python recipes/regimes.py --runs=runs/regimes --workdirs=runs/table1
+    python recipes/unpack.py --weights='*/cifar10*' --runs=runs/zoo
+    python recipes/regimes.py --runs=runs/regimes --workdirs=runs/zoo --examples=1000
 
 The recipe writes regimes.md, regimes.json and regimes.png to --runs, and keeps what it measured of
-a model beside it (of published weights in --runs), so that the same command measures only what is
-new. Several seeds have mean and standard deviation, one model has a 95 % Wilson interval, which is
-about the images and not about another training.
+a model beside it, so that the same command measures only what is new. Several seeds have mean and
+standard deviation, one model has a 95 % Wilson interval, which is about the images and not about
+another training.
 
 Attacks: an image counts as wrong at some epsilon if it is wrong without a change, or after the
 attack with this epsilon or a smaller one. Through the mean: the gradient of the deterministic
@@ -48,10 +48,8 @@ STEPS = flags.DEFINE_integer("steps", 10000, "Steps of every training.", 1)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 100, "Examples per step.", 2)
 JOBS = flags.DEFINE_integer("jobs", 1, "Trainings at the same time.", 1)
 DATASET = flags.DEFINE_string("dataset", "cifar10", "Data set of all models.")
-SPLIT = flags.DEFINE_string("split", "test", "Split to measure published weights on.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 WORKDIRS = flags.DEFINE_list("workdirs", [], "Trainings to corrupt and attack, or folders of them.")
-WEIGHTS = flags.DEFINE_list("weights", [], "Published weights to measure, patterns of MODEL/NAME.")
 EXAMPLES = flags.DEFINE_integer("examples", None, "Test images to measure on; default: all.", 1)
 EPSILONS = flags.DEFINE_list("epsilons", ["1", "2", "4", "8"], "Changes of pixels, times 1/255.")
 PGD_STEPS = flags.DEFINE_integer("pgd_steps", 10, "Steps of PGD.", 1)
@@ -91,7 +89,7 @@ def main(argv):
     if not results and not models:
         raise app.UsageError(
             f"--runs={RUNS.value} has no training of this recipe. Train with --train, or name "
-            "--workdirs or --weights to measure."
+            "--workdirs to measure."
         )
     content = {
         "data": rows_of_trainings(results, by_data),
@@ -215,39 +213,34 @@ def rows_of_trainings(results, plan):
 
 
 def subjects():
-    """Returns what to corrupt and attack, as `robustness.Subject`s."""
+    """Returns the results of the trainings to corrupt and attack."""
     trained = measured.chosen_trainings(WORKDIRS.value) if WORKDIRS.value else []
-    labels = {each["workdir"]: robustness.of_training(each).label for each in trained}
+    firsts = {}
     for result in trained:
         if result["dataset"] != DATASET.value:
             raise app.UsageError(
                 f"{result['workdir']} was trained on {result['dataset']}, not on "
                 f"--dataset={DATASET.value}. Leave it out of --workdirs."
             )
-        same = next(r for r in trained if labels[r["workdir"]] == labels[result["workdir"]])
+        same = firsts.setdefault(robustness.label(result), result)
         settings, first = (
             {f.name: each["config"].get(f.name) for f in CONFIG_FIELDS if f.name != "seed"}
             for each in (result, same)
         )
         check_same(same["workdir"], first, result["workdir"], settings)
-    place = (RUNS.value, DATASET.value, SPLIT.value, DATA_DIR.value)
-    try:
-        published = [each for name in WEIGHTS.value for each in robustness.of_weights(name, *place)]
-    except ValueError as error:
-        raise app.UsageError(f"--weights={','.join(WEIGHTS.value)}: {error}") from None
-    return [*(robustness.of_training(each, DATA_DIR.value) for each in trained), *published]
+    return trained
 
 
-def measure(models):
+def measure(trained):
     """Returns what was measured of `subjects`, for regimes.json."""
     epsilons = tuple(sorted(program.numbers(EPSILONS)))
     settings = robustness.Settings(EXAMPLES.value, epsilons, PGD_STEPS.value, SAMPLES.value)
     content = {"corruptions": [], "attacks": []}
-    for number, subject in enumerate(models, start=1):
-        corrupted, attacked = robustness.measure(subject, settings)
+    for number, result in enumerate(trained, start=1):
+        corrupted, attacked = robustness.measure(result, settings, DATA_DIR.value)
         content["corruptions"].append(corrupted)
         content["attacks"] += attacked
-        print(f"{number} of {len(models)}: {subject.label}", flush=True)
+        print(f"{number} of {len(trained)}: {robustness.label(result)}", flush=True)
     return content
 
 

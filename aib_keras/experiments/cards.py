@@ -85,12 +85,14 @@ def limits(result):
             "photo."
         ]
     else:
-        found = [f"{what.capitalize()}." for what in reductions(result)]
+        found = [_sentence(what) for what in reductions(result)]
         if found:
             found.append("Its figures are not comparable with the paper's.")
     if config.dataset in _DATASET_NOTES:
         found.append(_DATASET_NOTES[config.dataset])
-    found.append(_start(config))
+    start = _sentence(_start(config))
+    if start not in found:
+        found.append(start)
     if config.held_out:
         found.append("Evaluated on held-out training examples; the test set was not read.")
     found.append("One seed: the spread between seeds is not in these figures.")
@@ -98,16 +100,21 @@ def limits(result):
     return found
 
 
+def _sentence(phrase):
+    return f"{phrase[0].upper()}{phrase[1:]}."
+
+
 def _start(config):
     weights = config.settings.get("backbone_weights") or config.initial_weights
     if weights is None:
-        return "Trained from scratch."
+        return "trained from scratch"
     if weights == "imagenet":
         weights = "ImageNet weights"
-    kept = " The layers before the attention kept them." if config.freeze == "features" else ""
-    if config.freeze == "backbone":
-        kept = " All but the attention, the bottleneck and the classifier kept them."
-    return f"Started from {weights}.{kept}"
+    frozen = {
+        "features": " (the layers before the attention are frozen)",
+        "backbone": " (all is frozen but the attention, the bottleneck and the classifier)",
+    }
+    return f"started from {weights}{frozen.get(config.freeze, '')}"
 
 
 def _description(model, end):
@@ -115,7 +122,7 @@ def _description(model, end):
 
 
 def reductions(result):
-    """Returns short phrases on how a training was smaller than the paper's; none at full size."""
+    """Returns short phrases on what a training had less of than the paper's; none at full size."""
     config = TrainingConfig.from_json(result["config"])
     width = config.settings.get("width", 1.0)
     found = []
@@ -127,6 +134,8 @@ def reductions(result):
         found.append(f"{result['train_examples']:,} training images only")
     if config.wrong_labels:
         found.append(f"{100 * config.wrong_labels:g} % of the training labels wrong on purpose")
+    if config.initial_weights:
+        found.append(_start(config))
     usual = inspect.signature(zoo.get(result["model"])).parameters["input_shape"].default
     if result["input_shape"][0] < usual[0]:
         found.append(f"{result['input_shape'][0]} pixels a side, not {usual[0]}")

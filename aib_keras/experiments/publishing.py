@@ -1,4 +1,4 @@
-"""Puts the weights of a finished training into the zoo: file, index, card, table."""
+"""From finished trainings to the zoo, and from the zoo to folders like those of trainings."""
 
 import hashlib
 import pathlib
@@ -10,7 +10,7 @@ import numpy as np
 from aib_keras import zoo
 from aib_keras.experiments import cards, markdown
 from aib_keras.experiments.config import TrainingConfig
-from aib_keras.training.fitting import trained_file
+from aib_keras.training.fitting import MODEL_FILE, trained_file
 from aib_keras.utils.files import atomic_path, read_json, write_json
 from aib_keras.zoo.pretrained import Pretrained
 
@@ -68,6 +68,8 @@ def publish(workdir, name, folder, note="", bundled=False, license="Apache-2.0")
         "bundled": bundled,
         "license": license,
         "command": cards.command(config),
+        # The folder of the data is of this machine.
+        "training": {**result, "config": {**result["config"], "data_dir": None}},
     }
     entry = Pretrained.from_index(config.model, name, fields)
 
@@ -84,6 +86,48 @@ def publish(workdir, name, folder, note="", bundled=False, license="Apache-2.0")
     (folder / "cards" / f"{stem}.md").write_text(card)
     write_readme(folder)
     return entry
+
+
+def unpack(entry, folder):
+    """Makes a work directory of published weights, which recipes read as that of a training.
+
+    It has `model.keras`, `config.json`, `result.json` and `card.md`. The states and the log of the
+    training are not published. A folder that has these weights already stays as it is.
+
+    Args:
+        entry: `Pretrained`.
+        folder: Path of the folder of work directories. The new one is MODEL-NAME in it.
+
+    Returns:
+        The path of the work directory.
+
+    Raises:
+        ValueError: for weights that cannot be had, or a folder of something else.
+    """
+    workdir = pathlib.Path(folder) / f"{entry.model}-{entry.name}"
+    result_path = workdir / "result.json"
+    result = {
+        **entry.training,
+        "published": f"{entry.model}/{entry.name}",
+        "sha256": entry.sha256,
+    }
+    if result_path.exists():
+        if read_json(result_path).get("sha256") != entry.sha256:
+            raise ValueError(
+                f"{workdir} holds another training, or an earlier version of these weights. "
+                "Choose another folder, or delete it."
+            )
+        return workdir
+    model = zoo.create(entry.model, weights=entry.name)
+    workdir.mkdir(parents=True, exist_ok=True)
+    with atomic_path(workdir / MODEL_FILE) as temporary:
+        model.save(temporary)
+    with atomic_path(workdir / "card.md") as temporary:
+        temporary.write_text(cards.model_card(result))
+    write_json(workdir / "config.json", result["config"])
+    # The last, because recipes take a folder that has it for complete.
+    write_json(result_path, result)
+    return workdir
 
 
 def write_readme(folder):

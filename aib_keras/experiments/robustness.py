@@ -1,100 +1,19 @@
 """Errors of trained models on corrupted and attacked images."""
 
 import dataclasses
-import fnmatch
 import pathlib
 
 import keras
 import numpy as np
 
-from aib_keras import data, explain, zoo
+from aib_keras import explain
 from aib_keras.experiments import measured
 from aib_keras.experiments.examples import load_evaluation
 from aib_keras.explain.corruptions import STRENGTHS
 from aib_keras.models import VariationalClassifier
-from aib_keras.zoo import pretrained
+from aib_keras.training.fitting import MODEL_FILE
 
 _SEED = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Subject:
-    """A trained model, and where to keep what is measured of it.
-
-    Attributes:
-        label: Its name in tables. Trainings that differ in their seeds have the same.
-        file: Path that the files of measurements begin with.
-        identity: What tells the model from another one with the same files, for JSON.
-        load: Function that returns the model.
-        examples: Function that returns the `ImageData` to measure on.
-    """
-
-    label: str
-    file: pathlib.Path
-    identity: str
-    load: object
-    examples: object
-
-
-def of_training(result, data_dir=None):
-    """Returns the `Subject` of a training, measured on what it was evaluated on.
-
-    Args:
-        result: The content of its `result.json`, with `workdir`.
-        data_dir: Folder where TFDS keeps its data, if it has moved since.
-    """
-    workdir = pathlib.Path(result["workdir"])
-    label = f"{result['model']}, {result['train_examples']:,} images"
-    if share := result["config"].get("wrong_labels"):
-        label += f", {100 * share:g} % wrong labels"
-    return Subject(
-        label,
-        workdir / "robustness",
-        # A newer model makes what was measured obsolete, see `measured.kept`.
-        workdir.name,
-        lambda: keras.saving.load_model(workdir / "model.keras"),
-        lambda: load_evaluation(result, data_dir),
-    )
-
-
-def of_weights(pattern, folder, dataset, split, data_dir=None):
-    """Returns the `Subject`s of published weights.
-
-    Args:
-        pattern: Of MODEL/NAME, such as `*/cifar10`.
-        folder: Path of a folder for what is measured.
-        dataset, split, data_dir: What to measure on, as `data.load` takes it.
-
-    Raises:
-        ValueError: if no weights have such a name, or their classes are not those of the data set.
-    """
-    entries = pretrained.at_hand()
-    chosen = [e for e in entries if fnmatch.fnmatchcase(f"{e.model}/{e.name}", pattern)]
-    if not chosen:
-        there = ", ".join(f"{entry.model}/{entry.name}" for entry in entries) or "none"
-        raise ValueError(f"No published weights are called {pattern!r}. There are: {there}.")
-    return [_of_entry(each, pathlib.Path(folder), dataset, split, data_dir) for each in chosen]
-
-
-def _of_entry(entry, folder, dataset, split, data_dir):
-    label = f"{entry.model}/{entry.name}"
-
-    def examples():
-        images = data.load(dataset, split, data_dir=data_dir)
-        if images.class_names != entry.class_names:
-            raise ValueError(
-                f"The weights {label} have the classes {', '.join(entry.class_names)}, and "
-                f"{dataset} has {', '.join(images.class_names)}. Measure them on their own data."
-            )
-        return images
-
-    return Subject(
-        label,
-        folder / f"{entry.model}-{entry.name}",
-        f"{entry.sha256} on {split} of {dataset}",
-        lambda: zoo.create(entry.model, weights=entry.name),
-        examples,
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,15 +33,35 @@ class Settings:
     samples: int = 4
 
 
-def measure(subject, settings):
-    """Measures a model on corrupted and attacked images, or reads what was measured before.
+def label(result):
+    """Returns what a training is called in tables. Those that differ in their seeds are the same.
+
+    Args:
+        result: The content of its `result.json`.
+    """
+    if "published" in result:
+        return result["published"]
+    text = f"{result['model']}, {result['train_examples']:,} images"
+    share = result["config"].get("wrong_labels")
+    return f"{text}, {100 * share:g} % wrong labels" if share else text
+
+
+def measure(result, settings, data_dir=None):
+    """Measures a training on corrupted and attacked images, or reads what was measured before.
+
+    The images are those that it was evaluated on.
+
+    Args:
+        result: The content of its `result.json`, with `workdir`.
+        settings: `Settings`.
+        data_dir: Folder where TFDS keeps its data, if it has moved since.
 
     Returns:
         A tuple (what `corruptions` returns, a list of what `attacks` returns: through the mean and,
         for a model with a bottleneck, through samples), each with `label` and `images`, their
         number.
     """
-    work = _Work(subject, settings)
+    work = _Work(result, settings, data_dir)
     attack = {"epsilons": settings.epsilons, "pgd_steps": settings.pgd_steps}
     attacked = [work.of("attacks-mean", attacks, **attack)]
     corrupted = work.of("corruptions", corruptions)
@@ -133,28 +72,28 @@ def measure(subject, settings):
 
 
 class _Work:
-    """Measures a model, which is loaded only if something was not measured before."""
+    """Measures a training, whose model is loaded only if something was not measured before."""
 
-    def __init__(self, subject, settings):
-        self.subject, self.count = subject, settings.examples
+    def __init__(self, result, settings, data_dir):
+        self.result, self.count, self.data_dir = result, settings.examples, data_dir
+        self.workdir = pathlib.Path(result["workdir"])
         self.loaded = None
 
     def of(self, name, function, **arguments):
-        path = self.subject.file.with_name(f"{self.subject.file.name}-{name}.json")
-        settings = {"identity": self.subject.identity, "examples": self.count, **arguments}
+        path = self.workdir / f"robustness-{name}.json"
+        settings = {"examples": self.count, **arguments}
         if (found := measured.kept(path, settings)) is not None:
             return found
         if self.loaded is None:
-            images = self.subject.examples()
+            images = load_evaluation(self.result, self.data_dir)
             images = images.take(min(self.count or len(images), len(images)))
-            self.loaded = self.subject.load(), images
+            self.loaded = keras.saving.load_model(self.workdir / MODEL_FILE), images
         model, images = self.loaded
         found = {
-            "label": self.subject.label,
+            "label": label(self.result),
             "images": len(images),
             **function(model, images, **arguments),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
         measured.keep(path, settings, found)
         return found
 

@@ -1,6 +1,7 @@
 """Published weights: the zoo's index, and the files that it names, each verified before use."""
 
 import dataclasses
+import fnmatch
 import hashlib
 import json
 import os
@@ -37,6 +38,7 @@ class Pretrained:
         bundled: Boolean, whether the installed package contains the file.
         license: SPDX identifier of the weights' licence.
         command: The command line of the training.
+        training: Dict of what the training left in its `result.json`.
     """
 
     model: str
@@ -51,6 +53,7 @@ class Pretrained:
     bundled: bool
     license: str
     command: str
+    training: dict
 
     @classmethod
     def from_index(cls, model, name, content):
@@ -67,8 +70,9 @@ class Pretrained:
             raise ValueError(f"{where} {content['file']!r} is not one of {SUFFIXES}.")
         if not _SHA256.fullmatch(str(content["sha256"])):
             raise ValueError(f"{where} {content['sha256']!r} is not a SHA-256 in lower case.")
-        if not isinstance(content["settings"], dict):
-            raise ValueError(f"{where} `settings` must be an object, got {content['settings']!r}.")
+        for field in ("settings", "training"):
+            if not isinstance(content[field], dict):
+                raise ValueError(f"{where} `{field}` must be an object, got {content[field]!r}.")
         settings = {
             k: tuple(v) if isinstance(v, list) else v for k, v in content["settings"].items()
         }
@@ -132,6 +136,31 @@ def weights(model):
     return [Pretrained.from_index(model, name, entries[name]) for name in sorted(entries)]
 
 
+def matching(patterns):
+    """Lists the published weights whose MODEL/NAME fits one of some patterns.
+
+    Args:
+        patterns: Strings such as `vgg/cifar10` or `*/cifar10*`.
+
+    Returns:
+        A list of `Pretrained`, sorted by model and name.
+
+    Raises:
+        ValueError: for a pattern that fits none, or a bad index.
+    """
+    entries = _entries()
+    chosen = set()
+    for pattern in patterns:
+        found = fnmatch.filter(entries, pattern)
+        if not found:
+            raise ValueError(
+                f"No published weights are called {pattern!r}."
+                f"{did_you_mean(pattern, entries)} There are: {', '.join(entries) or 'none'}."
+            )
+        chosen.update(found)
+    return [entry for label, entry in entries.items() if label in chosen]
+
+
 def at_hand():
     """Lists the published weights whose files are on this machine.
 
@@ -145,9 +174,13 @@ def at_hand():
     base = _base()
     if _HUGGING_FACE.fullmatch(base) or _is_url(base):
         return []
+    return [entry for entry in _entries().values() if (pathlib.Path(base) / entry.file).is_file()]
+
+
+def _entries():
+    """Returns all published weights, sorted: MODEL/NAME -> `Pretrained`."""
     _, index = read_index()
-    entries = (entry for model in sorted(index) for entry in weights(model))
-    return [entry for entry in entries if (pathlib.Path(base) / entry.file).is_file()]
+    return {f"{e.model}/{e.name}": e for model in sorted(index) for e in weights(model)}
 
 
 def find(model, name):

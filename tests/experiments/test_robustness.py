@@ -1,22 +1,17 @@
 """Errors on corrupted and attacked images, of models for which they are known."""
 
 import dataclasses
+import os
+import shutil
+import time
 
+import keras
 import numpy as np
 import pytest
-from small import small_classifier
 
 from aib_keras import data, explain
-from aib_keras.experiments import robustness, robustness_tables
-from aib_keras.models import VariationalClassifier
-
-RNG = np.random.default_rng(0)
-CLASSES = tuple("abcdefghij")
-
-
-def examples(count):
-    images = RNG.integers(0, 256, (count, 32, 32, 3)).astype("uint8")
-    return data.ImageData(images, RNG.integers(0, 10, count).astype("int32"), CLASSES)
+from aib_keras.experiments import load_evaluation, robustness, robustness_tables
+from aib_keras.utils.files import read_json
 
 
 class Marked:
@@ -62,49 +57,37 @@ def test_an_image_that_fell_stays_down_and_is_not_attacked_again(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_model_with_a_bottleneck_is_measured_once_through_mean_and_samples(tmp_path):
-    model, images, loads = small_classifier(), examples(12), []
-    assert isinstance(model, VariationalClassifier)
-    subject = robustness.Subject(
-        "small",
-        tmp_path / "new" / "small",
-        "first",
-        lambda: loads.append(None) or model,
-        lambda: images,
-    )
+def test_a_model_with_a_bottleneck_is_measured_once_through_mean_and_samples(
+    small_run, tmp_path, monkeypatch
+):
+    shutil.copytree(small_run, tmp_path / "run")
+    result = {**read_json(small_run / "result.json"), "workdir": str(tmp_path / "run")}
+    model = keras.saving.load_model(small_run / "model.keras")
+    examples = load_evaluation(result).take(8)
     settings = robustness.Settings(8, (16,), pgd_steps=1, samples=1)
-    corrupted, attacked = robustness.measure(subject, settings)
+    corrupted, attacked = robustness.measure(result, settings)
 
-    right = model.explain(images.images[:8])["logits"].argmax(axis=-1) == images.labels[:8]
+    right = model.explain(examples.images)["logits"].argmax(axis=-1) == examples.labels
     assert corrupted["clean"] == attacked[0]["clean"] == np.sum(~right)
-    jpeg = model.explain(explain.Corruption("jpeg", 2)(images.images[:8]))["logits"]
-    assert corrupted["wrong"]["jpeg"][1] == np.sum(jpeg.argmax(axis=-1) != images.labels[:8])
+    jpeg = model.explain(explain.Corruption("jpeg", 2)(examples.images))["logits"]
+    assert corrupted["wrong"]["jpeg"][1] == np.sum(jpeg.argmax(axis=-1) != examples.labels)
     assert {len(counts) for counts in corrupted["wrong"].values()} == {5}
     assert [(each["samples"], each["images"]) for each in attacked] == [(0, 8), (1, 8)]
     for each in attacked:
         assert all(each["clean"] <= wrong <= 8 for [wrong] in each["wrong"].values())
 
-    assert robustness.measure(subject, settings) == (corrupted, attacked)
-    assert len(loads) == 1
+    loads = []
+    load = keras.saving.load_model
+    monkeypatch.setattr(keras.saving, "load_model", lambda *a: loads.append(a) or load(*a))
+    assert robustness.measure(result, settings) == (corrupted, attacked)
     without_samples = dataclasses.replace(settings, samples=0)
-    assert robustness.measure(subject, without_samples) == (corrupted, attacked[:1])
-    # Other weights in the same place.
-    robustness.measure(dataclasses.replace(subject, identity="second"), without_samples)
-    assert len(loads) == 2
-
-
-def test_published_weights_are_found_by_pattern(tmp_path):
-    place = (tmp_path, "cluttered_digits", "test[:8]")
-    [subject] = robustness.of_weights("vgg_aib_*/digits", *place)
-    assert subject.label == "vgg_aib_qt/digits"
-    assert subject.file == tmp_path / "vgg_aib_qt-digits"
-    assert len(subject.examples()) == 8
-    assert subject.load().name == "vgg_aib_qt"
-    with pytest.raises(ValueError, match="No published weights are called 'vgg/digits'. There are"):
-        robustness.of_weights("vgg/digits", *place)
-    [photos] = robustness.of_weights("vgg_aib_qt/cifar10", *place)
-    with pytest.raises(ValueError, match="vgg_aib_qt/cifar10 have the classes airplane, .* has 0,"):
-        photos.examples()
+    assert robustness.measure(result, without_samples) == (corrupted, attacked[:1])
+    assert not loads
+    # A newer model in the same place.
+    later = time.time() + 10
+    os.utime(tmp_path / "run" / "model.keras", (later, later))
+    robustness.measure(result, without_samples)
+    assert len(loads) == 1
 
 
 def test_tables_have_intervals_of_one_model_and_deviations_of_seeds():

@@ -171,7 +171,7 @@ def test_a_card_of_own_photos_says_nothing_about_the_paper(tmp_path):
     for phrase in (
         f"| images | {folder} |",
         "| names of the classes | robin, wren |",
-        "Started from ImageNet weights. All but the attention, the bottleneck and the classifier",
+        "Started from ImageNet weights (all is frozen but the attention, the bottleneck and ",
         f"    aib-keras photos --dataset={folder}\n",
     ):
         assert phrase in text

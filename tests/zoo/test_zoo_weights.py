@@ -127,6 +127,7 @@ def index(tmp_path, monkeypatch, trained):
             "bundled": False,
             "license": "Apache-2.0",
             "command": "python recipes/train_cifar10.py",
+            "training": {},
             **changes,
         }
         entry = {name: value for name, value in entry.items() if value is not None}
@@ -194,6 +195,7 @@ def test_a_file_outside_the_zoo_is_an_error(index, file):
         ({"sha256": "abc"}, "not a SHA-256"),
         ({"file": "digits.pt"}, "not one of"),
         ({"settings": [1]}, "must be an object"),
+        ({"training": "20 epochs"}, "`training` must be an object"),
     ],
     ids=str,
 )
@@ -216,6 +218,14 @@ def test_a_listed_file_that_is_not_there_is_an_error_that_says_where_to_look(ind
     index(file="gone.weights.h5")
     with pytest.raises(ValueError, match="not in .*AIB_KERAS_ZOO"):
         zoo.vgg_aib_qt(weights="digits")
+
+
+def test_weights_are_found_by_pattern(index):
+    index()
+    [entry] = pretrained.matching(["*_qt/*", "vgg_aib_qt/digits"])
+    assert (entry.model, entry.name) == ("vgg_aib_qt", "digits")
+    with pytest.raises(ValueError, match=r"'vgg_aib/digits'. Did you mean 'vgg_aib_qt/digits'"):
+        pretrained.matching(["*/digits", "vgg_aib/digits"])
 
 
 def test_only_files_on_this_machine_are_at_hand(index, monkeypatch):
@@ -285,6 +295,8 @@ def test_every_published_file_is_the_one_in_the_index_and_has_a_card(model, name
     monkeypatch.delenv("AIB_KERAS_ZOO", raising=False)
     [entry] = [entry for entry in zoo.weights(model) if entry.name == name]
     assert pretrained.fetch(entry).stat().st_size == entry.bytes
+    assert entry.training["test_error_last_epoch"] == entry.error
+    assert entry.training["config"]["data_dir"] is None
     card = (REPOSITORY / "zoo" / "cards" / f"{model}-{name}.md").read_text()
     assert f"{100 * entry.error:.2f} %" in card
     assert f"cards/{model}-{name}.md" in (REPOSITORY / "zoo" / "README.md").read_text()
