@@ -43,7 +43,7 @@ def prepare_ours(name, precision):
     import numpy as np
 
     from aib_keras import data, zoo
-    from aib_keras.training import FitConfig, data_on_device, fitting
+    from aib_keras.training import FitConfig, compile_classifier, data_on_device
 
     policy = "float32" if precision == "float32" else f"mixed_{precision}"
     keras.config.set_dtype_policy(policy)
@@ -55,7 +55,7 @@ def prepare_ours(name, precision):
     config = FitConfig(batch_size=BATCH_SIZE.value, optimizer="sgd", learning_rate=0.01).resolved()
     batches = data.AugmentedBatches(examples, config.batch_size, augment=data.CropFlip())
     model = zoo.create(name, width=WIDTH.value)
-    fitting.compile_classifier(model, config, STEPS.value)
+    compile_classifier(model, config, STEPS.value)
     if data_on_device.use_data_on_device(batches, config):
         batches = data_on_device.train_on_device(model, batches)
     return lambda: model.fit(batches, shuffle=False, verbose=0)

@@ -1,23 +1,20 @@
 """Trains any Keras classifier, with everything that a long training needs."""
 
 import contextlib
-import dataclasses
 import sys
 
 import keras
-import numpy as np
 
-from aib_keras.data import AugmentedBatches, ImageData, StreamedBatches, batches_of
+from aib_keras.data import AugmentedBatches, ImageData, StreamedBatches
 from aib_keras.models import ImageClassifier
 from aib_keras.training import device_strategies as devices
 from aib_keras.training.beta_warmup import BetaWarmup, information_weights
 from aib_keras.training.callbacks import AttentionImages, MapHistory, MetricsLog, SetEpoch
 from aib_keras.training.checkpoint import Checkpoint, StopOnNaN
+from aib_keras.training.compiling import built, compile_classifier
 from aib_keras.training.config import FitConfig
 from aib_keras.training.data_on_device import train_on_device, use_data_on_device
-from aib_keras.training.losses import SmoothedCrossentropy
-from aib_keras.training.optimizer import CoupledSGD
-from aib_keras.training.schedule import learning_rate
+from aib_keras.training.fit_data import as_batches, weights_of_classes
 from aib_keras.training.sharing import share_training, shared_evaluation
 from aib_keras.training.workdir import check_workdir, claim_training, claim_workdir
 from aib_keras.utils import processes
@@ -28,8 +25,6 @@ MODEL_FILE = "model.keras"
 WEIGHTS_FILE = "model.weights.h5"
 # Images whose maps are saved after each epoch.
 _MAPPED_IMAGES = 8
-# How far from 1 the sum of probabilities may be.
-_SUM_TOLERANCE = 1e-3
 
 
 def fit(
@@ -98,14 +93,14 @@ def fit(
     devices.check_batch_size(config.batch_size, devices.count())
     # Before the work that follows, and claimed after what may fail.
     workdir = check_workdir(workdir, config)
-    batches = _batches(train_data, config, augment, training=True)
-    evaluation = _batches(validation_data, config)
-    class_weight = _class_weight(batches, config)
+    batches = as_batches(train_data, config, augment, training=True)
+    evaluation = as_batches(validation_data, config)
+    class_weight = weights_of_classes(batches, config)
     processes.check_same("numbers of batches", (len(batches), evaluation and len(evaluation)))
     on_device = use_data_on_device(batches, config)
     claim_workdir(workdir, config)
     steps = share_training(batches)
-    config = _ready(model, batches, config)
+    config = built(model, batches, config)
     claim_training(workdir, model, batches)
     compile_classifier(model, config, len(batches), steps_per_execution=1 if on_device else None)
     # TensorFlow traces a step twice if it makes the optimiser's variables in the first one.
@@ -156,132 +151,6 @@ def fit(
     return log.lines
 
 
-def compile_classifier(model, config, steps_per_epoch, steps_per_execution=None):
-    """Compiles a classifier: optimiser, learning rates, loss, metrics.
-
-    Args:
-        model: `keras.Model`.
-        config: `FitConfig`.
-        steps_per_epoch: Integer.
-        steps_per_execution: Integer. None: that of `config`.
-
-    Raises:
-        ValueError: for settings that do not work on these devices.
-    """
-    config = config.resolved()
-    optimizer = _optimizer(config, config.epochs * steps_per_epoch)
-    jit = config.jit
-    if devices.is_mirrored():
-        devices.check_mirrored(optimizer, jit)
-        devices.synchronize_batch_norm(model, True)
-        jit = False
-        print(
-            "Under a MirroredStrategy, Keras shows a `loss` that counts the terms of attention and "
-            "encoder once per replica too often. The gradients and the metrics are right."
-        )
-    elif jit is None:
-        jit = devices.has_accelerator() or devices.is_distributed()
-    from_logits = config.from_logits is not False
-    if config.label_smoothing:
-        loss = SmoothedCrossentropy(config.label_smoothing, from_logits)
-    else:
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
-    model.compile(
-        optimizer=optimizer,
-        loss=loss,
-        metrics=[
-            keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
-            keras.metrics.SparseCategoricalCrossentropy(from_logits=from_logits, name="nll"),
-        ],
-        jit_compile=jit,
-        steps_per_execution=steps_per_execution or config.steps_per_execution or 1,
-    )
-
-
-def _optimizer(config, steps):
-    rate = learning_rate(config.schedule, config.learning_rate, steps, config.schedule_steps)
-    if config.optimizer == "adam":
-        # PyTorch's epsilon. The authors have the anchors at the base rate with Adam.
-        return keras.optimizers.Adam(rate, beta_1=0.5, epsilon=1e-8)
-    return CoupledSGD(
-        rate,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        coupled_weight_decay=config.weight_decay,
-        learning_rate_multipliers={"anchors": config.anchors_learning_rate},
-    )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Arrays:
-    """Inputs and labels in memory, as `AugmentedBatches` reads them."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __len__(self):
-        return len(self.images)
-
-
-def _batches(data, config, augment=None, training=False):
-    """Returns data as something that Keras takes in batches."""
-    if data is None and not training:
-        return None
-    if isinstance(data, (tuple, list)) and len(data) == 2:
-        inputs, labels = (np.asarray(part) for part in data)
-        if len(inputs) != len(labels) or labels.ndim != 1 or labels.dtype.kind not in "iu":
-            raise ValueError(
-                f"Expected inputs (N, ...) and integer labels (N,), got shapes {inputs.shape} and "
-                f"{labels.shape} with labels of {labels.dtype}."
-            )
-        data = _Arrays(inputs, labels)
-    if isinstance(data, (ImageData, _Arrays)):
-        if training and len(data) < config.batch_size:
-            raise ValueError(
-                f"{len(data)} training examples do not fill one batch of {config.batch_size}. "
-                "Choose a smaller `batch_size`, or take more examples."
-            )
-        return batches_of(
-            data,
-            config.batch_size,
-            num_workers=config.num_workers,
-            augment=augment,
-            shuffle=training,
-            seed=config.seed,
-            drop_remainder=training,
-        )
-    if augment is not None:
-        raise ValueError("`augment` is for an ImageData or arrays. Augment your batches yourself.")
-    if training and config.checkpoint_steps and not isinstance(data, AugmentedBatches):
-        raise ValueError(
-            "`checkpoint_steps` is for an ImageData or arrays: in the middle of an epoch, a "
-            "training on other batches cannot be resumed to the same weights. Leave it out."
-        )
-    try:
-        len(data)
-    except TypeError as error:
-        raise TypeError(
-            "Expected an ImageData, a tuple of arrays (inputs, labels), or batches of a known "
-            f"length, got {type(data).__name__}. Of a tf.data.Dataset, set the length with "
-            "`apply(tf.data.experimental.assert_cardinality(batches))`."
-        ) from error
-    return data
-
-
-def _class_weight(batches, config):
-    """Returns the weight of each class, with a mean over the examples of 1, or None."""
-    if config.class_weights == "equal":
-        return None
-    if not isinstance(batches, AugmentedBatches):
-        raise ValueError(
-            '`class_weights="balanced"` needs training data whose labels are known: an ImageData '
-            "or a tuple of arrays, not batches."
-        )
-    classes, counts = np.unique(batches.data.labels, return_counts=True)
-    weights = len(batches.data) / len(classes) / counts
-    return dict(zip(classes.tolist(), weights.tolist(), strict=True))
-
-
 def _spans(model, batches, done, first, epochs):
     """Yields the epochs of each call of Keras's `fit`, as (start, stop).
 
@@ -314,25 +183,6 @@ def _reading(*data):
         for batches in data:
             if isinstance(batches, StreamedBatches):
                 batches.close()
-
-
-def _ready(model, batches, config):
-    """Builds the model if need be, and finds out whether it returns logits."""
-    if isinstance(model, ImageClassifier) and model.built:
-        return config if config.from_logits is not None else _with_logits(config, True)
-    if model.built and config.from_logits is not None:
-        return config
-    inputs, *_ = batches[0] if isinstance(batches, keras.utils.PyDataset) else next(iter(batches))
-    outputs = keras.ops.convert_to_numpy(model(inputs[:8], training=False))
-    if config.from_logits is not None:
-        return config
-    sums = outputs.sum(axis=-1)
-    probabilities = outputs.min() >= 0 and np.abs(sums - 1).max() < _SUM_TOLERANCE
-    return _with_logits(config, not probabilities)
-
-
-def _with_logits(config, from_logits):
-    return dataclasses.replace(config, from_logits=from_logits)
 
 
 def _warmup(model, config):

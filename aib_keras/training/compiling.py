@@ -1,0 +1,90 @@
+"""How `fit` compiles a classifier: loss, metrics, optimiser."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from aib_keras.models import ImageClassifier
+from aib_keras.training import device_strategies as devices
+from aib_keras.training.losses import SmoothedCrossentropy
+from aib_keras.training.optimizer import CoupledSGD
+from aib_keras.training.schedule import learning_rate
+
+# How far from 1 the sum of probabilities may be.
+_SUM_TOLERANCE = 1e-3
+
+
+def compile_classifier(model, config, steps_per_epoch, steps_per_execution=None):
+    """Compiles a classifier: optimiser, learning rates, loss, metrics.
+
+    Args:
+        model: `keras.Model`.
+        config: `FitConfig`.
+        steps_per_epoch: Integer.
+        steps_per_execution: Integer. None: that of `config`.
+
+    Raises:
+        ValueError: for settings that do not work on these devices.
+    """
+    config = config.resolved()
+    optimizer = _optimizer(config, config.epochs * steps_per_epoch)
+    jit = config.jit
+    if devices.is_mirrored():
+        devices.check_mirrored(optimizer, jit)
+        devices.synchronize_batch_norm(model, True)
+        jit = False
+        print(
+            "Under a MirroredStrategy, Keras shows a `loss` that counts the terms of attention and "
+            "encoder once per replica too often. The gradients and the metrics are right."
+        )
+    elif jit is None:
+        jit = devices.has_accelerator() or devices.is_distributed()
+    from_logits = config.from_logits is not False
+    if config.label_smoothing:
+        loss = SmoothedCrossentropy(config.label_smoothing, from_logits)
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
+    model.compile(
+        optimizer=optimizer,
+        loss=loss,
+        metrics=[
+            keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
+            keras.metrics.SparseCategoricalCrossentropy(from_logits=from_logits, name="nll"),
+        ],
+        jit_compile=jit,
+        steps_per_execution=steps_per_execution or config.steps_per_execution or 1,
+    )
+
+
+def _optimizer(config, steps):
+    rate = learning_rate(config.schedule, config.learning_rate, steps, config.schedule_steps)
+    if config.optimizer == "adam":
+        # PyTorch's epsilon. The authors have the anchors at the base rate with Adam.
+        return keras.optimizers.Adam(rate, beta_1=0.5, epsilon=1e-8)
+    return CoupledSGD(
+        rate,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        coupled_weight_decay=config.weight_decay,
+        learning_rate_multipliers={"anchors": config.anchors_learning_rate},
+    )
+
+
+def built(model, batches, config):
+    """Builds a model if need be, and returns `config` with `from_logits` as the model has it."""
+    if isinstance(model, ImageClassifier) and model.built:
+        return config if config.from_logits is not None else _with_logits(config, True)
+    if model.built and config.from_logits is not None:
+        return config
+    inputs, *_ = batches[0] if isinstance(batches, keras.utils.PyDataset) else next(iter(batches))
+    outputs = keras.ops.convert_to_numpy(model(inputs[:8], training=False))
+    if config.from_logits is not None:
+        return config
+    sums = outputs.sum(axis=-1)
+    probabilities = outputs.min() >= 0 and np.abs(sums - 1).max() < _SUM_TOLERANCE
+    return _with_logits(config, not probabilities)
+
+
+def _with_logits(config, from_logits):
+    return dataclasses.replace(config, from_logits=from_logits)
