@@ -11,9 +11,10 @@ needs a GPU for days. Scaled down, it takes 3 to 5 hours on two CPU cores:
 What comes after `--` goes to every training. The same command again resumes. Other values and
 --seeds add to the figure. An empty --num_anchors= leaves a setting out, which models without a
 quantiser need. Choosing settings on the test set would mean training on it, so errors are those of
-the last --held_out training examples, which no training sees. --held_out=0 takes the test set, to
-repeat the paper's figure. The recipe writes ablation.md, ablation.json and ablation.png to --runs:
-the error of the last epoch against each setting and, for beta, against the rate (mean bits in z).
+the last --validation_examples training examples, which no training sees. With 0 of them it takes
+the test set, to repeat the paper's figure. The recipe writes ablation.md, ablation.json and
+ablation.png to --runs: the error of the last epoch against each setting and, for beta, against the
+rate (mean bits in z).
 """
 
 import pathlib
@@ -33,7 +34,9 @@ RUNS = flags.DEFINE_string("runs", "runs/ablation", "Folder of work directories,
 MODEL = flags.DEFINE_string("model", "vgg_aib_qt", "A model with these settings.")
 DATASET = flags.DEFINE_string("dataset", "cifar10", "Data set, as the training recipes take it.")
 SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train with.")
-HELD_OUT = flags.DEFINE_integer("held_out", 5000, "Training examples to evaluate on; 0: test.", 0)
+VALIDATION_EXAMPLES = flags.DEFINE_integer(
+    "validation_examples", 5000, "Training examples to evaluate on; 0: test.", 0
+)
 JOBS = flags.DEFINE_integer("jobs", 1, "Trainings at the same time.", 1)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 TRAIN = flags.DEFINE_bool("train", True, "Train what is missing; else show what there is.")
@@ -113,7 +116,7 @@ def training(settings, seed, extra_flags):
         # At the end, because the last of two flags counts.
         flags=(
             *extra_flags,
-            f"--held_out={HELD_OUT.value}",
+            f"--validation_examples={VALIDATION_EXAMPLES.value}",
             *(f"--set={name}={value!r}" for name, value in settings.items()),
         ),
     )

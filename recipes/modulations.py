@@ -11,14 +11,14 @@ choosing on the test set would mean training on it. About an hour on two CPU cor
 
 Photos, with ImageNet features that stay as they are and are computed once:
 
-    python recipes/modulations.py --runs=runs/modulations-birds --dataset=FOLDER --held_out=300 \
-        --models=efficientnet_lite0_aib_qt --plain=efficientnet_lite0 -- \
+    python recipes/modulations.py --runs=runs/modulations-birds --dataset=FOLDER \
+        --validation_examples=300 --models=efficientnet_lite0_aib_qt --plain=efficientnet_lite0 -- \
         --set=backbone_weights=imagenet --image_size=160 --crop_pct=0.875 --freeze=backbone \
         --augment=none --optimizer=adam --learning_rate=0.003 --batch_size=32 --epochs=8
 
 What comes after `--` goes to every training. The same command again resumes; further --models,
 --points and --seeds add rows. The recipe writes modulations.md and .json to --runs. With
---held_out=0 it evaluates settings that are already chosen on the test data.
+--validation_examples=0 it evaluates settings that are already chosen on the test data.
 """
 
 import itertools
@@ -45,7 +45,9 @@ POINTS = flags.DEFINE_list(
     "What to train, each MODULATION:MAP_BETA.",
 )
 SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train with.")
-HELD_OUT = flags.DEFINE_integer("held_out", 1000, "Training examples to evaluate on; 0: test.", 0)
+VALIDATION_EXAMPLES = flags.DEFINE_integer(
+    "validation_examples", 1000, "Training examples to evaluate on; 0: test.", 0
+)
 EXAMPLES = flags.DEFINE_integer("examples", 1000, "Evaluation images for the scores of boxes.", 1)
 CURVE_EXAMPLES = flags.DEFINE_integer(
     "curve_examples", 100, "Of them, those for insertion and deletion.", 1
@@ -112,7 +114,7 @@ def training(model, seed, extra_flags, name=None):
         seed,
         DATA_DIR.value,
         # At the end, because the last of two flags counts.
-        flags=(*extra_flags, f"--held_out={HELD_OUT.value}"),
+        flags=(*extra_flags, f"--validation_examples={VALIDATION_EXAMPLES.value}"),
     )
 
 

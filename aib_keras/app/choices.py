@@ -146,8 +146,8 @@ def _evaluation_files(config, dataset):
     """Returns the paths of the files that a training was evaluated on, () if they are not there."""
     if not is_own(dataset, config.get("data_dir")):
         return ()
-    held_out = config.get("held_out", 0)
-    split = config.get("train_split" if held_out else "test_split", "test")
+    validation_examples = config.get("validation_examples", 0)
+    split = config.get("train_split" if validation_examples else "test_split", "test")
     try:
         with warnings.catch_warnings():
             # About files that are no images.
@@ -156,8 +156,8 @@ def _evaluation_files(config, dataset):
     except (ValueError, OSError):
         # It has no folder per class, is not here, or has changed.
         return ()
-    if held_out:
-        files = files[-held_out:]
+    if validation_examples:
+        files = files[-validation_examples:]
     return tuple(path for path, _ in files)
 
 

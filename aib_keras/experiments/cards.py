@@ -93,7 +93,7 @@ def limits(result):
     start = _sentence(_start(config))
     if start not in found:
         found.append(start)
-    if config.held_out:
+    if config.validation_examples:
         found.append("Evaluated on held-out training examples; the test set was not read.")
     found.append("One seed: the spread between seeds is not in these figures.")
     found.append("Probabilities are as the network gives them, not calibrated.")
@@ -139,7 +139,7 @@ def reductions(result):
     usual = inspect.signature(zoo.get(result["model"])).parameters["input_shape"].default
     if result["input_shape"][0] < usual[0]:
         found.append(f"{result['input_shape'][0]} pixels a side, not {usual[0]}")
-    if not config.held_out and config.test_split != "test":
+    if not config.validation_examples and config.test_split != "test":
         found.append(f"evaluated on {config.test_split} only")
     return found
 
@@ -205,8 +205,8 @@ def _figures(result):
 
 
 def evaluated_split(result):
-    """Returns what the names of the errors of a `result.json` begin with, "held_out" or "test"."""
-    return "held_out" if "held_out_error_last_epoch" in result else "test"
+    """Returns what the names of a result's errors begin with, "validation" or "test"."""
+    return "validation" if "validation_error_last_epoch" in result else "test"
 
 
 def _percent(share):

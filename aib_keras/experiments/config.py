@@ -99,7 +99,7 @@ class TrainingConfig(FitConfig):
         "of held-out and test examples stay right.",
         _check_share_of_wrong,
     )
-    held_out: int = setting(
+    validation_examples: int = setting(
         0,
         "Hold out so many examples at the end of the training split, evaluate on them, and leave "
         "the test data unread. For choosing settings.",

@@ -11,7 +11,7 @@ _EVALUATION_FIELDS = (
     "data_dir",
     "train_split",
     "test_split",
-    "held_out",
+    "validation_examples",
     "image_size",
     "crop_pct",
     "crop_to_box",
@@ -26,9 +26,9 @@ def load_data(config):
         a string.
     """
     train_data = _load(config, config.train_split)
-    if config.held_out:
-        train_data, evaluation = train_data.hold_out(config.held_out)
-        evaluated_on = f"the last {config.held_out} of {config.train_split}, held out"
+    if config.validation_examples:
+        train_data, evaluation = train_data.hold_out(config.validation_examples)
+        evaluated_on = f"the last {config.validation_examples} of {config.train_split}, held out"
     else:
         evaluation = _load(config, config.test_split)
         evaluated_on = config.test_split
@@ -63,8 +63,8 @@ def load_evaluation(result, data_dir=None):
 @functools.lru_cache(maxsize=1)
 def _load_evaluation(**fields):
     config = TrainingConfig(**fields)
-    if config.held_out:
-        _, evaluation = _load(config, config.train_split).hold_out(config.held_out)
+    if config.validation_examples:
+        _, evaluation = _load(config, config.train_split).hold_out(config.validation_examples)
     else:
         evaluation = _load(config, config.test_split)
     return _cropped(config, evaluation)

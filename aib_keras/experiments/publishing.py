@@ -45,7 +45,7 @@ def publish(workdir, name, folder, note="", bundled=False, license="Apache-2.0")
     workdir, folder = pathlib.Path(workdir), pathlib.Path(folder)
     result = read_json(workdir / "result.json")
     config = TrainingConfig.from_json(result["config"])
-    if config.held_out:
+    if config.validation_examples:
         raise ValueError(f"{workdir} was evaluated on held-out examples. Train on all of them.")
     settings = {
         "num_classes": result["num_classes"],

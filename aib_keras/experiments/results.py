@@ -25,7 +25,7 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
         evaluated_on: String that says what these are.
         lines: The lines of `metrics.jsonl`, of which at least the last has an evaluation.
     """
-    split = "held_out" if config.held_out else "test"
+    split = "validation" if config.validation_examples else "test"
     errors = [1.0 - line["val_accuracy"] for line in lines if "val_accuracy" in line]
     best = {}
     if len(errors) == len(lines):

@@ -144,7 +144,7 @@ def _train(config, workdir, verbose):
         )
     callbacks = []
     if verbose == "auto":
-        evaluated = "held-out" if config.held_out else "test"
+        evaluated = "held-out" if config.validation_examples else "test"
         callbacks, verbose = [ErrorLine(config.epochs, evaluated)], 0
         if processes.is_first():
             print(

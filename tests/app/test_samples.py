@@ -53,7 +53,7 @@ def birds(tmp_path):
 
 
 def test_a_model_of_own_photos_gets_photos_that_it_was_not_trained_on(birds, tmp_path, make_run):
-    config = {"crop_pct": 1.0, "crop_to_box": False, "held_out": 0, "test_split": "test"}
+    config = {"crop_pct": 1.0, "crop_to_box": False, "validation_examples": 0, "test_split": "test"}
     make_run(tmp_path / "run", "vgg_gap", dataset=str(birds), config=config)
     offered = choices.Choices([*choices.trained([tmp_path / "run"]), *choices.published()])
     (tmp_path / "samples").mkdir()
@@ -86,7 +86,7 @@ def test_they_are_those_of_the_evaluated_split(birds, config, chosen):
 
 def test_photos_held_out_of_the_training_split_count(birds):
     files = [path for path, _ in list_files(birds, Split.parse("train"))[1]]
-    config = {"held_out": 3, "train_split": "train", "test_split": "test"}
+    config = {"validation_examples": 3, "train_split": "train", "test_split": "test"}
     assert list(choices._evaluation_files(config, str(birds))) == files[-3:]
 
 

@@ -31,7 +31,7 @@ def test_short_trainings_take_adam_unless_told_otherwise():
         ("model", "vgg_aib_qd", "vgg_aib_qt"),
         ("epochs", 0, "epochs"),
         ("batch_size", 1, "batch_size"),
-        ("held_out", -1, "held_out"),
+        ("validation_examples", -1, "validation_examples"),
         ("train_examples", 0, "train_examples"),
         ("wrong_labels", -0.1, "wrong_labels"),
         ("wrong_labels", 1, "with 1 no label is right"),

@@ -14,7 +14,11 @@ CONFIG = TrainingConfig(
 
 @pytest.mark.parametrize(
     ("changes", "split"),
-    [({}, "test[:24]"), ({"held_out": 16}, "train[48:64]"), ({"image_size": 20}, "test[:24]")],
+    [
+        ({}, "test[:24]"),
+        ({"validation_examples": 16}, "train[48:64]"),
+        ({"image_size": 20}, "test[:24]"),
+    ],
 )
 def test_evaluation_is_what_the_training_was_evaluated_on(changes, split):
     config = dataclasses.replace(CONFIG, **changes)
@@ -48,9 +52,11 @@ def test_evaluation_is_cropped_as_in_training():
     np.testing.assert_array_equal(found.images, larger[:, 2:18, 2:18])
 
 
-@pytest.mark.parametrize("held_out", [0, 16])
-def test_wrong_labels_are_in_the_training_examples_only(held_out):
-    config = dataclasses.replace(CONFIG, train_examples=40, held_out=held_out, seed=3)
+@pytest.mark.parametrize("validation_examples", [0, 16])
+def test_wrong_labels_are_in_the_training_examples_only(validation_examples):
+    config = dataclasses.replace(
+        CONFIG, train_examples=40, validation_examples=validation_examples, seed=3
+    )
     train, evaluation, _ = load_data(config)
     changed, same, _ = load_data(dataclasses.replace(config, wrong_labels=0.25))
     assert (changed.labels != train.labels).sum() == 10
@@ -60,7 +66,9 @@ def test_wrong_labels_are_in_the_training_examples_only(held_out):
     assert (other.labels != changed.labels).any()
 
 
-@pytest.mark.parametrize("changes", [{"held_out": 5}, {"train_examples": 9, "augment": "none"}])
+@pytest.mark.parametrize(
+    "changes", [{"validation_examples": 5}, {"train_examples": 9, "augment": "none"}]
+)
 def test_streamed_examples_are_those_in_memory(changes, tmp_path):
     pytest.importorskip("grain")
     rng = np.random.default_rng(0)

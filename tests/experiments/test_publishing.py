@@ -76,7 +76,7 @@ def test_a_training_starts_from_published_weights(published, tmp_path):
 def test_held_out_trainings_are_not_published(small_run, published, tmp_path):
     shutil.copytree(small_run, tmp_path / "run")
     result = read_json(small_run / "result.json")
-    result["config"]["held_out"] = 8
+    result["config"]["validation_examples"] = 8
     (tmp_path / "run" / "result.json").write_text(json.dumps(result))
     with pytest.raises(ValueError, match="held-out"):
         publishing.publish(tmp_path / "run", "digits", published[0])

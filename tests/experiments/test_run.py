@@ -154,20 +154,22 @@ def test_held_out_examples_come_from_the_training_set_and_the_test_set_is_not_re
         return original(name, split, **arguments)
 
     monkeypatch.setattr(data, "load", load)
-    train_data, held, evaluated_on = experiments.load_data(dataclasses.replace(CONFIG, held_out=16))
+    train_data, held, evaluated_on = experiments.load_data(
+        dataclasses.replace(CONFIG, validation_examples=16)
+    )
     assert loaded == ["train[:96]"]
     assert (len(train_data), len(held)) == (80, 16)
     assert "held out" in evaluated_on
 
 
-def test_held_out_errors_are_not_called_test_errors():
-    config = dataclasses.replace(CONFIG, held_out=16)
+def test_validation_errors_are_not_called_test_errors():
+    config = dataclasses.replace(CONFIG, validation_examples=16)
     lines = [{"epoch": 1, "val_accuracy": 0.5, "seconds": 1.0}]
     _, held, _ = experiments.load_data(config)
     model = zoo.vgg_aib(width=0.03, latent_dim=4)
     result = results.result(config, model, 80, held, "held out", lines)
-    assert "held_out_error_last_epoch_sampled" in result
-    assert "held_out_error_last_epoch" in result
+    assert "validation_error_last_epoch_sampled" in result
+    assert "validation_error_last_epoch" in result
     assert not [name for name in result if name.startswith("test")]
 
 

@@ -83,9 +83,9 @@ def test_trainings_with_other_settings_are_not_averaged():
         tables.cell([make_result(), other], "vgg", "cifar10")
 
 
-def test_held_out_errors_do_not_enter_a_table():
+def test_validation_errors_do_not_enter_a_table():
     result = make_result()
-    result["held_out_error_last_epoch"] = result.pop("test_error_last_epoch")
+    result["validation_error_last_epoch"] = result.pop("test_error_last_epoch")
     with pytest.raises(ValueError, match="held-out"):
         tables.cell([result], "vgg", "cifar10")
 

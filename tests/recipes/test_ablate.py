@@ -17,7 +17,12 @@ def recipe(load_recipe):
 
 
 def run(recipe, runs, *arguments, extra=SMALL):
-    own = [f"--runs={runs}", "--dataset=cluttered_digits", "--latent_dim=4", "--held_out=32"]
+    own = [
+        f"--runs={runs}",
+        "--dataset=cluttered_digits",
+        "--latent_dim=4",
+        "--validation_examples=32",
+    ]
     flags.FLAGS(["ablate", *own, "--around=latent_dim=4", "--num_anchors=", *arguments])
     try:
         recipe.main(["ablate", *extra])

@@ -19,7 +19,7 @@ def run(recipe, runs, *arguments):
     flags.FLAGS.unparse_flags()
     own = [
         f"--runs={runs}",
-        "--held_out=32",
+        "--validation_examples=32",
         "--examples=8",
         "--curve_examples=4",
         "--steps=2",
