@@ -21,10 +21,10 @@ import pathlib
 
 from absl import app, flags
 
-from aib_keras import metrics, plots, zoo
-from aib_keras.experiments import cards, markdown, sweep
+from aib_keras import metrics, plots
+from aib_keras.experiments import cards, command_line, markdown, results, sweep
 from aib_keras.utils import program
-from aib_keras.utils.files import atomic_path, read_json
+from aib_keras.utils.files import atomic_path
 
 # The paper's settings for VGG on CIFAR-10, around which each is varied alone, and its best values.
 CENTRE = {"beta": 0.01, "latent_dim": 256, "num_anchors": 20}
@@ -51,10 +51,7 @@ VALUES = {
 
 
 def main(argv):
-    try:
-        zoo.get(MODEL.value)
-    except ValueError as error:
-        raise app.UsageError(str(error)) from None
+    command_line.check_model(MODEL.value)
     seeds = program.numbers(SEEDS, int)
     points = [
         (setting, value, training(settings, seed, argv[1:]))
@@ -65,7 +62,7 @@ def main(argv):
         # Once each, because the point in the middle belongs to every panel.
         sweep.train(list(dict.fromkeys(one for _, _, one in points)), JOBS.value)
     found = [
-        (setting, value, read_json(one.workdir / "result.json"))
+        (setting, value, results.read_result(one.workdir))
         for setting, value, one in points
         if one.finished
     ]
@@ -122,15 +119,15 @@ def training(settings, seed, extra_flags):
     )
 
 
-def check_alike(results):
+def check_alike(found):
     """Raises a UsageError if trainings differ in more than what is varied here."""
     first = None
-    for result in results:
-        config = dict(result["config"], seed=None)
+    for result in found:
+        config = results.deciding_settings(result)
         settings = config["settings"].items()
         config["settings"] = {name: value for name, value in settings if name not in VALUES}
         first = first or config
-        different = [name for name in config if config[name] != first.get(name)]
+        different = [name for name in config if config[name] != first[name]]
         if different:
             raise app.UsageError(
                 f"Trainings in {RUNS.value} differ in {', '.join(different)}, so that their errors "
@@ -148,7 +145,7 @@ def row(setting, value, result):
         "seed": result["seed"],
         "error": result[f"{split}_error_last_epoch"],
         "error_sampled": result.get(f"{split}_error_last_epoch_sampled"),
-        "error_best_epoch": result[f"{split}_error_best_epoch"],
+        "error_best_epoch": result.get(f"{split}_error_best_epoch"),
         "nll": last["nll"],
         "kl_nats": last["kl_nats"],
         "anchors_in_use": last.get("anchors_in_use"),

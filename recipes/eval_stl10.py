@@ -20,7 +20,8 @@ import numpy as np
 from absl import app, flags, logging
 
 from aib_keras import data
-from aib_keras.utils.files import read_json, write_json
+from aib_keras.experiments.results import read_result
+from aib_keras.utils.files import write_json
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of a finished CIFAR-10 training.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
@@ -65,10 +66,9 @@ def main(argv):
 
 def trained_result(workdir):
     """Reads the `result.json` of a CIFAR-10 training."""
-    path = workdir / "result.json"
-    if not path.exists():
+    if not (workdir / "result.json").exists():
         raise app.UsageError(f"--workdir={workdir}: there is no result.json. Train a model first.")
-    result = read_json(path)
+    result = read_result(workdir)
     if result["dataset"] != "cifar10" or result["input_shape"] != [32, 32, 3]:
         raise app.UsageError(
             f"--workdir={workdir} is a training on {result['dataset']} {result['input_shape']}: "

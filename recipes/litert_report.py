@@ -23,8 +23,8 @@ from absl import app, flags, logging
 
 from aib_keras import experiments, export, metrics
 from aib_keras.experiments import markdown
+from aib_keras.experiments.results import read_result
 from aib_keras.export import litert
-from aib_keras.utils.files import read_json
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of a finished training.")
 EXAMPLES = flags.DEFINE_integer("examples", 1000, "Number of test images to measure on.", 1)
@@ -51,7 +51,7 @@ def main(argv):
         )
     workdir = pathlib.Path(WORKDIR.value)
     folder = workdir / "litert"
-    result = read_json(workdir / "result.json")
+    result = read_result(workdir)
     evaluation = experiments.load_evaluation(result, DATA_DIR.value)
     evaluation = evaluation.take(min(EXAMPLES.value, len(evaluation)))
     reports = export_all(workdir, folder, result, evaluation)

@@ -27,11 +27,10 @@ import pathlib
 from absl import app, flags, logging
 from scipy import stats
 
-from aib_keras import zoo
-from aib_keras.experiments import cards, map_scores, markdown, sweep
+from aib_keras.experiments import cards, command_line, map_scores, markdown, sweep
+from aib_keras.experiments.results import read_result
 from aib_keras.layers.attention import MODULATIONS
 from aib_keras.utils import program
-from aib_keras.utils.files import read_json
 
 RUNS = flags.DEFINE_string("runs", "runs/modulations", "Folder of work directories, and the table.")
 DATASET = flags.DEFINE_string(
@@ -68,10 +67,7 @@ SCORES = {"pointing": "↑", "energy": "↑", "insertion": "↑", "deletion": "�
 def main(argv):
     logging.set_verbosity(logging.WARNING)
     for name in filter(None, (*MODELS.value, PLAIN.value)):
-        try:
-            zoo.get(name)
-        except ValueError as error:
-            raise app.UsageError(str(error)) from None
+        command_line.check_model(name)
     points = list(map(point, POINTS.value))
     if unknown := set(MAPS.value) - set(map_scores.MAPS):
         raise app.UsageError(
@@ -120,7 +116,7 @@ def training(model, seed, extra_flags, name=None):
 
 def row(model, modulation, price, seed, workdir):
     """Returns what a training measured, and the scores of its map and of its Grad-CAM."""
-    result = read_json(workdir / "result.json") | {"workdir": str(workdir)}
+    result = {**read_result(workdir), "workdir": str(workdir)}
     split = cards.evaluated_split(result)
     settings = map_scores.Settings(
         EXAMPLES.value,

@@ -67,7 +67,7 @@ def report(results):
     print(f"  error of vgg (no attention)   {100 * baseline['test_error_last_epoch']:6.2f} %")
     print(f"  map's maximum in digit's box  {100 * ours['pointing']:6.2f} %")
     print(f"  a uniform map would get       {100 * ours['pointing_uniform_map']:6.2f} %")
-    print(f"  information in z              {ours['last_epoch']['kl_nats']:6.2f} nats an image")
+    print(f"  information in z              {ours['last_epoch']['kl_nats']:6.2f} nats per image")
 
 
 if __name__ == "__main__":

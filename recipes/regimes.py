@@ -27,15 +27,23 @@ prediction, which is also evaluated. Through samples: the mean gradient of the p
 `predict_mc` averages, whose result is evaluated.
 """
 
-import dataclasses
 import pathlib
 
 from absl import app, flags, logging
 
-from aib_keras import experiments, plots, zoo
-from aib_keras.experiments import cards, markdown, measured, robustness, robustness_tables, sweep
+from aib_keras import plots
+from aib_keras.experiments import (
+    cards,
+    command_line,
+    markdown,
+    measured,
+    robustness,
+    robustness_tables,
+    sweep,
+)
+from aib_keras.experiments.results import deciding_settings, read_result
 from aib_keras.utils import program
-from aib_keras.utils.files import atomic_path, read_json
+from aib_keras.utils.files import atomic_path
 
 RUNS = flags.DEFINE_string("runs", "runs/regimes", "Folder of work directories, and of the table.")
 TRAIN = flags.DEFINE_bool("train", False, "Train what is missing.")
@@ -59,10 +67,7 @@ SAMPLES = flags.DEFINE_integer("samples", 4, "Samples, as `predict_mc` has them;
 # label smoothing, which is a remedy for wrong labels itself.
 DEFAULTS = ("--width=0.25", "--optimizer=adam", "--schedule=cosine", "--learning_rate=0.002")
 # What may differ between two trainings of one table.
-VARIED = ("model", "train_examples", "wrong_labels", "epochs", "seed")
-CONFIG_FIELDS = [
-    field for field in dataclasses.fields(experiments.TrainingConfig) if field.metadata["decides"]
-]
+VARIED = ("model", "train_examples", "wrong_labels", "epochs")
 # States are saved so many times in a training.
 SAVED_STATES = 20
 
@@ -71,10 +76,7 @@ def main(argv):
     # TensorFlow warns about each new model that it has to trace.
     logging.set_verbosity(logging.ERROR)
     for name in MODELS.value:
-        try:
-            zoo.get(name)
-        except ValueError as error:
-            raise app.UsageError(str(error)) from None
+        command_line.check_model(name)
     by_data, by_labels = plans()
     planned = {**by_data, **by_labels}
     trainings = {
@@ -158,17 +160,18 @@ def finished(trainings):
     for plan, each in trainings.items():
         if not each.finished:
             continue
-        results[plan] = read_json(each.workdir / "result.json")
-        decisive = common_settings(results[plan]["config"])
+        results[plan] = read_result(each.workdir)
+        decisive = common_settings(results[plan])
         first = first or (each.workdir, decisive)
         check_same(*first, each.workdir, decisive)
     return results
 
 
-def common_settings(config):
+def common_settings(result):
     """Returns what has to be the same in all trainings of the tables, the steps among it."""
-    found = {f.name: config.get(f.name) for f in CONFIG_FIELDS if f.name not in VARIED}
-    return {**found, "steps": steps_of(config)}
+    found = deciding_settings(result)
+    found = {name: value for name, value in found.items() if name not in VARIED}
+    return {**found, "steps": steps_of(result["config"])}
 
 
 def steps_of(config):
@@ -214,7 +217,7 @@ def rows_of_trainings(results, plan):
 
 def subjects():
     """Returns the results of the trainings to corrupt and attack."""
-    trained = measured.chosen_trainings(WORKDIRS.value) if WORKDIRS.value else []
+    trained = measured.chosen_trainings(WORKDIRS.value, flag="workdirs") if WORKDIRS.value else []
     firsts = {}
     for result in trained:
         if result["dataset"] != DATASET.value:
@@ -223,11 +226,9 @@ def subjects():
                 f"--dataset={DATASET.value}. Leave it out of --workdirs."
             )
         same = firsts.setdefault(robustness.label(result), result)
-        settings, first = (
-            {f.name: each["config"].get(f.name) for f in CONFIG_FIELDS if f.name != "seed"}
-            for each in (result, same)
+        check_same(
+            same["workdir"], deciding_settings(same), result["workdir"], deciding_settings(result)
         )
-        check_same(same["workdir"], first, result["workdir"], settings)
     return trained
 
 
@@ -260,7 +261,7 @@ def page(content):
 
 
 def training_table(rows, column):
-    values = list(dict.fromkeys(row[column] for row in rows))
+    values = sorted({row[column] for row in rows})
     titles = [regime(value) for value in values]
     lines = []
     for model in dict.fromkeys(row["model"] for row in rows):
@@ -292,7 +293,7 @@ def panels(content):
         ("wrong_labels", "wrong_labels", "training labels"),
     ):
         lines = {}
-        for row in content[name]:
+        for row in sorted(content[name], key=lambda row: row[x]):
             lines.setdefault(row["model"], {})[regime(row[x])] = row["errors"]
         if lines:
             found.append({"xlabel": title, "lines": lines})

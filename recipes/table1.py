@@ -21,9 +21,9 @@ import pathlib
 
 from absl import app, flags
 
-from aib_keras import zoo
-from aib_keras.experiments import markdown, sweep, tables
+from aib_keras.experiments import command_line, markdown, sweep, tables
 from aib_keras.experiments.sweep import RECIPES
+from aib_keras.utils import program
 
 # The last two are CIFAR-10's models on STL-10, which recipes/eval_stl10.py evaluates.
 COLUMNS = (*RECIPES, "stl10_train", "stl10_test")
@@ -64,7 +64,7 @@ DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 
 def main(argv):
     # The first training may be a day; a misspelt name should not wait for it.
-    seeds = [int(seed) for seed in SEEDS.value]
+    seeds = program.numbers(SEEDS, int)
     jobs = [
         training(dataset, model, seed, argv[1:])
         for dataset in DATASETS.value
@@ -112,10 +112,7 @@ def training(dataset, model, seed, extra_flags):
     """Returns the `sweep.Training` of one model."""
     if dataset not in RECIPES:
         raise app.UsageError(f"--datasets={dataset}: expected some of {', '.join(RECIPES)}.")
-    try:
-        zoo.get(model)
-    except ValueError as error:
-        raise app.UsageError(str(error)) from None
+    command_line.check_model(model)
     return sweep.training(
         pathlib.Path(__file__).parent,
         pathlib.Path(RUNS.value) / f"{dataset}-{model}-seed{seed}",

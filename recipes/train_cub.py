@@ -14,7 +14,7 @@ The 32-pixel family at 80 pixels, as in Jetley et al. (paper: vgg 34.64 %, vgg_a
 
 Images are cropped to the bird's box. --nocrop_to_box takes whole images and then scores the map
 against the box. --dataset takes any TFDS name or, with --nocrop_to_box, a folder of class folders.
-The recipe ends with a SavedModel and a LiteRT file. README.md has a command for two CPU cores.
+The recipe ends with a SavedModel and a LiteRT file. docs/results.md has a command for two cores.
 """
 
 from aib_keras.experiments import TrainingConfig, command_line

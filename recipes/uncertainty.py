@@ -1,4 +1,6 @@
-r"""How far to trust trained models: calibration, refusal, foreign images, bits; beyond the paper.
+r"""How far to trust trained models; beyond the paper.
+
+Calibration, selective prediction, images from another data set, and the information in z.
 
 The paper has no figures for this. The recipe measures, for every finished training in --runs, the
 deterministic prediction and, for a model with a bottleneck, that of `predict_mc`. It takes minutes

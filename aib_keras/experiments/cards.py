@@ -60,7 +60,7 @@ def model_card(result):
         "",
         f"    {command(config)}",
         "",
-        "Made with "
+        "Evaluated with "
         + ", ".join(f"{package} {version}" for package, version in result["versions"].items())
         + ".",
     ]
@@ -81,7 +81,7 @@ def limits(result):
     config = TrainingConfig.from_json(result["config"])
     if is_own(config.dataset, config.data_dir):
         found = [
-            f"It knows these {result['num_classes']} classes only: it finds one of them in every "
+            f"It knows only these {result['num_classes']} classes, and assigns one of them to each "
             "photo."
         ]
     else:
@@ -96,7 +96,7 @@ def limits(result):
     if config.validation_examples:
         found.append("Evaluated on held-out training examples; the test set was not read.")
     found.append("One seed: the spread between seeds is not in these figures.")
-    found.append("Probabilities are as the network gives them, not calibrated.")
+    found.append("The probabilities are the network's softmax outputs and are not calibrated.")
     return found
 
 

@@ -10,10 +10,11 @@ from absl import app, flags, logging
 from aib_keras import export, zoo
 from aib_keras.experiments import cards, field_flags
 from aib_keras.experiments.examples import load_evaluation
+from aib_keras.experiments.results import read_result
 from aib_keras.experiments.run import train
 from aib_keras.training import TrainingDivergedError
 from aib_keras.utils import processes, program
-from aib_keras.utils.files import read_json, write_json
+from aib_keras.utils.files import write_json
 
 # Name of a format -> the function of `aib_keras.export` that writes it, and where in the workdir.
 EXPORTS = {
@@ -204,7 +205,7 @@ def export_model(workdir, formats):
     logging.set_verbosity(logging.ERROR)
     print(f"Exporting: {', '.join(missing)}.", flush=True)
     model = keras.saving.load_model(workdir / "model.keras")
-    result = read_json(workdir / "result.json")
+    result = read_result(workdir)
     for name in missing:
         function, file = EXPORTS[name]
         arguments = {"class_names": result["class_names"]}
@@ -212,6 +213,14 @@ def export_model(workdir, formats):
             arguments["crop_pct"] = result["config"]["crop_pct"]
         report = getattr(export, function)(model, workdir / file, **arguments)
         print(f"Exported and checked: {report.path}, {report.bytes / 2**20:.1f} MiB")
+
+
+def check_model(name):
+    """Raises a UsageError, as absl does for a bad flag, for a name that is not in the zoo."""
+    try:
+        zoo.get(name)
+    except ValueError as error:
+        raise app.UsageError(str(error)) from None
 
 
 def check_exports(formats):

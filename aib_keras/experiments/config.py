@@ -60,6 +60,8 @@ class TrainingConfig(FitConfig):
         ValueError: for a value out of its range, when the object is made.
     """
 
+    earlier_names = {"held_out": "validation_examples"}
+
     model: str = setting("vgg_aib_qt", "Name of a model of the zoo.", _check_model)
     settings: dict = setting({}, "Settings of the model, as its zoo function takes them.")
     initial_weights: str | None = setting(

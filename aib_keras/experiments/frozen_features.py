@@ -71,6 +71,7 @@ def fit_head(
     _, done, _ = training.Checkpoint(workdir / "checkpoint").latest()
     if done == config.epochs:
         # `fit` loads the weights, and reads no features.
+        augment = None
         train_features, evaluation = (
             np.broadcast_to(np.float32(0), (len(data), *features.output_shape[1:]))
             for data in (train_data, validation_data)

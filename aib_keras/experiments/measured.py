@@ -9,12 +9,13 @@ from aib_keras.experiments.tables import read_trainings
 from aib_keras.utils.files import read_json, write_json
 
 
-def chosen_trainings(runs, models=None):
+def chosen_trainings(runs, models=None, flag="runs"):
     """Reads the finished trainings that a recipe is asked to measure.
 
     Args:
-        runs: List of folders of work directories, the value of `--runs`.
+        runs: List of folders of work directories.
         models: Optional list of names of models, the value of `--models`.
+        flag: Name of the flag that `runs` is the value of.
 
     Returns:
         A list of the contents of their `result.json`, each with its `workdir`.
@@ -27,7 +28,7 @@ def chosen_trainings(runs, models=None):
     if absent or not found:
         there = ", ".join(sorted({result["model"] for result in found})) or "none"
         raise app.UsageError(
-            f"--runs={','.join(map(str, runs))} has no finished training of "
+            f"--{flag}={','.join(map(str, runs))} has no finished training of "
             f"{', '.join(sorted(absent)) or 'any model'}. Finished there: {there}. Train with "
             "recipes/table1.py --train or recipes/train_cifar10.py."
         )

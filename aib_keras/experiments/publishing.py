@@ -3,6 +3,7 @@
 import hashlib
 import pathlib
 import shutil
+import tempfile
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from aib_keras import zoo
 from aib_keras.experiments import cards, markdown
 from aib_keras.experiments.config import TrainingConfig
+from aib_keras.experiments.results import read_result
 from aib_keras.training.fitting import MODEL_FILE, trained_file
 from aib_keras.utils.files import atomic_path, read_json, write_json
 from aib_keras.zoo.pretrained import Pretrained
@@ -43,7 +45,7 @@ def publish(workdir, name, folder, note="", bundled=False, license="Apache-2.0")
             whose error is not that on test images.
     """
     workdir, folder = pathlib.Path(workdir), pathlib.Path(folder)
-    result = read_json(workdir / "result.json")
+    result = read_result(workdir)
     config = TrainingConfig.from_json(result["config"])
     if config.validation_examples:
         raise ValueError(f"{workdir} was evaluated on held-out examples. Train on all of them.")
@@ -104,30 +106,38 @@ def unpack(entry, folder):
     Raises:
         ValueError: for weights that cannot be had, or a folder of something else.
     """
-    workdir = pathlib.Path(folder) / f"{entry.model}-{entry.name}"
-    result_path = workdir / "result.json"
+    folder = pathlib.Path(folder)
+    workdir = folder / f"{entry.model}-{entry.name}"
     result = {
         **entry.training,
         "published": f"{entry.model}/{entry.name}",
         "sha256": entry.sha256,
     }
-    if result_path.exists():
-        if read_json(result_path).get("sha256") != entry.sha256:
+    if workdir.exists():
+        if _sha256_of(workdir) != entry.sha256:
             raise ValueError(
-                f"{workdir} holds another training, or an earlier version of these weights. "
-                "Choose another folder, or delete it."
+                f"{workdir} holds something else, or an earlier version of these weights. Choose "
+                "another folder, or delete it."
             )
         return workdir
     model = zoo.create(entry.model, weights=entry.name)
-    workdir.mkdir(parents=True, exist_ok=True)
-    with atomic_path(workdir / MODEL_FILE) as temporary:
-        model.save(temporary)
-    with atomic_path(workdir / "card.md") as temporary:
-        temporary.write_text(cards.model_card(result))
-    write_json(workdir / "config.json", result["config"])
-    # The last, because recipes take a folder that has it for complete.
-    write_json(result_path, result)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        unpacked = pathlib.Path(temporary) / workdir.name
+        unpacked.mkdir()
+        model.save(unpacked / MODEL_FILE)
+        (unpacked / "card.md").write_text(cards.model_card(result))
+        write_json(unpacked / "config.json", result["config"])
+        write_json(unpacked / "result.json", result)
+        # As a whole, so that a kill leaves no half of it.
+        unpacked.rename(workdir)
     return workdir
+
+
+def _sha256_of(workdir):
+    """Returns the digest of the published weights in a work directory, or None."""
+    path = workdir / "result.json"
+    return read_json(path).get("sha256") if path.exists() else None
 
 
 def write_readme(folder):

@@ -124,7 +124,7 @@ def _facts(numbers, found):
             "negative log-likelihood",
             f"{numbers['nll']:.3f} nats",
             "How much the true classes surprise the model: the mean of −ln(probability of the true "
-            f"class). 0 is best, and who guesses has {guess:.3f}. A nat is 1.44 bits.",
+            f"class). 0 is best; guessing scores {guess:.3f}. A nat is 1.44 bits.",
         ),
         (
             "expected calibration error",

@@ -1,5 +1,6 @@
 """What a training measured: the content of `result.json`."""
 
+import dataclasses
 import pathlib
 import platform
 
@@ -9,7 +10,11 @@ import numpy as np
 import aib_keras
 from aib_keras import data
 from aib_keras.data.loading import is_own
+from aib_keras.experiments.config import TrainingConfig
 from aib_keras.metrics.localization import pointing_game
+from aib_keras.utils.files import read_json
+
+FILE = "result.json"
 
 
 def result(config, model, train_examples, evaluation, evaluated_on, lines):
@@ -62,6 +67,38 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
+    }
+
+
+def read_result(workdir):
+    """Reads what a finished training measured.
+
+    Args:
+        workdir: Path of its folder.
+
+    Returns:
+        The content of `result.json` as this version would have written it.
+    """
+    content = read_json(pathlib.Path(workdir) / FILE)
+    # Their names in 0.1.0.
+    content = {k.replace("held_out_error", "validation_error"): v for k, v in content.items()}
+    if "config" in content:
+        content["config"] = TrainingConfig.up_to_date(content["config"])
+    return content
+
+
+def deciding_settings(result):
+    """Returns the settings of a training that decide what it computes, apart from the seed.
+
+    Trainings that have the same differ in their seeds alone.
+
+    Args:
+        result: What `read_result` returned.
+    """
+    return {
+        field.name: result["config"][field.name]
+        for field in dataclasses.fields(TrainingConfig)
+        if field.metadata["decides"] and field.name != "seed"
     }
 
 

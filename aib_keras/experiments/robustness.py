@@ -58,8 +58,8 @@ def measure(result, settings, data_dir=None):
 
     Returns:
         A tuple (what `corruptions` returns, a list of what `attacks` returns: through the mean and,
-        for a model with a bottleneck, through samples), each with `label` and `images`, their
-        number.
+        for a model with a bottleneck, through samples), each with `label`; `images`, their
+        number; and `evaluated_on`, what they are.
     """
     work = _Work(result, settings, data_dir)
     attack = {"epsilons": settings.epsilons, "pgd_steps": settings.pgd_steps}
@@ -92,6 +92,7 @@ class _Work:
         found = {
             "label": label(self.result),
             "images": len(images),
+            "evaluated_on": self.result["evaluated_on"],
             **function(model, images, **arguments),
         }
         measured.keep(path, settings, found)

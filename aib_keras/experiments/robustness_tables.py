@@ -88,8 +88,8 @@ def _path(samples):
 
 
 def _images(found):
-    counts = sorted({each["images"] for each in found})
-    return f"{' or '.join(f'{count:,}' for count in counts)} test images"
+    counts = dict.fromkeys((each["images"], each["evaluated_on"]) for each in found)
+    return " or ".join(f"{count:,} images of {what}" for count, what in counts)
 
 
 def _grouped(found, *names):

@@ -58,11 +58,11 @@ def _train_here(config, workdir, verbose):
     # Before any data are read.
     check_batch_size(config.batch_size, count())
     workdir = check_workdir(workdir, config)
-    result_path = workdir / "result.json"
+    result_path = workdir / results.FILE
     if processes.gather(result_path.exists())[0]:
         if processes.is_first():
             print(f"{workdir} holds a finished training (result.json). Nothing to do.")
-        result = read_json(result_path)
+        result = results.read_result(workdir)
         # The report would otherwise be about photos that the model was trained on.
         now = results.files(config).get("files")
         if now is not None and result.get("files", now) != now:
@@ -90,7 +90,7 @@ def evaluate(workdir, data_dir=None):
     Args:
         workdir: Path of a folder with `config.json`, that of a `TrainingConfig`, `metrics.jsonl`
             and `model.keras` or `model.weights.h5`.
-        data_dir: Folder where TFDS keeps its data.
+        data_dir: Folder where TFDS keeps its data, if it has moved since the training.
 
     Returns:
         The content of `result.json`, a dict.
@@ -107,7 +107,8 @@ def evaluate(workdir, data_dir=None):
             "model.keras or model.weights.h5."
         )
     config = TrainingConfig.from_json(read_json(workdir / "config.json"))
-    config = dataclasses.replace(config, data_dir=data_dir)
+    if data_dir is not None:
+        config = dataclasses.replace(config, data_dir=data_dir)
     train_data, evaluation, evaluated_on = load_data(config)
     model = _create(config, evaluation, weights=weights)
     training.compile_classifier(model, config, 1)
@@ -165,7 +166,7 @@ def _train(config, workdir, verbose):
     processes.on_first(
         _finish, config, workdir, model, lines, len(train_data), evaluation, evaluated_on
     )
-    return read_json(workdir / "result.json")
+    return results.read_result(workdir)
 
 
 def _initial_model(initial_weights):
@@ -211,9 +212,9 @@ def _finish(config, workdir, model, lines, train_examples, evaluation, evaluated
     result = results.result(config, model, train_examples, evaluation, evaluated_on, lines)
     with atomic_path(workdir / "card.md") as temporary:
         temporary.write_text(cards.model_card(result))
-    write_json(workdir / "result.json", result)
+    write_json(workdir / results.FILE, result)
     # As the next call will read it: JSON has no tuples.
-    return read_json(workdir / "result.json")
+    return results.read_result(workdir)
 
 
 def _augmentation(config, input_shape):

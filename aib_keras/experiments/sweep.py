@@ -73,9 +73,13 @@ def train(trainings, jobs=1):
         threads = str(max(1, os.cpu_count() // jobs))
         environment |= {"OMP_NUM_THREADS": threads, "TF_NUM_INTRAOP_THREADS": threads}
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        ended = pool.map(lambda each: _run(each, environment), missing)
-        for number, workdir in enumerate(ended, start=1):
-            print(f"{number} of {len(missing)}: {workdir}", flush=True)
+        running = [pool.submit(_run, each, environment) for each in missing]
+        try:
+            for number, ended in enumerate(concurrent.futures.as_completed(running), start=1):
+                print(f"{number} of {len(missing)}: {ended.result()}", flush=True)
+        except TrainingFailedError:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _run(one, environment):

@@ -6,6 +6,7 @@ import statistics
 
 from aib_keras.experiments import markdown
 from aib_keras.experiments.cards import reductions
+from aib_keras.experiments.results import deciding_settings, read_result
 from aib_keras.utils.files import read_json
 
 _RESULTS = "*/result.json"
@@ -81,7 +82,7 @@ def read_trainings(folders):
         for folder in map(pathlib.Path, folders)
         for path in [*folder.glob("result.json"), *sorted(folder.glob(_RESULTS))]
     ]
-    return [{**read_json(path), "workdir": str(path.parent)} for path in paths]
+    return [{**read_result(path.parent), "workdir": str(path.parent)} for path in paths]
 
 
 def read_results(runs):
@@ -117,7 +118,7 @@ def cell(results, model, dataset, paper=None):
                 "move it to another folder."
             )
         first = found[0]
-        if _without_seed(result) != _without_seed(first):
+        if deciding_settings(result) != deciding_settings(first):
             raise ValueError(
                 f"{first['workdir']} and {result['workdir']} are trainings of {model} on {dataset} "
                 "with different settings, whose mean would mean nothing: move one of them to "
@@ -167,7 +168,3 @@ def _text(spread, digits):
         return markdown.MISSING
     mean, std = spread
     return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
-
-
-def _without_seed(result):
-    return {**result["config"], "seed": None}

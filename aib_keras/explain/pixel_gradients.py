@@ -43,7 +43,9 @@ def gradient_map(model, images, map_shape=None, class_index=None, batch_size=64)
                 f"`map_shape` must be at most the images' {sides}, got {map_shape}: the gradient "
                 "has one value per pixel."
             )
-    return predict(_GradientMap(model, map_shape), model, images, class_index, batch_size)
+    return predict(
+        runners.runner(_GradientMap, model, map_shape), model, images, class_index, batch_size
+    )
 
 
 class _GradientMap(ClassScores):

@@ -9,7 +9,7 @@ from aib_keras.explain import runners
 from aib_keras.explain.class_scores import known_classes, predict
 from aib_keras.explain.gradients import gradient
 from aib_keras.explain.tapped_layers import Features, output_of, tapped_layer
-from aib_keras.utils.checks import check_integer, check_positive
+from aib_keras.utils.checks import check_integer, check_positive, check_seed
 from aib_keras.utils.optional import require
 
 
@@ -51,7 +51,7 @@ def per_sample_bottleneck(
         sigma: Positive number, the standard deviation of the filter in cells.
         reference_images: Images `(M, H, W, 3)`, M at least 2, whose features have the statistics of
             the noise. Defaults to `images`.
-        seed: Integer, of the noise.
+        seed: Integer in [0, 2**32 - 1], of the noise.
         batch_size: Integer, the number of images per forward pass, each sample counting as one.
 
     Returns:
@@ -86,7 +86,7 @@ def per_sample_bottleneck(
     images = ops.convert_to_numpy(images)
     classes = known_classes(model, class_index, images, batch_size)
     runner = runners.runner(_LogProbability, model, tapped)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_seed("seed", seed))
 
     def slope(part, passed):
         """Returns the gradient of the mean cross-entropy at the shares that pass."""

@@ -213,6 +213,8 @@ def _measure(model, images, maps, change, steps, class_index, batch_size, seed, 
             found = model.predict_on_batch(changed_images(rank_of_pixel < count))
             if not are_probabilities:
                 found = ops.convert_to_numpy(ops.softmax(found, axis=-1))
+            if classes is not None and start == step == 0:
+                check_class_index(class_index, len(images), found.shape[-1])
             probabilities[part, step] = found[np.arange(len(batch)), chosen]
             bar.add(1)
 

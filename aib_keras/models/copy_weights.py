@@ -1,5 +1,11 @@
 """Weights of one model as a start for another."""
 
+import collections
+
+from aib_keras.layers import IBAttention
+
+_Place = collections.namedtuple("_Place", ["in_attention", "name"])
+
 
 def copy_weights(source, target):
     """Copies the weights of layers that have the same name and shapes in both models.
@@ -7,6 +13,10 @@ def copy_weights(source, target):
         plain = aib_keras.zoo.vgg(weights="cifar10")
         model = aib_keras.zoo.vgg_aib_qt(width=0.25)
         aib_keras.models.copy_weights(plain, model)
+
+    Layers inside an attention are only copied from inside an attention, because they can have the
+    names of layers of the backbone. The prices of information, `beta` and `map_beta`, are not
+    copied: they belong to a training.
 
     Args:
         source: Built `keras.Model`.
@@ -16,32 +26,56 @@ def copy_weights(source, target):
         The names of the copied layers, a list.
 
     Raises:
-        ValueError: if there is no such layer.
+        ValueError: if there is no such layer, or if a model has several of one name.
     """
-    sources = {layer.name: layer for layer in _leaves(source)}
+    sources, targets = _variables_by_place(source), _variables_by_place(target)
+    shared = [place for place in targets if place in sources]
+    for place in shared:
+        for model, found in ((source, sources[place]), (target, targets[place])):
+            if len(found) > 1:
+                raise ValueError(
+                    f"{model.name} has {len(found)} layers named {place.name!r}, and layers are "
+                    "told apart by their names. Rename them."
+                )
     copied = []
-    for layer in _leaves(target):
-        found = sources.get(layer.name)
-        if found is not None and _shapes(found) == _shapes(layer):
-            layer.set_weights(found.get_weights())
-            copied.append(layer.name)
+    for place in shared:
+        [values], [variables] = sources[place], targets[place]
+        if _shapes(values) == _shapes(variables):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+            copied.append(place.name)
     if not copied:
+        there = sorted({place.name for place in sources})
         raise ValueError(
             f"{target.name} has no layer of the same name and shapes as one of {source.name}. "
-            f"The layers of {source.name} with weights are {', '.join(sorted(sources)) or 'none'}. "
+            f"The layers of {source.name} with weights are {', '.join(there) or 'none'}. "
             "Build both models with the same settings, such as `width`."
         )
     return copied
 
 
-def _leaves(model):
-    """The layers with weights of their own that are made of no other layers."""
-    return [
-        layer
-        for layer in model._flatten_layers(include_self=False)
-        if layer.weights and not list(layer._flatten_layers(include_self=False))
-    ]
+def _variables_by_place(model):
+    """Returns lists of the variables of each layer with weights of its own, by `_Place`."""
+    found, seen = collections.defaultdict(list), set()
+
+    def visit(layer, in_attention):
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        parts = layer._flatten_layers(include_self=False, recursive=False)
+        variables = [] if parts else layer.weights
+        if isinstance(layer, IBAttention):
+            in_attention = True
+            statistics = (getattr(layer, f"noise_{name}", None) for name in ("mean", "variance"))
+            variables = [each for each in statistics if each is not None]
+        if variables:
+            found[_Place(in_attention, layer.name)].append(variables)
+        for part in parts:
+            visit(part, in_attention)
+
+    visit(model, False)
+    return found
 
 
-def _shapes(layer):
-    return [tuple(weight.shape) for weight in layer.weights]
+def _shapes(variables):
+    return [tuple(variable.shape) for variable in variables]

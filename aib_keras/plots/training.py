@@ -16,7 +16,7 @@ def anchors_figure(history):
 
     Args:
         history: List of dicts, one per epoch, with the key `anchors` `(Q,)`, as
-            `aib_keras.training.callbacks.read_map_history` returns it.
+            `aib_keras.training.read_map_history` returns it.
 
     Returns:
         A matplotlib figure.

@@ -38,8 +38,8 @@ class BetaWarmup(keras.callbacks.Callback):
     Args:
         epochs: Integer, epochs of the whole training.
         start: Float in [0, 1], the share of the training before the rise.
-        end: Float in [start, 1], the share of the training at its end. With `end=0` there is no
-            warm-up.
+        end: Float in [start, 1], the share of the training at its end. With `start=0, end=0` there
+            is no warm-up.
 
     Raises:
         ValueError: for a value out of its range; in `fit`, for a model without such a layer.

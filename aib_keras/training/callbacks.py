@@ -95,8 +95,9 @@ class ErrorLine(keras.callbacks.Callback):
 class MapHistory(keras.callbacks.Callback):
     """Saves the maps of a few images after each epoch, for films and figures of a training.
 
-    There is one file per epoch, such as `epoch-00001.npz`. It holds what `explain` returns under
-    names that begin with `attention` and, for a quantised model, `anchors`, `(Q,)`, all float32.
+    The model is an `ImageClassifier` with a map. There is one file per epoch, such as
+    `epoch-00001.npz`. It holds what `explain` returns under names that begin with `attention` and,
+    for a quantised model, `anchors`, `(Q,)`, all float32.
 
     Args:
         folder: Folder of the files.
@@ -119,7 +120,14 @@ class MapHistory(keras.callbacks.Callback):
 
 
 def read_map_history(folder):
-    """Returns what `MapHistory` saved: a list with one dict of arrays per epoch."""
+    """Reads what `MapHistory` saved.
+
+    Args:
+        folder: Path of its folder.
+
+    Returns:
+        A list with one dict of arrays per epoch, in their order; empty if there are no files.
+    """
     epochs = []
     for path in sorted(pathlib.Path(folder).glob("epoch-*.npz")):
         with np.load(path) as arrays:

@@ -48,7 +48,9 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder = pathlib.Path(folder)
         self.epochs = epochs
         self.steps = steps
-        self._epoch = self._before = self._saved = 0
+        self._epoch = self._saved = 0
+        # Steps of the epoch that an earlier call has done.
+        self.steps_before = 0
         self._metrics = self._torch = None
 
     def latest(self):
@@ -87,17 +89,17 @@ class Checkpoint(keras.callbacks.Callback):
                     self._metrics = {name: array[()] for name, array in file[_METRICS].items()}
                 if keras.backend.backend() == "torch" and _TORCH in file:
                     self._torch = {name: array[()] for name, array in file[_TORCH].items()}
-        self._before = steps
+        self.steps_before = steps
         return epochs, steps
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
-        self._saved = self._before
+        self._saved = self.steps_before
         if self._metrics is not None:
             # Keras has just reset them. The epoch began before the training was resumed.
             _assign(self.model.metrics_variables, self._metrics)
             self._metrics = None
-        if not self._before:
+        if not self.steps_before:
             self._restore_torch()
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -111,7 +113,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         # After the last step comes the end of the epoch, which has a state of its own.
-        done, left = self._before + batch + 1, self.params["steps"]
+        done, left = self.steps_before + batch + 1, self.params["steps"]
         if self.steps is None or done - self._saved < self.steps or batch + 1 >= left:
             return
         _check_finite(logs, f"in epoch {self._epoch + 1}, batch {done}", self)
@@ -119,9 +121,10 @@ class Checkpoint(keras.callbacks.Callback):
         self._saved = done
 
     def on_epoch_end(self, epoch, logs=None):
-        self._before = 0
+        self.steps_before = 0
         _check_finite(logs, f"at the end of epoch {epoch + 1}", self)
-        if (epoch + 1) % self.epochs and epoch + 1 < self.params["epochs"]:
+        is_last = epoch + 1 == self.params["epochs"] or self.model.stop_training
+        if (epoch + 1) % self.epochs and not is_last:
             return
         processes.on_first(self._save, epoch + 1)
 
@@ -164,7 +167,11 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Raises `TrainingDivergedError` at the first batch whose loss is not finite."""
+    """Raises `TrainingDivergedError` at the first batch whose loss is not finite.
+
+    Args:
+        checkpoint: The `Checkpoint` of the training, whose last state the error names.
+    """
 
     def __init__(self, checkpoint):
         super().__init__()
@@ -175,7 +182,8 @@ class StopOnNaN(keras.callbacks.Callback):
         self._epoch = epoch + 1
 
     def on_train_batch_end(self, batch, logs=None):
-        _check_finite(logs, f"in epoch {self._epoch}, batch {batch + 1}", self.checkpoint)
+        done = self.checkpoint.steps_before + batch + 1
+        _check_finite(logs, f"in epoch {self._epoch}, batch {done}", self.checkpoint)
 
 
 def _seed_states(model):

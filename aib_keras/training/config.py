@@ -3,7 +3,10 @@
 import dataclasses
 import functools
 import inspect
+import json
+import numbers
 import textwrap
+from typing import ClassVar
 
 from aib_keras.training.schedule import SCHEDULES
 from aib_keras.utils.checks import (
@@ -51,9 +54,15 @@ def documented(cls):
     return cls
 
 
+def _check_momentum(name, value):
+    if check_number(name, value, minimum=0, maximum=1) == 1:
+        raise ValueError(f"`{name}` must be in [0, 1), got {value!r}.")
+
+
 def _check_shares(name, value):
     """Checks two shares of the training, the second not before the first."""
     valid = isinstance(value, (tuple, list)) and len(value) == 2
+    valid = valid and all(isinstance(share, numbers.Real) for share in value)
     if not valid or not all(0 <= share <= 1 for share in value) or value[0] > value[1]:
         raise ValueError(
             f"`{name}` must be two shares of the training, 0 <= start <= end <= 1, got {value!r}."
@@ -85,6 +94,9 @@ class FitConfig:
         ValueError: for a value out of its range, when the object is made.
     """
 
+    # Names that settings had in earlier versions, and those of now.
+    earlier_names: ClassVar[dict] = {}
+
     epochs: int = setting(
         10, "Passes over the training examples.", functools.partial(check_integer, minimum=1)
     )
@@ -113,9 +125,7 @@ class FitConfig:
         "For the schedule `steps`: pairs (share of the training, factor of the learning rate).",
         _check_steps,
     )
-    momentum: float = setting(
-        0.9, "Momentum of SGD, in [0, 1).", functools.partial(check_number, minimum=0, maximum=1)
-    )
+    momentum: float = setting(0.9, "Momentum of SGD, in [0, 1).", _check_momentum)
     nesterov: bool = setting(False, "Nesterov's momentum with SGD.", check_boolean)
     weight_decay: float = setting(
         5e-4,
@@ -205,6 +215,11 @@ class FitConfig:
             value, check = getattr(self, field.name), field.metadata["check"]
             if check is not None and not (value is None and field.default is None):
                 check(field.name, value)
+        if self.schedule == "steps" and not self.schedule_steps:
+            raise ValueError(
+                "The schedule 'steps' needs `schedule_steps`, pairs such as ((0, 1.0), (0.5, 0.1)) "
+                "of a share of the training and a factor of the learning rate."
+            )
 
     def resolved(self):
         """Returns a copy in which None is replaced by the value that it stands for."""
@@ -223,12 +238,23 @@ class FitConfig:
         return dataclasses.asdict(self)
 
     @classmethod
+    def up_to_date(cls, content):
+        """Returns what an earlier version wrote as JSON as this version would have written it.
+
+        Settings have their names of now, and those that the version did not know their defaults,
+        because it trained as they do. Values are not checked.
+        """
+        renamed = {cls.earlier_names.get(name, name): value for name, value in content.items()}
+        return {**json.loads(json.dumps(cls().to_json())), **renamed}
+
+    @classmethod
     def from_json(cls, content):
         """Makes a configuration from what `to_json` returned, after a round trip through JSON.
 
         Raises:
             ValueError: for a name that is not a field, or a bad value.
         """
+        content = cls.up_to_date(content)
         known = {field.name for field in dataclasses.fields(cls)}
         for name in content:
             if name not in known:

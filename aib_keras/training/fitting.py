@@ -18,11 +18,13 @@ from aib_keras.training.fit_data import as_batches, weights_of_classes
 from aib_keras.training.sharing import share_training, shared_evaluation
 from aib_keras.training.workdir import check_workdir, claim_training, claim_workdir
 from aib_keras.utils import processes
-from aib_keras.utils.files import atomic_path
+from aib_keras.utils.files import atomic_path, write_json
 
 MODEL_FILE = "model.keras"
 # Of a model that Keras cannot save as a whole.
 WEIGHTS_FILE = "model.weights.h5"
+# Of a training that a callback has ended before its last epoch.
+_ENDED_FILE = "ended.json"
 # Images whose maps are saved after each epoch.
 _MAPPED_IMAGES = 8
 
@@ -53,10 +55,11 @@ def fit(
     hosts train together. All processes make the same call, and `workdir` is a folder that all of
     them see. Process 0 writes it; the others write and print nothing.
 
-    It leaves in `workdir`: `config.json`; `training.json`, by which it knows its model and examples
-    again; `metrics.jsonl`, one line per epoch; `checkpoint/`, the last state; `model.keras`;
-    TensorBoard logs if TensorFlow and TensorBoard are installed; and for a classifier of this
-    library with a spatial map `maps/`, the maps of eight validation images after each epoch.
+    It leaves in `workdir`: `config.json`; `training.json`, which identifies the model and the
+    examples; `metrics.jsonl`, one line per epoch; `checkpoint/`, the last state; `model.keras`, or
+    `model.weights.h5` of a model that Keras cannot save as a whole; TensorBoard logs if TensorFlow
+    and TensorBoard are installed; and for a classifier of this library with a spatial map `maps/`,
+    the maps of eight validation images after each epoch.
 
         model = aib_keras.zoo.vgg_aib_qt(width=0.25)
         train, test = (aib_keras.data.load("cifar10", split) for split in ("train", "test"))
@@ -73,7 +76,8 @@ def fit(
         workdir: Path of a folder, new or of this very training.
         augment: Optional function of (images, `np.random.Generator`) for the images of an
             `ImageData` or arrays, such as `aib_keras.data.CropFlip()`.
-        callbacks: Further `keras.callbacks.Callback`s.
+        callbacks: Further `keras.callbacks.Callback`s. One that ends the training, such as
+            `EarlyStopping`, ends it for good. When a training is resumed, they start anew.
         verbose: As in `keras.Model.fit`. "auto" shows a progress bar on a terminal, and one line
             per epoch elsewhere.
 
@@ -114,14 +118,19 @@ def fit(
     log = MetricsLog(workdir / "metrics.jsonl")
     done, first = checkpoint.restore(model)
     log.resume(done)
+    ended_early = processes.gather((workdir / _ENDED_FILE).exists())[0]
+    if ended_early:
+        # Which need not be those of the last epoch.
+        model.load_weights(trained_file(workdir))
+    is_finished = ended_early or done == config.epochs
     if not processes.is_first():
         verbose = 0
-    elif done == config.epochs:
+    elif is_finished:
         print(f"{workdir} holds a finished training: loaded its weights.")
     elif done or first:
         middle = f" and {first} steps" if first else ""
         print(f"Resuming after epoch {done}{middle} of {config.epochs}.")
-    if done < config.epochs:
+    if not is_finished:
         watchers = [
             *([SetEpoch(batches)] if isinstance(batches, AugmentedBatches) else []),
             *_warmup(model, config),
@@ -148,6 +157,8 @@ def fit(
                 )
     devices.synchronize_batch_norm(model, False)
     processes.on_first(_save, model, workdir)
+    if model.stop_training and log.lines[-1]["epoch"] < config.epochs:
+        processes.on_first(write_json, workdir / _ENDED_FILE, {"epoch": log.lines[-1]["epoch"]})
     return log.lines
 
 

@@ -29,8 +29,7 @@ def check_workdir(workdir, config):
     processes.check_same(
         "settings", {name: value for name, value in wanted.items() if name not in free}
     )
-    defaults, _ = _content(type(config)())
-    processes.on_first(_check, workdir, wanted, defaults, free)
+    processes.on_first(_check, workdir, type(config), wanted, free)
     return workdir
 
 
@@ -153,11 +152,10 @@ def _check_visible(workdir):
         )
 
 
-def _check(workdir, wanted, defaults, free):
+def _check(workdir, config_type, wanted, free):
     path = workdir / CONFIG_FILE
     if path.exists():
-        # A setting that an older version did not know: it trained as the default does.
-        _check_same(workdir, {**defaults, **read_json(path)}, wanted, free)
+        _check_same(workdir, config_type.up_to_date(read_json(path)), wanted, free)
     elif workdir.is_dir() and any(workdir.iterdir()):
         raise ValueError(
             f"{workdir} is not empty and has no {CONFIG_FILE}, so it is not the folder of a "

@@ -8,13 +8,15 @@ def load_authors_checkpoint(model, state):
     """Sets the weights of a zoo model to those of a checkpoint by the paper's authors.
 
     Args:
-        model: A zoo model with IB attention; or `zoo.vgg` or `zoo.vgg_att3` (checkpoints of the
-            Learn to Pay Attention code that the authors build on), or `zoo.wrn_abn` (checkpoints
-            of the Attention Branch Network's code).
-        state: Path of a file that `torch.save` wrote (reading it needs PyTorch), or a mapping
-            from the names of the state_dict to arrays, with convolution kernels as OIHW.
+        model: A VGG or Wide-ResNet of the zoo with IB attention; or `zoo.vgg` or `zoo.vgg_att3`
+            (checkpoints of the Learn to Pay Attention code that the authors build on), or
+            `zoo.wrn_abn` (checkpoints of the Attention Branch Network's code).
+        state: Path of a `.safetensors` file, or of a file that `torch.save` wrote (since PyTorch
+            1.6, reading it needs PyTorch); or a mapping from the names of the state_dict to arrays,
+            with convolution kernels as OIHW.
 
     Raises:
+        ImportError: if reading the file needs a package that is not installed.
         ValueError: if a tensor is missing, superfluous or of another shape. The error names all of
             them, and the model is unchanged.
     """

@@ -87,8 +87,8 @@ def decode_predictions(logits, class_names, top=3):
     """Names the most probable classes.
 
         model = aib_keras.zoo.vgg_aib_qt(weights="cifar10")
-        [entry] = aib_keras.zoo.weights("vgg_aib_qt")
-        aib_keras.zoo.decode_predictions(model(images), entry.class_names)
+        names = {entry.name: entry.class_names for entry in aib_keras.zoo.weights("vgg_aib_qt")}
+        aib_keras.zoo.decode_predictions(model(images), names["cifar10"])
 
     Args:
         logits: Array `(B, num_classes)`.

@@ -18,7 +18,9 @@ _DESCRIPTIONS = {
     "dropout": "Float in [0, 1), the rate between the two convolutions of a block.",
     "backbone_weights": "Weights that training starts from, see above.",
     "beta": "Non-negative float, the weight of the KL divergence (Eq. 10).",
-    "kl_scale": '`"std"` (the paper) or `"exp_std"` (the authors\' code), see `VariationalEncoder`',
+    "kl_scale": (
+        '`"std"` (the paper) or `"exp_std"` (the authors\' code), see `VariationalEncoder`.'
+    ),
     "stochastic": "Boolean. False trains without sampling.",
     "modulation": (
         '`"residual"`, f + f * a (the authors\' code), `"mask"` or `"noise"`, see `IBAttention`.'

@@ -5,7 +5,7 @@ import shlex
 import pytest
 from absl import app, flags
 
-from aib_keras.experiments import TrainingConfig, cards, field_flags
+from aib_keras.experiments import TrainingConfig, cards, field_flags, results
 from aib_keras.experiments.photo_settings import DEFAULTS
 from aib_keras.training.workdir import claim_workdir
 
@@ -42,7 +42,10 @@ def test_short_trainings_take_adam_unless_told_otherwise():
         ("precision", "float8", "mixed_bfloat16"),
         ("strategy", "tpu", "mirrored"),
         ("beta_warmup", (0.6, 0.1), "beta_warmup"),
+        ("beta_warmup", ("early", 1), "beta_warmup"),
         ("momentum", 2, "momentum"),
+        ("momentum", 1, r"momentum.*\[0, 1\)"),
+        ("schedule", "steps", "needs `schedule_steps`"),
         ("data_dir", 5, "`data_dir` must be a path"),
         ("crop_pct", 0, "crop_pct"),
         ("crop_pct", 0.875, "needs `image_size`"),
@@ -84,6 +87,27 @@ def test_folders_of_versions_without_a_setting_can_be_resumed(tmp_path):
     claim_workdir(tmp_path / "run", TrainingConfig())
     with pytest.raises(ValueError, match=r"wrong_labels: 0.0 there, 0.2 now"):
         claim_workdir(tmp_path / "run", TrainingConfig(wrong_labels=0.2))
+
+
+def test_folders_of_versions_with_other_names_can_be_resumed(tmp_path):
+    """`validation_examples` was `held_out` in 0.1.0."""
+    config = TrainingConfig(validation_examples=16).resolved()
+    claim_workdir(tmp_path / "run", config)
+    path = tmp_path / "run" / "config.json"
+    content = json.loads(path.read_text())
+    content["held_out"] = content.pop("validation_examples")
+    path.write_text(json.dumps(content))
+    claim_workdir(tmp_path / "run", config)
+    assert TrainingConfig.from_json(content) == config
+    with pytest.raises(ValueError, match="validation_examples: 16 there, 0 now"):
+        claim_workdir(tmp_path / "run", TrainingConfig().resolved())
+
+    result = {"held_out_error_last_epoch": 0.25, "config": content}
+    (tmp_path / "run" / "result.json").write_text(json.dumps(result))
+    found = results.read_result(tmp_path / "run")
+    assert cards.evaluated_split(found) == "validation"
+    assert found["validation_error_last_epoch"] == 0.25
+    assert found["config"] == json.loads(json.dumps(config.to_json()))
 
 
 def test_round_trip_through_json():

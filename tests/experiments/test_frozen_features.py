@@ -118,6 +118,22 @@ def test_each_epoch_takes_one_of_the_views_of_every_image(tmp_path, monkeypatch)
             assert min(np.abs(view - each[index]).max() for each in both) < 1e-5
 
 
+@pytest.mark.slow
+def test_a_finished_training_with_views_is_loaded(tmp_path, monkeypatch):
+    digits = data.load("cluttered_digits", "train[:16]")
+    config = TrainingConfig(freeze="features", feature_views=2, epochs=1, batch_size=8)
+    augment = data.CropFlip()
+    for _ in range(2):
+        model = zoo.vgg(width=0.03)
+        model.freeze("features")
+        lines = frozen_features.fit_head(
+            model, digits, digits.take(8), config, tmp_path / "run", augment, verbose=0
+        )
+        # A finished training needs no features.
+        monkeypatch.setattr(frozen_features, "_features", None)
+    assert [line["epoch"] for line in lines] == [1]
+
+
 @pytest.mark.parametrize(
     "settings", [{"augment": "none", "freeze": "features"}, {"freeze": "nothing"}]
 )

@@ -96,6 +96,7 @@ def test_tables_have_intervals_of_one_model_and_deviations_of_seeds():
         return {
             "label": label,
             "images": 10,
+            "evaluated_on": "test",
             "clean": 0,
             "wrong": {kind: [wrong] * 5 for kind in kinds},
         }
@@ -104,6 +105,7 @@ def test_tables_have_intervals_of_one_model_and_deviations_of_seeds():
         return {
             "label": label,
             "images": 10,
+            "evaluated_on": "test",
             "clean": 0,
             "samples": samples,
             "epsilons": [1.0, 8.0],
@@ -112,7 +114,7 @@ def test_tables_have_intervals_of_one_model_and_deviations_of_seeds():
 
     one, *two = corrupted("one", 5), corrupted("two", 4), corrupted("two", 6)
     lines = robustness_tables.corruptions([one, *two])
-    assert "10 test images" in lines[0]
+    assert "10 images of test" in lines[0]
     # Wilson's interval of 5 of 10.
     cells = " | ".join(["50.0 (23.7–76.3)"] * 5)
     assert f"| `one` | gaussian noise | 0.0 (0.0–27.8) | {cells} |" in lines

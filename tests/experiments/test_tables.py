@@ -83,6 +83,11 @@ def test_trainings_with_other_settings_are_not_averaged():
         tables.cell([make_result(), other], "vgg", "cifar10")
 
 
+def test_what_does_not_decide_a_result_may_differ():
+    moved = make_result(seed=1, config={"seed": 1, "data_dir": "/elsewhere", "validation_freq": 3})
+    assert len(tables.cell([make_result(), moved], "vgg", "cifar10").results) == 2
+
+
 def test_validation_errors_do_not_enter_a_table():
     result = make_result()
     result["validation_error_last_epoch"] = result.pop("test_error_last_epoch")

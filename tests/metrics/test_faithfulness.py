@@ -164,6 +164,12 @@ def test_insertion_needs_a_blur(model, blur):
         insertion(model, white_boxes(), box_maps(), blur=blur)
 
 
+def test_a_class_that_the_model_does_not_have_is_an_error(model):
+    assert deletion(model, white_boxes(1), box_maps(1), class_index=1, verbose=0)["auc"] > 0
+    with pytest.raises(ValueError, match="`class_index` must be an integer .* below 2; got 2"):
+        deletion(model, white_boxes(1), box_maps(1), class_index=2, verbose=0)
+
+
 def test_no_images_have_no_score(model):
     with pytest.raises(ValueError, match="`maps` is empty"):
         deletion(model, white_boxes(0), box_maps(0))

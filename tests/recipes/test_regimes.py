@@ -94,6 +94,13 @@ def test_trains_with_equal_steps_and_tabulates_means_over_seeds(recipe, tmp_path
     run(recipe, tmp_path, "--train", "--models=vgg,vgg_dvib", "--seeds=0,2")
     assert (tmp_path / "regimes.md").read_text() == text
 
+    # A table of what is finished has its columns in order, also if the first model lacks one.
+    for seed in (0, 2):
+        path = tmp_path / f"cluttered_digits-vgg-32-wrong0-seed{seed}" / "result.json"
+        path.rename(path.with_name("later.json"))
+    run(recipe, tmp_path, "--models=vgg,vgg_dvib", "--seeds=0,2")
+    assert "| model |  | 32 | 64 |" in (tmp_path / "regimes.md").read_text()
+
     path = tmp_path / "cluttered_digits-vgg-64-wrong0-seed2" / "result.json"
     result = json.loads(path.read_text())
     write_json(path, {**result, "config": {**result["config"], "learning_rate": 1.0}})
@@ -105,7 +112,7 @@ def measurement(result, settings, data_dir):
     """Stands for `robustness.measure`."""
     del data_dir
     assert settings == robustness.Settings(16, (2.0, 8.0), pgd_steps=3, samples=5)
-    common = {"label": robustness.label(result), "images": 16, "clean": 4}
+    common = {"label": robustness.label(result), "images": 16, "evaluated_on": "test", "clean": 4}
     corrupted = {**common, "wrong": dict.fromkeys(STRENGTHS, [4, 5, 6, 7, 8])}
     attacked = {**common, "epsilons": [2.0, 8.0], "wrong": {"FGSM": [8, 12], "PGD-3": [8, 16]}}
     return corrupted, [{**attacked, "samples": samples} for samples in (0, 5)]

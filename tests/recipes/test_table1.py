@@ -129,6 +129,11 @@ def test_a_training_that_fails_is_told_with_its_reason(tmp_path, table1):
     assert "--epochs must be an integer of at least 1, got 0" in str(error.value)
 
 
+def test_seeds_that_are_no_numbers_are_an_error(tmp_path, table1):
+    with pytest.raises(app.UsageError, match="--seeds: expected integers, got 'a'"):
+        table1.main(parse(f"--runs={tmp_path}", "--train", "--seeds=a"))
+
+
 def test_a_misspelt_model_stops_before_any_training(tmp_path, table1):
     argv = parse(f"--runs={tmp_path}", "--train", "--datasets=cifar10", "--models=vgg,vgg_abi")
     with pytest.raises(app.UsageError, match="Did you mean 'vgg_aib'"):

@@ -43,7 +43,7 @@ def test_the_work_directories_are_like_those_of_trainings(recipe, tmp_path, caps
     run(recipe, tmp_path, "vgg_aib_qt/digits")
     assert (workdir / "model.keras").stat().st_mtime_ns == before
     write_json(workdir / "result.json", {**read_json(workdir / "result.json"), "sha256": "0" * 64})
-    with pytest.raises(app.UsageError, match="holds another training, or an earlier version"):
+    with pytest.raises(app.UsageError, match="holds something else, or an earlier version"):
         run(recipe, tmp_path, "vgg_aib_qt/digits")
 
 

@@ -280,6 +280,28 @@ def test_evaluations_can_be_rarer_and_the_last_epoch_has_one(whole, examples, tm
     assert evaluations == [None, *(line["val_nll"] for line in expected_lines[1:])]
 
 
+def test_a_training_that_a_callback_has_ended_is_finished(examples, tmp_path, capsys):
+    class Best(keras.callbacks.Callback):
+        """Ends after the second epoch, and leaves other weights, as EarlyStopping can."""
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+        def on_train_end(self, logs=None):
+            self.model.weights[0].assign(self.model.weights[0] + 1)
+
+    config = dataclasses.replace(CONFIG, checkpoint_epochs=3)
+    model = new(plain_keras_model)
+    workdir = tmp_path / "run"
+    lines = fit(model, *examples, config, workdir, callbacks=[Best()], verbose=0)
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert [path.name for path in (workdir / "checkpoint").iterdir()] == ["epoch-00002.weights.h5"]
+    again = new(plain_keras_model)
+    assert fit(again, *examples, config, workdir, callbacks=[Best()], verbose=0) == lines
+    assert "holds a finished training" in capsys.readouterr().out
+    assert_same_weights(again, model)
+
+
 def test_a_finished_training_is_loaded(examples, tmp_path, capsys):
     first = new(plain_keras_model)
     lines = fit(first, *examples, CONFIG, tmp_path / "run", verbose=0)

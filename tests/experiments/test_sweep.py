@@ -1,0 +1,37 @@
+"""Several trainings at the same time, as processes that do little."""
+
+import sys
+import time
+
+import pytest
+
+from aib_keras.experiments import sweep
+
+
+def program(folder, name, text):
+    code = f"import pathlib, time; pathlib.Path({str(folder / name)!r}).touch(); {text}"
+    return sweep.Training((sys.executable, "-c", code), folder / f"run-{name}")
+
+
+def test_after_a_failure_no_other_training_starts(tmp_path):
+    trainings = [
+        program(tmp_path, "slow", "time.sleep(2)"),
+        program(tmp_path, "broken", "raise SystemExit('It is broken.')"),
+        *(program(tmp_path, f"later{number}", "time.sleep(0.2)") for number in range(8)),
+    ]
+    started = time.time()
+    with pytest.raises(sweep.TrainingFailedError, match="(?s)run-broken failed.*It is broken."):
+        sweep.train(trainings, jobs=2)
+    # What runs already is finished.
+    assert time.time() - started > 1.5
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"slow", "broken"} <= names
+    assert "later7" not in names
+
+
+def test_each_training_is_told_when_it_ends(tmp_path, capsys):
+    sweep.train([program(tmp_path, name, "") for name in ("one", "two")])
+    assert capsys.readouterr().out.splitlines() == [
+        f"1 of 2: {tmp_path / 'run-one'}",
+        f"2 of 2: {tmp_path / 'run-two'}",
+    ]
