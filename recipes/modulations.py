@@ -25,11 +25,11 @@ import itertools
 import pathlib
 
 from absl import app, flags, logging
-from scipy import stats
 
 from aib_keras.experiments import cards, command_line, map_scores, markdown, sweep
 from aib_keras.experiments.results import read_result
 from aib_keras.layers.attention import MODULATIONS
+from aib_keras.metrics.intervals import wilson_interval
 from aib_keras.utils import program
 
 RUNS = flags.DEFINE_string("runs", "runs/modulations", "Folder of work directories, and the table.")
@@ -127,14 +127,14 @@ def row(model, modulation, price, seed, workdir):
     found = map_scores.measure(result, settings, DATA_DIR.value, without_map=True)
     last = result["last_epoch"]
     error, examples = result[f"{split}_error_last_epoch"], result["evaluated_examples"]
-    interval = stats.binomtest(round(error * examples), examples).proportion_ci(method="wilson")
+    interval = wilson_interval(round(error * examples), examples, "A table of errors")
     return {
         "model": model,
         "modulation": modulation,
         "map_beta": price,
         "seed": seed,
         "error": error,
-        "error_interval": [interval.low, interval.high],
+        "error_interval": list(interval),
         "kl_nats": last.get("kl_nats"),
         "evaluated_on": f"{examples:,} images of {result['evaluated_on']}",
         "scored_images": found["evaluated_examples"],

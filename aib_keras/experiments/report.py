@@ -7,12 +7,13 @@ import string
 
 import numpy as np
 from PIL import Image
-from scipy import special, stats
+from scipy import special
 
 from aib_keras import metrics, plots
 from aib_keras.data import batches_of
 from aib_keras.experiments import report_scores
 from aib_keras.experiments.full_batches import FullBatches
+from aib_keras.metrics.intervals import wilson_interval
 from aib_keras.plots.overlay import shaded
 from aib_keras.plots.style import new_figure
 from aib_keras.utils.files import atomic_path
@@ -79,11 +80,10 @@ def write_report(path, model, examples, title, verbose=1):
     calibration = metrics.reliability(
         probabilities, labels, _BINS if len(labels) >= _ENOUGH else _FEW_BINS
     )
-    interval = stats.binomtest(int(wrong.sum()), len(wrong)).proportion_ci(method="wilson")
     numbers = {
         "images": len(labels),
         "error": float(wrong.mean()),
-        "error_interval": [interval.low, interval.high],
+        "error_interval": list(wilson_interval(wrong.sum(), len(wrong), "The report")),
         "nll": float(metrics.negative_log_likelihood(probabilities, labels)),
         "expected_calibration_error": calibration.expected_calibration_error,
     }

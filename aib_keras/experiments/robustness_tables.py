@@ -1,9 +1,8 @@
 """Tables and panels of a figure of what `robustness.measure` returned."""
 
-from scipy import stats
-
 from aib_keras.experiments import markdown
 from aib_keras.explain.corruptions import STRENGTHS
+from aib_keras.metrics.intervals import wilson_interval
 
 _SPREADS = (
     "In brackets: the 95 % Wilson interval of one model, over the images. ±: the standard "
@@ -106,6 +105,6 @@ def _cell(group, wrong):
         shares = [count / each["images"] for count, each in zip(wrong, group, strict=True)]
         return markdown.mean_percent(shares)
     [count], [each] = wrong, group
-    ends = stats.binomtest(count, each["images"]).proportion_ci(method="wilson")
-    low, high = (markdown.percent(end, 1) for end in (ends.low, ends.high))
+    ends = wilson_interval(count, each["images"], "A table of errors")
+    low, high = (markdown.percent(end, 1) for end in ends)
     return f"{markdown.percent(count / each['images'], 1)} ({low}–{high})"

@@ -76,8 +76,8 @@ class IBAttention(keras.layers.Layer):
         each position, summed over the channels.
 
     Raises:
-        ValueError: if the features are not of rank 4, or `head` does not return one channel of the
-            same height and width.
+        ValueError: for another `modulation`, a negative `map_beta`, features that are not of rank
+            4, or a `head` that does not return one channel of the same height and width.
         TypeError: if the features are not floats.
     """
 

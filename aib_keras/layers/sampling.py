@@ -78,6 +78,10 @@ class GaussianSampler(SavedSeed, keras.layers.Layer):
 
     Call returns:
         A float32 tensor of the shape of `mean`.
+
+    Raises:
+        ValueError: for a `seed` that is not an integer in [0, 2**32 - 1], or if the layer is built
+            for `mean` and `std` of different shapes.
     """
 
     def __init__(self, seed=None, **kwargs):
@@ -116,6 +120,10 @@ class Dropout(SavedSeed, keras.layers.Layer):
         rate: Float in [0, 1), the share of values that are set to 0. The others are scaled up by
             1 / (1 - rate).
         seed: Optional integer, for repeatable noise.
+
+    Raises:
+        ValueError: for a `rate` out of its range, or a `seed` that is not an integer in
+            [0, 2**32 - 1].
     """
 
     def __init__(self, rate, seed=None, **kwargs):

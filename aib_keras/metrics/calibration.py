@@ -59,6 +59,10 @@ def negative_log_likelihood(probabilities, labels):
 
     Returns:
         A float of at least 0.
+
+    Raises:
+        ValueError: If the probabilities are not `(N, C)` with rows that sum to 1, or the labels are
+            not integers in [0, C), one per row.
     """
     probabilities, labels = _checked(probabilities, labels)
     of_label = probabilities[np.arange(len(labels)), labels]
@@ -77,6 +81,10 @@ def reliability(probabilities, labels, bins=15):
 
     Returns:
         A `Reliability`.
+
+    Raises:
+        ValueError: If the probabilities are not `(N, C)` with rows that sum to 1, the labels are
+            not integers in [0, C), one per row, or `bins` is not an integer of at least 1.
     """
     bins = check_integer("bins", bins, minimum=1)
     probabilities, labels = _checked(probabilities, labels)
@@ -108,6 +116,10 @@ def expected_calibration_error(probabilities, labels, bins=15):
 
     Returns:
         A float in [0, 1].
+
+    Raises:
+        ValueError: If the probabilities are not `(N, C)` with rows that sum to 1, the labels are
+            not integers in [0, C), one per row, or `bins` is not an integer of at least 1.
     """
     return reliability(probabilities, labels, bins).expected_calibration_error
 
@@ -129,6 +141,10 @@ def risk_coverage(probabilities, labels):
     Returns:
         A tuple `(coverage, error)` of float arrays `(N,)`, in (0, 1] and [0, 1]. The last error is
         that on all images, at coverage 1.
+
+    Raises:
+        ValueError: If the probabilities are not `(N, C)` with rows that sum to 1, or the labels are
+            not integers in [0, C), one per row.
     """
     probabilities, labels = _checked(probabilities, labels)
     _, level, count = np.unique(-probabilities.max(axis=1), return_inverse=True, return_counts=True)
@@ -152,6 +168,10 @@ def area_under_risk_coverage(probabilities, labels):
 
     Returns:
         A float in [0, 1].
+
+    Raises:
+        ValueError: If the probabilities are not `(N, C)` with rows that sum to 1, or the labels are
+            not integers in [0, C), one per row.
     """
     return float(risk_coverage(probabilities, labels)[1].mean())
 
@@ -171,6 +191,10 @@ def ood_scores(probabilities, kl_nats=None):
         - `maximum`: 1 minus the highest probability, in [0, 1).
         - `entropy`: The entropy of the prediction in nats, in [0, ln C].
         - `kl`: `kl_nats`, if it was passed.
+
+    Raises:
+        ValueError: If the probabilities are not `(N, C)` with rows that sum to 1, or `kl_nats` is
+            not one finite number per row.
     """
     probabilities = _checked_probabilities(probabilities)
     logarithm = np.log(np.where(probabilities > 0, probabilities, 1.0))

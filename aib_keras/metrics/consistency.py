@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from aib_keras.metrics.checks import check_finite
+from aib_keras.metrics.intervals import wilson_interval
 from aib_keras.utils.checks import check_integer
 from aib_keras.utils.maps import map_similarity
 from aib_keras.utils.optional import require
@@ -14,7 +15,7 @@ from aib_keras.utils.suggestions import did_you_mean
 # The paper does not state its threshold. Its authors' scripts list 0.85, 0.9 and 0.95.
 THRESHOLDS = tuple(percent / 100 for percent in range(50, 101))
 
-_CONFIDENCE_LEVEL = 0.95
+_NAME = "`consistency`"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -120,7 +121,8 @@ def consistency(
         ValueError: If the model has no such map, a map is not finite, `original` does not belong to
             `images`, there are no images, or a threshold is not in [-1, 1].
     """
-    stats = require("scipy.stats", "`consistency`", "train")
+    # Rather now than after the maps of all images.
+    require("scipy.stats", _NAME, "train")
     batch_size = check_integer("batch_size", batch_size, minimum=1)
     thresholds = np.array(thresholds, np.float64)
     if thresholds.ndim != 1 or not len(thresholds) or not (np.abs(thresholds) <= 1).all():
@@ -144,19 +146,16 @@ def consistency(
         unchanged[part] = before["logits"].argmax(axis=-1) == after["logits"].argmax(axis=-1)
         bar.update(part.stop)
     counts = (similarities[unchanged][:, None] > thresholds).sum(axis=0)
-    scores, intervals = _scores(stats, counts, int(unchanged.sum()))
+    scores, intervals = _scores(counts, int(unchanged.sum()))
     return Consistency(similarities, unchanged, thresholds, scores, intervals)
 
 
-def _scores(stats, counts, total):
+def _scores(counts, total):
     """Returns the shares `counts / total`, and their intervals."""
     if not total:
         return np.full(len(counts), np.nan), np.full((len(counts), 2), np.nan)
-    intervals = [
-        stats.binomtest(int(count), total).proportion_ci(_CONFIDENCE_LEVEL, method="wilson")
-        for count in counts
-    ]
-    return counts / total, np.array([(each.low, each.high) for each in intervals])
+    intervals = [wilson_interval(count, total, _NAME) for count in counts]
+    return counts / total, np.array(intervals)
 
 
 def _check_explanation(explanation, map_name, count):
