@@ -50,7 +50,7 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
         "evaluated_on": evaluated_on,
         "evaluated_examples": len(evaluation),
         "seed": config.seed,
-        "epochs": config.epochs,
+        "epochs": lines[-1]["epoch"],
         f"{split}_error_last_epoch": round(errors[-1], 6),
         **best,
         "last_epoch": last,

@@ -54,6 +54,45 @@ class MetricsLog(keras.callbacks.Callback):
         processes.on_first(write_json_lines, self.path, self.lines)
 
 
+def has_stalled(lines, patience):
+    """Returns whether the last `patience` evaluations in `metrics.jsonl` were not the best so far.
+
+    Args:
+        lines: The lines of `metrics.jsonl`.
+        patience: Integer, or None for never.
+    """
+    values = [line["val_nll"] for line in lines if "val_nll" in line]
+    if patience is None or len(values) <= patience:
+        return False
+    return min(values[-patience:]) >= min(values[:-patience])
+
+
+class EndWhenStalled(keras.callbacks.Callback):
+    """Ends a training that has stalled, as `keras.callbacks.EarlyStopping` does.
+
+    What it knows is in the log, so that a resumed training ends where an uninterrupted one does.
+
+    Args:
+        log: The `MetricsLog` of the training, before this callback in the list.
+        patience: Integer, the evaluations without a fall of the negative log-likelihood.
+    """
+
+    def __init__(self, log, patience):
+        super().__init__()
+        self.log = log
+        self.patience = patience
+
+    def on_epoch_end(self, epoch, logs=None):
+        if has_stalled(self.log.lines, self.patience):
+            self.model.stop_training = True
+            if processes.is_first():
+                print(
+                    f"Ending after epoch {epoch + 1}: `val_nll` has not fallen for {self.patience} "
+                    "evaluations.",
+                    flush=True,
+                )
+
+
 class ErrorLine(keras.callbacks.Callback):
     """Prints the errors after each epoch, and on a terminal a progress bar within it.
 

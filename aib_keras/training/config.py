@@ -202,6 +202,12 @@ class FitConfig:
         functools.partial(check_integer, minimum=1),
         decides=False,
     )
+    patience: int | None = setting(
+        None,
+        "End the training when the negative log-likelihood of the evaluation has not fallen for so "
+        "many evaluations. The weights are those of the last epoch. None: train all epochs.",
+        functools.partial(check_integer, minimum=1),
+    )
     num_workers: int = setting(
         0,
         "Processes that read and decode streamed images, for the training and again for the "

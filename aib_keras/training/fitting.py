@@ -9,7 +9,14 @@ from aib_keras.data import AugmentedBatches, ImageData, StreamedBatches
 from aib_keras.models import ImageClassifier
 from aib_keras.training import device_strategies as devices
 from aib_keras.training.beta_warmup import BetaWarmup, information_weights
-from aib_keras.training.callbacks import AttentionImages, MapHistory, MetricsLog, SetEpoch
+from aib_keras.training.callbacks import (
+    AttentionImages,
+    EndWhenStalled,
+    MapHistory,
+    MetricsLog,
+    SetEpoch,
+    has_stalled,
+)
 from aib_keras.training.checkpoint import Checkpoint, StopOnNaN
 from aib_keras.training.compiling import built, compile_classifier
 from aib_keras.training.config import FitConfig
@@ -99,6 +106,8 @@ def fit(
     workdir = check_workdir(workdir, config)
     batches = as_batches(train_data, config, augment, training=True)
     evaluation = as_batches(validation_data, config)
+    if evaluation is None and config.patience is not None:
+        raise ValueError("`patience` needs `validation_data`: it waits for a better evaluation.")
     class_weight = weights_of_classes(batches, config)
     processes.check_same("numbers of batches", (len(batches), evaluation and len(evaluation)))
     on_device = use_data_on_device(batches, config)
@@ -122,7 +131,7 @@ def fit(
     if ended_early:
         # Which need not be those of the last epoch.
         model.load_weights(trained_file(workdir))
-    is_finished = ended_early or done == config.epochs
+    is_finished = ended_early or done == config.epochs or has_stalled(log.lines, config.patience)
     if not processes.is_first():
         verbose = 0
     elif is_finished:
@@ -138,6 +147,8 @@ def fit(
             *(_watchers(workdir, model, validation_data) if processes.is_first() else []),
             *callbacks,
             log,
+            *([] if config.patience is None else [EndWhenStalled(log, config.patience)]),
+            # After what may end the training, because it saves the last epoch in any case.
             checkpoint,
         ]
         evaluated = [*range(config.validation_freq, config.epochs, config.validation_freq)]

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from aib_keras import data, layers, models, training, zoo
-from aib_keras.training import FitConfig, TrainingDivergedError, checkpoint, fit
+from aib_keras.training import (
+    FitConfig,
+    TrainingDivergedError,
+    callbacks,
+    checkpoint,
+    fit,
+    fitting,
+)
 from aib_keras.utils.files import read_json_lines
 
 EPOCHS = 3
@@ -300,6 +307,41 @@ def test_a_training_that_a_callback_has_ended_is_finished(examples, tmp_path, ca
     assert fit(again, *examples, config, workdir, callbacks=[Best()], verbose=0) == lines
     assert "holds a finished training" in capsys.readouterr().out
     assert_same_weights(again, model)
+
+
+def test_a_training_ends_when_it_has_stalled_whether_resumed_or_not(
+    examples, tmp_path, monkeypatch, capsys
+):
+    values = iter([2.0, 1.0, 1.5, 1.0, 0.5])
+
+    class FakeLog(callbacks.MetricsLog):
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, {**logs, "val_nll": next(values)})
+
+    monkeypatch.setattr(fitting, "MetricsLog", FakeLog)
+    config = dataclasses.replace(CONFIG, epochs=5, patience=2)
+    workdir = tmp_path / "run"
+    with pytest.raises(KilledError):
+        fit(
+            new(plain_keras_model),
+            *examples,
+            config,
+            workdir,
+            callbacks=[KillAfter(epoch=3)],
+            verbose=0,
+        )
+    model = new(plain_keras_model)
+    lines = fit(model, *examples, config, workdir, verbose=0)
+    assert [line["val_nll"] for line in lines] == [2.0, 1.0, 1.5, 1.0]
+    assert "Ending after epoch 4: `val_nll` has not fallen for 2" in capsys.readouterr().out
+    # Killed before the model was saved: nothing more to train.
+    for name in ("model.keras", "ended.json"):
+        (workdir / name).unlink()
+    again = new(plain_keras_model)
+    assert fit(again, *examples, config, workdir, verbose=0) == lines
+    assert_same_weights(again, model)
+    with pytest.raises(ValueError, match="`patience` needs `validation_data`"):
+        fit(again, examples[0], None, config, tmp_path / "other", verbose=0)
 
 
 def test_a_finished_training_is_loaded(examples, tmp_path, capsys):
