@@ -12,55 +12,15 @@ import zipfile
 
 import numpy as np
 
+from aib_keras.export import litert_schema
 from aib_keras.utils.checks import check_path
 from aib_keras.utils.optional import require
 
 LABELS_FILE = "labels.txt"
 _ENTRY = "TFLITE_METADATA"
-_IDENTIFIER = b"M001"
 # The oldest version of the standard that has all fields below.
 _MIN_PARSER_VERSION = "1.0.0"
-_IMAGE_PROPERTIES, _NORMALIZATION_OPTIONS = 2, 1
 _RGB, _TENSOR_AXIS_LABELS = 1, 2
-
-# The tables of the schema, with their fields in its order. Of the types that a union can have, only
-# the one that is used here is listed.
-_BYTE, _UINT, _FLOATS = "byte", "uint", "floats"
-_TABLES = {
-    "ModelMetadata": {
-        "name": str,
-        "description": str,
-        "version": str,
-        "subgraph_metadata": ["SubGraphMetadata"],
-        "author": str,
-        "license": str,
-        "associated_files": ["AssociatedFile"],
-        "min_parser_version": str,
-    },
-    "SubGraphMetadata": {
-        "name": str,
-        "description": str,
-        "input_tensor_metadata": ["TensorMetadata"],
-        "output_tensor_metadata": ["TensorMetadata"],
-    },
-    "TensorMetadata": {
-        "name": str,
-        "description": str,
-        "dimension_names": [str],
-        "content": "Content",
-        "process_units": ["ProcessUnit"],
-        "stats": "Stats",
-        "associated_files": ["AssociatedFile"],
-    },
-    "Content": {"content_properties_type": _BYTE, "content_properties": "ImageProperties"},
-    "ImageProperties": {"color_space": _BYTE, "default_size": "ImageSize"},
-    "ImageSize": {"width": _UINT, "height": _UINT},
-    "ProcessUnit": {"options_type": _BYTE, "options": "NormalizationOptions"},
-    "NormalizationOptions": {"mean": _FLOATS, "std": _FLOATS},
-    "Stats": {"max": _FLOATS, "min": _FLOATS},
-    "AssociatedFile": {"name": str, "description": str, "type": _BYTE},
-}
-_UNIONS = {"content_properties": _IMAGE_PROPERTIES, "options": _NORMALIZATION_OPTIONS}
 
 
 def check_labels(class_names):
@@ -85,13 +45,15 @@ def image_metadata(name, description, image_size, pixels):
         "name": name,
         "description": description,
         "content": {
-            "content_properties_type": _IMAGE_PROPERTIES,
+            "content_properties_type": litert_schema.IMAGE_PROPERTIES,
             "content_properties": {"color_space": _RGB, "default_size": size},
         },
     }
     if pixels:
         nothing = {"mean": [0.0], "std": [1.0]}
-        metadata["process_units"] = [{"options_type": _NORMALIZATION_OPTIONS, "options": nothing}]
+        metadata["process_units"] = [
+            {"options_type": litert_schema.NORMALIZATION_OPTIONS, "options": nothing}
+        ]
         metadata["stats"] = {"max": [255.0], "min": [0.0]}
     return metadata
 
@@ -128,7 +90,7 @@ def with_metadata(content, name, description, tensors, class_names):
     graph = model.subgraphs[signature.subgraphIndex]
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(
-        _packed(
+        litert_schema.pack(
             {
                 "name": name,
                 "description": description,
@@ -191,7 +153,7 @@ def read_litert_metadata(path):
             f"{str(path)!r} has no metadata. aib_keras.export.to_litert writes it: export the "
             "model again."
         )
-    metadata = _unpacked(model.Buffers(buffers[0]).DataAsNumpy().tobytes())
+    metadata = litert_schema.unpack(model.Buffers(buffers[0]).DataAsNumpy().tobytes())
     (graph, *_) = metadata["subgraph_metadata"]
     inputs, outputs = graph["input_tensor_metadata"], graph["output_tensor_metadata"]
     (image, *_) = inputs
@@ -239,79 +201,3 @@ def _aligned_builder(size):
             return super().CreateNumpyVector(x)
 
     return AlignedBuilder(size)
-
-
-def _packed(metadata):
-    import flatbuffers
-
-    builder = flatbuffers.Builder()
-    builder.Finish(_write(builder, "ModelMetadata", metadata), _IDENTIFIER)
-    return bytes(builder.Output())
-
-
-def _write(builder, kind, value):
-    """Writes the value of a field of this kind and returns its offset, or the number itself."""
-    if kind in (_BYTE, _UINT):
-        return value
-    if kind is str:
-        return builder.CreateString(value)
-    if kind is _FLOATS:
-        return builder.CreateNumpyVector(np.asarray(value, np.float32))
-    if isinstance(kind, list):
-        offsets = [_write(builder, kind[0], item) for item in value]
-        builder.StartVector(4, len(offsets), 4)
-        for offset in reversed(offsets):
-            builder.PrependUOffsetTRelative(offset)
-        return builder.EndVector()
-    fields = _TABLES[kind]
-    # First the values, because a table refers to what was written before it.
-    written = {name: _write(builder, fields[name], value[name]) for name in value}
-    builder.StartObject(len(fields))
-    for slot, (name, of_field) in enumerate(fields.items()):
-        if name not in written:
-            continue
-        if of_field is _BYTE:
-            builder.PrependInt8Slot(slot, written[name], 0)
-        elif of_field is _UINT:
-            builder.PrependUint32Slot(slot, written[name], 0)
-        else:
-            builder.PrependUOffsetTRelativeSlot(slot, written[name], 0)
-    return builder.EndObject()
-
-
-def _unpacked(content):
-    from flatbuffers.table import Table
-
-    buffer = Table(content, 0)
-    return _read(buffer, "ModelMetadata", buffer.Indirect(0))
-
-
-def _read(buffer, kind, position):
-    """Reads the value of this kind at a position: that of a number, or where another one starts."""
-    from flatbuffers import number_types
-    from flatbuffers.table import Table
-
-    if kind is _BYTE:
-        return buffer.Get(number_types.Int8Flags, position)
-    if kind is _UINT:
-        return buffer.Get(number_types.Uint32Flags, position)
-    if kind is str or kind is _FLOATS or isinstance(kind, list):
-        length = buffer.Get(number_types.UOffsetTFlags, position)
-        start = position + 4
-        if kind is str:
-            return buffer.Bytes[start : start + length].decode()
-        if kind is _FLOATS:
-            return np.frombuffer(buffer.Bytes, "<f4", length, start).tolist()
-        return [_read(buffer, kind[0], buffer.Indirect(start + 4 * i)) for i in range(length)]
-    table, found = Table(buffer.Bytes, position), {}
-    for slot, (name, of_field) in enumerate(_TABLES[kind].items()):
-        offset = table.Offset(4 + 2 * slot)
-        # If the union has another type, the table is one that is not listed here.
-        other = name in _UNIONS and found.get(f"{name}_type") != _UNIONS[name]
-        if not offset or other:
-            continue
-        place = position + offset
-        if of_field not in (_BYTE, _UINT):
-            place = table.Indirect(place)
-        found[name] = _read(buffer, of_field, place)
-    return found

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aib_keras import export
-from aib_keras.export import litert_metadata
+from aib_keras.export import litert_schema
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("export needs the TensorFlow backend", allow_module_level=True)
@@ -89,9 +89,9 @@ def test_writes_a_table_as_mediapipe_does():
     entries = [model.Metadata(index) for index in range(model.MetadataLength())]
     (entry,) = [entry for entry in entries if entry.Name() == b"TFLITE_METADATA"]
     theirs = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
-    metadata = litert_metadata._unpacked(theirs)
-    ours = litert_metadata._packed(metadata)
-    assert litert_metadata._unpacked(ours) == metadata
+    metadata = litert_schema.unpack(theirs)
+    ours = litert_schema.pack(metadata)
+    assert litert_schema.unpack(ours) == metadata
     assert ours[4:8] == theirs[4:8] == b"M001"
 
 
