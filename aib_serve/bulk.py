@@ -91,7 +91,7 @@ class Worker:
                 contents = list(pool.map(read, files))
                 rows += self._rows(files, contents)
         path = pathlib.Path(part["path"])
-        temporary = path.with_name(f".partial-{path.name}")
+        temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
         schema = _schema().with_metadata({_CLASS_NAMES: json.dumps(self.class_names)})
         parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), temporary)
         os.replace(temporary, path)
@@ -106,7 +106,8 @@ class Worker:
             error = outputs["error"][index].decode()
             if not isinstance(content, bytes):
                 error = str(content)
-            row = {"path": str(file), "error": error}
+            # A name that is not UTF-8 is shown as far as it is.
+            row = {"path": str(file).encode(errors="replace").decode(), "error": error}
             if not error:
                 row |= _answer({name: values[index] for name, values in outputs.items()})
             rows.append(row)
@@ -218,9 +219,10 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
     from pyarrow import parquet
 
     files = find_files(source)
-    out = pathlib.Path(out)
+    out = pathlib.Path(out).expanduser()
+    model = str(model) if is_uri(str(model)) else str(pathlib.Path(model).expanduser())
     _check_model(model)
-    manifest = _checked_manifest(out, files, str(model), part_size)
+    manifest = _checked_manifest(out, files, model, part_size)
     parts = [
         {"path": str(out / f"part-{number:05d}.parquet"), "files": files[first : first + part_size]}
         for number, first in enumerate(range(0, len(files), part_size))
@@ -230,7 +232,7 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
     # A model that cannot be loaded leaves no folder.
     results = run(missing, model, workers) if missing else ()
     out.mkdir(parents=True, exist_ok=True)
-    (out / _MANIFEST).write_text(json.dumps(manifest))
+    _write_manifest(out, manifest)
     for done, result in enumerate(results, start=1):
         if progress:
             print(
@@ -244,7 +246,7 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
         images += len(column)
         errors += sum(error != "" for error in column)
     if names := (parquet.read_schema(parts[0]["path"]).metadata or {}).get(_CLASS_NAMES.encode()):
-        (out / _MANIFEST).write_text(json.dumps({**manifest, _CLASS_NAMES: json.loads(names)}))
+        _write_manifest(out, {**manifest, _CLASS_NAMES: json.loads(names)})
     return Summary(images, errors, len(missing), len(parts))
 
 
@@ -265,8 +267,13 @@ def _check_model(model):
 
 def _checked_manifest(out, files, model, part_size):
     """Returns the manifest of a run, and checks that its folder is new or of this run."""
-    digest = hashlib.sha256("\n".join(files).encode()).hexdigest()
-    manifest = {"files": digest, "count": len(files), "model": model, "part_size": part_size}
+    digest = hashlib.sha256("\n".join(files).encode(errors="surrogateescape")).hexdigest()
+    manifest = {
+        "files": digest,
+        "count": len(files),
+        "model": _model_digest(model),
+        "part_size": part_size,
+    }
     path = out / _MANIFEST
     if path.is_file():
         found = json.loads(path.read_text())
@@ -278,6 +285,23 @@ def _checked_manifest(out, files, model, part_size):
     elif out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty. Choose a new folder.")
     return manifest
+
+
+def _model_digest(model):
+    """Returns a digest of a SavedModel: one of the same path may be another, exported since."""
+    if is_uri(model):
+        return model
+    digest = hashlib.sha256()
+    for path in sorted(path for path in pathlib.Path(model).rglob("*") if path.is_file()):
+        digest.update(path.relative_to(model).as_posix().encode(errors="surrogateescape"))
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _write_manifest(out, manifest):
+    temporary = out / f".partial-{os.getpid()}-{_MANIFEST}"
+    temporary.write_text(json.dumps(manifest))
+    os.replace(temporary, out / _MANIFEST)
 
 
 def _here(parts, model, workers):

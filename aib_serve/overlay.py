@@ -52,15 +52,19 @@ def overlay_file(file, attention, box=(0, 0, 1, 1)):
     """Overlays a map, in its own range, on the part of an image file that it covers.
 
     Args:
-        file: Bytes, the content of the file. Its EXIF orientation is applied, and transparency is
-            composited over white.
+        file: Bytes, the content of the file. The EXIF orientation of a JPEG file is applied, and
+            transparency is composited over white.
         attention: As in `overlay`.
         box: y0, x0, y1, x1 in [0, 1], as shares of the sides of the upright image.
 
     Returns:
         uint8 array `(H, W, 3)`.
     """
-    image = ImageOps.exif_transpose(Image.open(io.BytesIO(file))).convert("RGBA")
+    image = Image.open(io.BytesIO(file))
+    if image.format in ("JPEG", "MPO"):
+        # Of other files, the SavedModel does not read it.
+        image = ImageOps.exif_transpose(image)
+    image = image.convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
     picture = np.array(Image.alpha_composite(white, image).convert("RGB"))
     part = part_of(picture, box)

@@ -2,8 +2,13 @@
 
 import os
 import pathlib
+import urllib.parse
 
-_SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
+# Of the images that training reads. Those that the SavedModel cannot read get a row that says so.
+_SUFFIXES = (
+    *(".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm"),
+    *(".tga", ".tif", ".tiff", ".webp"),
+)
 
 
 def find_files(source):
@@ -60,11 +65,18 @@ def _stored_files(uri):
     if kind != fs.FileType.Directory:
         raise ValueError(f"There is no folder {uri!r}.")
     found = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
+    # What follows `?` are settings of the store, such as its region.
+    start, mark, settings = uri.partition("?")
     return [
-        f"{uri.rstrip('/')}{each.path.removeprefix(folder.rstrip('/'))}"
+        f"{start.rstrip('/')}{_quoted(each.path, folder)}{mark}{settings}"
         for each in found
         if each.is_file and _is_image(pathlib.PurePosixPath(each.path))
     ]
+
+
+def _quoted(path, folder):
+    """Returns what a path has beyond that of a folder, as it stands in a URI."""
+    return urllib.parse.quote(path.removeprefix(folder.rstrip("/")))
 
 
 def read(file):
@@ -75,7 +87,8 @@ def read(file):
         filesystem, path = _filesystem(file)
         with filesystem.open_input_stream(path) as stream:
             return stream.read()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # A ValueError for a URI that pyarrow cannot read.
         return error
 
 

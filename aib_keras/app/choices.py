@@ -163,15 +163,18 @@ def _evaluation_files(config, dataset):
 
 def _load_published(entry):
     model = zoo.create(entry.model, weights=entry.name)
-    return Trained(model, entry.class_names, EvaluationTransform(_size(model)))
+    return _trained(model, entry.class_names, entry.training["config"])
 
 
 def _load_trained(result):
     # Without the optimiser, which takes twice the memory of the weights.
     model = keras.saving.load_model(_model_path(result), compile=False)
-    config = result["config"]
+    return _trained(model, tuple(result["class_names"]), result["config"])
+
+
+def _trained(model, class_names, config):
     transform = EvaluationTransform(_size(model), config["crop_pct"])
-    return Trained(model, tuple(result["class_names"]), transform, config["crop_to_box"])
+    return Trained(model, class_names, transform, config["crop_to_box"])
 
 
 def _size(model):

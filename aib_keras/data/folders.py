@@ -89,9 +89,26 @@ def folder_digest(root):
     """
     root = pathlib.Path(root)
     digest = hashlib.sha256()
-    for path in sorted(path for path in root.rglob("*") if path.suffix.lower() in _IMAGES):
+    for path in sorted(_images_below(root)):
         digest.update(f"{path.relative_to(root)}\0{path.stat().st_size}\0".encode(errors="replace"))
     return digest.hexdigest()
+
+
+def _images_below(root):
+    """Returns the visible image files below a folder, and below folders that it links to."""
+    seen = set()
+    for place, folders, files in os.walk(root, followlinks=True):
+        # Of a link to a folder above.
+        seen.add(os.path.realpath(place))
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) not in seen
+        ]
+        for name in files:
+            path = pathlib.Path(place, name)
+            if path.suffix.lower() in _IMAGES and not name.startswith(".") and path.is_file():
+                yield path
 
 
 def load_files(paths, labels, class_names=None, *, image_size=None, stream=None, name="files"):

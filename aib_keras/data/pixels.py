@@ -1,6 +1,7 @@
 """Decoding of image files to uint8 RGB, resizing and cropping."""
 
 import concurrent.futures
+import functools
 import math
 import os
 
@@ -11,6 +12,10 @@ from aib_keras.utils.optional import require
 
 # Of all images of a data set, decoded.
 MAX_BYTES = 8 * 1024**3
+# Pillow's names of the formats of the files that are read, as far as it has them. MPO is a JPEG
+# file with several images, as phones write it.
+_JPEG = ("JPEG", "MPO")
+_FORMATS = (*_JPEG, "AVIF", "BMP", "GIF", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 # Files that are looked at for others that cannot be read, and how many of these are named.
 _LOOKED_AT, _NAMED = 20_000, 10
 
@@ -63,8 +68,8 @@ def whether_to_stream(stream, count, height, width, source):
 def decode(path, size=None):
     """Reads an image file.
 
-    The EXIF orientation is applied and transparency is composited over white. 16-bit images keep
-    their high byte, animations their first frame.
+    The EXIF orientation of a JPEG file is applied, as a SavedModel does, and transparency is
+    composited over white. 16-bit images keep their high byte, animations their first frame.
 
     Args:
         path: The file.
@@ -78,12 +83,12 @@ def decode(path, size=None):
         ValueError: If the file is suspiciously large. The message names it.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_formats()) as image:
             # Up to twice its limit Pillow only warns, and the warning does not name the file.
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and math.prod(image.size) > limit:
                 raise Image.DecompressionBombError(f"{image.size[0]}x{image.size[1]} pixels")
-            return np.asarray(_resized(_to_rgb(ImageOps.exif_transpose(image)), size))
+            return np.asarray(_resized(_to_rgb(_upright(image)), size))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(
             f"{path} is too large to be decoded safely ({error}). If you trust it, raise "
@@ -94,6 +99,21 @@ def decode(path, size=None):
             f"{path} cannot be read as an image ({error}). It may be truncated, damaged or not an "
             "image: replace it or remove it."
         ) from error
+
+
+def _upright(image):
+    """Returns a Pillow image in the orientation of its EXIF data, if it is of a JPEG file.
+
+    Other formats can have an orientation, too, which next to nothing writes or reads.
+    """
+    return ImageOps.exif_transpose(image) if image.format in _JPEG else image
+
+
+@functools.cache
+def _formats():
+    """Returns the formats that are read. Pillow would try some 40, among them programs (EPS)."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def check_files(paths):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 
 import keras
 import numpy as np
@@ -107,7 +108,7 @@ def _builder(tfds, name, data_dir):
     full_name = _ALIASES.get(base, base) + name[len(base) :]
     # TFDS would look for community data sets on the network and list hundreds in its error.
     known = tfds.list_builders(with_community_datasets=False)
-    prepared = _prepared(data_dir)
+    prepared = _prepared(data_dir or tfds.core.constants.DATA_DIR)
     try:
         if _ALIASES.get(base, base) not in {*known, *prepared}:
             raise tfds.core.DatasetNotFoundError(name)
@@ -122,9 +123,8 @@ def _builder(tfds, name, data_dir):
 
 
 def _prepared(data_dir):
-    if data_dir is None or not data_dir.is_dir():
-        return []
-    return [path.name for path in data_dir.iterdir() if path.is_dir()]
+    data_dir = pathlib.Path(data_dir)
+    return [path.name for path in data_dir.iterdir() if path.is_dir()] if data_dir.is_dir() else []
 
 
 def _download(builder, name, data_dir):

@@ -162,8 +162,9 @@ class TrainingConfig(FitConfig):
     )
     precision: str = setting(
         "auto",
-        "Keras's precision policy. `auto` is `mixed_bfloat16` on an accelerator, and with "
-        "TensorFlow on a CPU that has units for bfloat16; elsewhere it is `float32`.",
+        "Keras's precision policy. `auto` is `mixed_bfloat16` where there are units for it: with "
+        "TensorFlow or JAX on an accelerator, and with TensorFlow on a CPU. Elsewhere it is "
+        "`float32`.",
         choices=PRECISIONS,
     )
     strategy: str = setting("one", "Devices, see `training.devices`.", choices=STRATEGIES)

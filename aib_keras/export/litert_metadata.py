@@ -142,7 +142,8 @@ def read_litert_metadata(path):
         ValueError: if it is not a LiteRT file, or it has no metadata.
     """
     schema = _schema("read_litert_metadata")
-    content = check_path("path", path).read_bytes()
+    path = check_path("path", path)
+    content = path.read_bytes()
     if content[4:8] != b"TFL3":
         raise ValueError(f"{str(path)!r} is not a LiteRT file, which usually ends in .tflite.")
     model = schema.Model.GetRootAs(content)
@@ -154,9 +155,9 @@ def read_litert_metadata(path):
             "model again."
         )
     metadata = litert_schema.unpack(model.Buffers(buffers[0]).DataAsNumpy().tobytes())
-    (graph, *_) = metadata["subgraph_metadata"]
-    inputs, outputs = graph["input_tensor_metadata"], graph["output_tensor_metadata"]
-    (image, *_) = inputs
+    (graph, *_) = metadata.get("subgraph_metadata") or [{}]
+    inputs, outputs = (graph.get(f"{name}_tensor_metadata", []) for name in ("input", "output"))
+    (image, *_) = inputs or [{}]
     size = image.get("content", {}).get("content_properties", {}).get("default_size")
     steps = [unit["options"] for unit in image.get("process_units", ()) if "options" in unit]
     step = steps[0] if steps else {}
@@ -169,8 +170,8 @@ def read_litert_metadata(path):
         "mean": step.get("mean"),
         "std": step.get("std"),
         "input_range": None if values is None else (min(values["min"]), max(values["max"])),
-        "inputs": {tensor["name"]: tensor.get("description") for tensor in inputs},
-        "outputs": {tensor["name"]: tensor.get("description") for tensor in outputs},
+        "inputs": {tensor.get("name"): tensor.get("description") for tensor in inputs},
+        "outputs": {tensor.get("name"): tensor.get("description") for tensor in outputs},
     }
 
 

@@ -39,7 +39,7 @@ def to_saved_model(model, path, class_names=None, input_dtype=None, crop_pct=1.0
 
     - `serving_default` takes `images`, uint8 `(batch, height, width, 3)` in [0, 255]. It returns
       `probabilities` and `logits`, float32 `(batch, classes)`. A model with a spatial map also
-      returns `attention`, `(batch, h, w, 1)` in (0, 1), and a model with a quantiser
+      returns `attention`, `(batch, h, w, 1)`, as `explain` does, and a model with a quantiser
       `attention_quantized`.
     - `classify_bytes` takes `image_bytes`, strings `(batch,)`, each the content of a JPEG, PNG or
       WebP file of up to 16.7 megapixels, and at most 128 files per request. It returns the same
@@ -47,7 +47,8 @@ def to_saved_model(model, path, class_names=None, input_dtype=None, crop_pct=1.0
       `(batch, classes)`, the same in each row; for a model with a map `attention_box`,
       `(batch, 4)`, the part of the image file that the map covers: y0, x0, y1, x1 in [0, 1]; and
       `error`, strings `(batch,)`. A file that cannot be decoded does not fail the request: `error`
-      says what is wrong with it, and its other outputs are 0 and "". For a good file `error` is "".
+      says what is wrong with it, and what it says of the prediction and the map is 0 and "". For a
+      good file `error` is "".
     - `explain`, for a model with a spatial map, takes `images`. It returns `probabilities`,
       `predicted_class`, `class_names`, and the maps resized to the images,
       `(batch, height, width, 1)`: bilinear, or nearest neighbours for the quantised map.

@@ -1,9 +1,11 @@
 """Spatial attention that is a random variable, p(a|x)."""
 
+import functools
+
 import keras
 from keras import ops
 
-from aib_keras.layers.sampling import GaussianSampler, should_sample
+from aib_keras.layers.sampling import GaussianSampler, moments_of_replicas, should_sample
 from aib_keras.layers.tracking import StepMean
 from aib_keras.utils.checks import (
     check_choice,
@@ -18,6 +20,8 @@ _MOMENTUM = 0.9
 _EPSILON = 1e-5
 # The largest share of the features that passes: without any noise, the information is infinite.
 _MOST = 0.999
+# Of all backends.
+_SEEDS = 2**31
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")
@@ -114,7 +118,9 @@ class IBAttention(keras.layers.Layer):
                 autocast=False,
             )
         if self.modulation == "noise":
-            self.noise_sampler = GaussianSampler(seed=seed, name="noise_sampler")
+            # Another seed, or the noise of the features would be that of the map.
+            noise_seed = None if seed is None else (self.sampler.seed + 1) % _SEEDS
+            self.noise_sampler = GaussianSampler(seed=noise_seed, name="noise_sampler")
 
     def _conv(self, name, dtype):
         return keras.layers.Conv2D(
@@ -162,7 +168,7 @@ class IBAttention(keras.layers.Layer):
         mean = ops.sigmoid(ops.cast(logits, "float32"))
         return mean, ops.softplus(self.std_conv(mean) - 5.0)
 
-    def modulate(self, features, attention, training=None, sample=None):
+    def modulate(self, features, attention, training=None, sample=None, draw=None):
         """Modulates features by a map.
 
         Args:
@@ -171,6 +177,8 @@ class IBAttention(keras.layers.Layer):
             training: Boolean, whether to charge for the map and to follow the statistics of the
                 features.
             sample: Boolean, whether to draw the noise of `"noise"`.
+            draw: Optional function of (mean, std) that draws it instead, for noise that is not the
+                layer's own.
 
         Returns:
             A tuple of the modulated features `(B, H, W, C)` and a dict of the maps that were
@@ -180,7 +188,9 @@ class IBAttention(keras.layers.Layer):
         if self.quantizer is not None:
             attention = maps["attention_quantized"] = self.quantizer(attention)
         if self.modulation == "noise":
-            modulated, nats = self._replace_by_noise(features, attention, training, sample)
+            if draw is None:
+                draw = functools.partial(self.noise_sampler, sample=bool(sample))
+            modulated, nats = self._replace_by_noise(features, attention, training, draw)
             maps["attention_nats"] = nats
             price, metric = ops.mean(nats) / features.shape[-1], ops.mean(ops.sum(nats, (1, 2, 3)))
         else:
@@ -194,17 +204,17 @@ class IBAttention(keras.layers.Layer):
             self.price_metric.observe(metric, ops.shape(features)[0])
         return modulated, maps
 
-    def _replace_by_noise(self, features, attention, training, sample):
+    def _replace_by_noise(self, features, attention, training, draw):
         features = ops.cast(features, "float32")
         if training and self.trainable:
-            mean, variance = ops.moments(ops.stop_gradient(features), (0, 1, 2))
+            mean, variance = moments_of_replicas(ops.stop_gradient(features), (0, 1, 2))
             for statistic, value in ((self.noise_mean, mean), (self.noise_variance, variance)):
                 statistic.assign(_MOMENTUM * statistic + (1.0 - _MOMENTUM) * value)
         scale = ops.sqrt(ops.convert_to_tensor(self.noise_variance) + _EPSILON)
         normalized = (features - self.noise_mean) / scale
         share = ops.clip(attention, 0.0, _MOST)
         noise_std = ops.broadcast_to(1.0 - share, ops.shape(normalized))
-        passed = self.noise_sampler(share * normalized, noise_std, sample=bool(sample))
+        passed = draw(share * normalized, noise_std)
         # KL[N(a r, (1 - a)^2) || N(0, 1)] of each unit r.
         kl = 0.5 * (ops.square(share * normalized) + ops.square(1.0 - share) - 1.0)
         nats = ops.sum(kl - ops.log(1.0 - share), axis=-1, keepdims=True)

@@ -38,6 +38,19 @@ def _replica_id():
     return context.replica_id_in_sync_group
 
 
+def moments_of_replicas(x, axes):
+    """Returns mean and variance of a tensor over all replicas of a `tf.distribute` strategy."""
+    mean, variance = ops.moments(x, axes)
+    if _replica_id() is None:
+        return mean, variance
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    squares = variance + ops.square(mean)
+    mean, squares = context.all_reduce(tf.distribute.ReduceOp.MEAN, [mean, squares])
+    return mean, squares - ops.square(mean)
+
+
 class SavedSeed:
     """Mixin for a layer with a `seed_generator`, whose state it saves with the layer's weights.
 

@@ -63,5 +63,7 @@ class AIBClassifier(VariationalClassifier):
         # One map after the other, because the encoder's activations of all of them may not fit
         # into memory at once.
         for _ in range(samples):
-            modulated, _ = self.attention.modulate(features, draw(mean, std, 1)[0])
+            modulated, _ = self.attention.modulate(
+                features, draw(mean, std, 1)[0], draw=lambda mean, std: draw(mean, std, 1)[0]
+            )
             yield modulated

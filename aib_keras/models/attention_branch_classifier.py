@@ -7,6 +7,17 @@ import keras
 from aib_keras.models.backbone_classifiers import MapClassifier
 
 
+class _FunctionLoss(keras.losses.Loss):
+    """The loss of a function, which `compile` accepts as well as a `Loss`."""
+
+    def __init__(self, function):
+        super().__init__(name="loss")
+        self.function = function
+
+    def call(self, y_true, y_pred):
+        return self.function(y_true, y_pred)
+
+
 @keras.saving.register_keras_serializable(package="aib_keras")
 class AttentionBranchClassifier(MapClassifier):
     """Trains a backbone with two classifiers: the loss of its logits plus that of its branch.
@@ -40,4 +51,7 @@ class AttentionBranchClassifier(MapClassifier):
         )
         if self.loss is None or y is None or branch_logits is None:
             return loss
-        return loss + keras.losses.get(self.loss)(y, branch_logits, sample_weight=sample_weight)
+        loss_function = keras.losses.get(self.loss)
+        if not isinstance(loss_function, keras.losses.Loss):
+            loss_function = _FunctionLoss(loss_function)
+        return loss + loss_function(y, branch_logits, sample_weight=sample_weight)

@@ -53,7 +53,7 @@ def check_finite(name, images):
     Max pooling and ReLU can turn NaN into finite, meaningless logits.
     """
     if _is_float(images):
-        finite = np.isfinite(ops.convert_to_numpy(images)).reshape(len(images), -1).all(axis=1)
+        finite = np.isfinite(ops.convert_to_numpy(images)).all(axis=(1, 2, 3))
         if not finite.all():
             raise ValueError(
                 f"{name} needs finite images, and {np.count_nonzero(~finite)} of {len(images)} "

@@ -11,6 +11,7 @@ from aib_keras.models import image_checks
 from aib_keras.models.through_predict import CheckedBatches, ThroughPredict
 from aib_keras.utils import processes
 from aib_keras.utils.checks import check_choice
+from aib_keras.utils.suggestions import did_you_mean
 
 
 class _CollectsStepMeans:
@@ -115,8 +116,13 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         """The layer whose output are the features that explanations look at, or None."""
         if self.features_layer_name is None:
             return self.feature_extractor
-        layers = self._flatten_layers(include_self=False)
-        return next(layer for layer in layers if layer.name == self.features_layer_name)
+        layers = {layer.name: layer for layer in self._flatten_layers(include_self=False)}
+        if self.features_layer_name not in layers:
+            raise ValueError(
+                f"{self.name} has no layer {self.features_layer_name!r}, which `features_layer` "
+                f"names.{did_you_mean(self.features_layer_name, layers)}"
+            )
+        return layers[self.features_layer_name]
 
     def freeze(self, part):
         """Makes a part of the model untrainable: its batch norms stand still, too. Compile after.
@@ -241,10 +247,10 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         images = ops.convert_to_numpy(images)
         if images.ndim == 4 and not self.built:
             self.build((None, *images.shape[1:]))
-        # Warns where the caller of `explain` or `predict_mc` is.
-        self._check_images(images, stacklevel=3)
         if len(images) == 0:
             raise ValueError(f"{self.name} needs at least one image, got shape {images.shape}.")
+        # Warns where the caller of `explain` or `predict_mc` is.
+        self._check_images(images, stacklevel=3)
         return images
 
     def _check_images(self, images, stacklevel):

@@ -95,7 +95,8 @@ class VariationalClassifier(ImageClassifier):
     def predict_mc(self, images, samples=4, seed=0, batch_size=128):
         """Predicts by averaging over samples, as the paper's authors do.
 
-        Draws `samples` maps if the model has attention, draws `samples` latents for each map, and
+        Draws `samples` maps (and, with `modulation="noise"`, as many times the noise of the
+        features) if the model has attention, draws `samples` latents for each map, and
         averages the logits of all predictions: `samples**2` of them with attention, `samples`
         without. One `seed` and `batch_size` always give the same result. The noise of training is
         not touched.

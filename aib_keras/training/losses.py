@@ -23,6 +23,10 @@ class SmoothedCrossentropy(keras.losses.Loss):
         self.from_logits = from_logits
 
     def call(self, y_true, y_pred):
+        y_true = ops.convert_to_tensor(y_true)
+        if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == 1:
+            # As Keras's losses of integer labels accept them.
+            y_true = ops.squeeze(y_true, axis=-1)
         labels = ops.one_hot(ops.cast(y_true, "int32"), y_pred.shape[-1], dtype=y_pred.dtype)
         return keras.losses.categorical_crossentropy(
             labels, y_pred, from_logits=self.from_logits, label_smoothing=self.label_smoothing

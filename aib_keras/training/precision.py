@@ -10,6 +10,7 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 _CPU_INFO = pathlib.Path("/proc/cpuinfo")
 # Without these units a CPU emulates bfloat16, which takes several times as long as float32.
+_AMPERE = (8, 0)
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
@@ -17,16 +18,40 @@ def resolve_precision(precision):
     """Returns the Keras policy that a precision stands for.
 
     Args:
-        precision: One of `PRECISIONS`. `"auto"` is `"mixed_bfloat16"` on an accelerator, and with
-            TensorFlow on a CPU that has units for bfloat16; elsewhere it is `"float32"`.
+        precision: One of `PRECISIONS`. `"auto"` is `"mixed_bfloat16"` where there are units for it:
+            with TensorFlow or JAX on an accelerator, and with TensorFlow on a CPU. Elsewhere, and
+            with PyTorch, it is `"float32"`.
 
     Returns:
         A string, the name of a policy.
     """
     if precision != "auto":
         return precision
-    on_cpu = keras.backend.backend() == "tensorflow" and cpu_has_bfloat16()
-    return "mixed_bfloat16" if has_accelerator() or on_cpu else "float32"
+    if has_accelerator():
+        fast = accelerator_has_bfloat16()
+    else:
+        fast = keras.backend.backend() == "tensorflow" and cpu_has_bfloat16()
+    return "mixed_bfloat16" if fast else "float32"
+
+
+def accelerator_has_bfloat16():
+    """Returns whether the first accelerator has units for bfloat16, as NVIDIA's have since Ampere.
+
+    What says nothing of its compute capability, such as a TPU, is taken to have them.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        details = map(
+            tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU")
+        )
+        capability = next(details, {}).get("compute_capability")
+    else:
+        import jax
+
+        text = getattr(jax.devices()[0], "compute_capability", None)
+        capability = None if text is None else tuple(map(int, str(text).split(".")))
+    return capability is None or capability >= _AMPERE
 
 
 def cpu_has_bfloat16():

@@ -46,9 +46,9 @@ def learning_rate(schedule, base, steps, stages=()):
             decay_steps=max(1, steps - warm_up),
         )
     if schedule == "exponential":
-        stage = max(1, round(steps / _EXPONENTIAL_STAGES))
+        # Not rounded, so that a short training decays as often as a long one.
         return keras.optimizers.schedules.ExponentialDecay(
-            base, stage, _EXPONENTIAL_FACTOR, staircase=True
+            base, steps / _EXPONENTIAL_STAGES, _EXPONENTIAL_FACTOR, staircase=True
         )
     if not stages:
         raise ValueError('The schedule "steps" needs stages, pairs (share, factor).')

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import secrets
 
 
 @contextlib.contextmanager
@@ -14,7 +15,8 @@ def atomic_path(path):
     it. If the block fails, the temporary file is removed and what was at `path` stays.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".partial-{path.name}")
+    # Of this process, because another one may write the same file at the same time.
+    temporary = path.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:

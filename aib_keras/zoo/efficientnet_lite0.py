@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from aib_keras.layers import BatchNormalization
+from aib_keras.layers import BatchNormalization, Dropout
 from aib_keras.models import PlainClassifier
 from aib_keras.models.assembly import AIB_SETTINGS, QUANTIZER_SETTINGS, assemble
 from aib_keras.utils.optional import require
@@ -96,7 +96,7 @@ def _pooled(features, width, dropout):
     """Applies what follows the features, up to the pooled ones: `(B, 1280 * width)`."""
     x = _stages(features, width, FEATURE_STAGES + 1, len(STAGES))
     x = global_pooling("pooling")(_conv_norm(x, "head", scaled(HEAD_FILTERS, width)))
-    return layers.Dropout(dropout, name="dropout")(x) if dropout else x
+    return Dropout(dropout, name="dropout")(x) if dropout else x
 
 
 def _tensor_names(parts):

@@ -47,7 +47,7 @@ def existing_path(weights, suffixes, expected):
     expected = f"{expected} that ends in {' or '.join(suffixes)}"
     if not isinstance(weights, (str, os.PathLike)):
         raise TypeError(f"`backbone_weights` is {weights!r}: {expected}.")
-    path = pathlib.Path(weights)
+    path = pathlib.Path(weights).expanduser()
     if path.suffix not in suffixes:
         raise ValueError(f"`backbone_weights` is {str(weights)!r}: {expected}.")
     if not path.is_file():

@@ -258,7 +258,7 @@ def _base():
     folder = pathlib.Path(__file__).resolve().parent
     if not (folder / "index.json").is_file():
         folder = folder.parents[1] / "zoo"
-    return os.environ.get(_ENVIRONMENT, str(folder))
+    return os.path.expanduser(os.environ.get(_ENVIRONMENT, str(folder)))
 
 
 def _is_url(base):

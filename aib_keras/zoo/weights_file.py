@@ -25,7 +25,7 @@ def load_weights(model, model_name, path, num_classes):
     Raises:
         ValueError: for a file that is not there, cannot be read, or does not fit the model.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     if not path.is_file():
         raise ValueError(f"There is no weights file {str(path)!r}.")
     if not path.name.endswith(SUFFIXES):

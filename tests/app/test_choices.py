@@ -63,7 +63,7 @@ def test_the_result_file_of_a_training_says_what_is_needed(tmp_path, runs):
     )
     folder = shutil.copytree(runs / "vgg_dvib", tmp_path / "any")
     examples = data.load("cluttered_digits", "test[:4]")
-    line = {"val_accuracy": 0.5, "val_kl_nats": 1.0, "seconds": 1.0}
+    line = {"epoch": 1, "val_accuracy": 0.5, "val_kl_nats": 1.0, "seconds": 1.0}
     model = keras.saving.load_model(folder / "model.keras")
     write_json(folder / "result.json", results.result(config, model, 4, examples, "test", [line]))
     # The work directory itself, in place of the folder that it is in.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aib_keras.data import load, pixels
+from aib_keras.data import folder_digest, load, pixels
 
 SPLITS = ("train", "test")
 
@@ -113,6 +113,26 @@ def test_exif_orientation(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     assert decoded(tmp_path, Image.new("RGB", (8, 4)), "x.jpg", exif=exif).shape == (8, 4, 3)
+    # As a SavedModel, which reads it of JPEG files alone.
+    for name in ("x.png", "x.webp"):
+        assert decoded(tmp_path, Image.new("RGB", (8, 4)), name, exif=exif).shape == (4, 8, 3)
+
+
+def test_a_file_for_another_program_is_not_an_image(tmp_path):
+    """Pillow would have Ghostscript run it."""
+    (tmp_path / "x.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n")
+    with pytest.raises(ValueError, match="cannot be read as an image"):
+        pixels.decode(tmp_path / "x.jpg")
+
+
+def test_the_digest_of_a_folder_follows_links_and_knows_dead_ones(root, tmp_path):
+    before = folder_digest(root)
+    os.symlink(root / "ant", root / "linked")
+    linked = folder_digest(root)
+    assert linked != before
+    os.symlink(root, root / "ant" / "above")
+    os.symlink(root / "nowhere.png", root / "ant" / "dead.png")
+    assert folder_digest(root) == linked
 
 
 def test_resizing_is_antialiased(tmp_path):

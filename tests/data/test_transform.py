@@ -61,11 +61,11 @@ def test_prepares_images_as_a_data_set_is_prepared(tmp_path):
         image = Image.fromarray(rng.integers(0, 256, (90, 61, 3), np.uint8))
         exif = Image.Exif()
         exif[0x0112] = 6  # To be turned by 90 degrees.
-        image.save(tmp_path / "test" / name / "image.png", exif=exif if index else None)
+        image.save(tmp_path / "test" / name / "image.jpg", **({"exif": exif} if index else {}))
     transform = EvaluationTransform(30, 0.88)  # 34.09, rounded to 34
     expected = data.load(tmp_path, "test", image_size=34).center_crop((30, 30))
     for image, label in zip(expected.images, expected.labels, strict=True):
-        path = tmp_path / "test" / expected.class_names[label] / "image.png"
+        path = tmp_path / "test" / expected.class_names[label] / "image.jpg"
         np.testing.assert_array_equal(transform.read(path), image)
         np.testing.assert_array_equal(transform.apply(pixels.decode(path)), image)
 

@@ -12,7 +12,14 @@ def make_classifier():
     return _classifier
 
 
-def _classifier(quantizer=True, batch_norm=True, preprocessing=True, decoder=None, **kwargs):
+def _classifier(
+    quantizer=True,
+    batch_norm=True,
+    preprocessing=True,
+    decoder=None,
+    modulation="residual",
+    **kwargs,
+):
     extractor = keras.Sequential([keras.Input((8, 8, 3))], name="extractor")
     extractor.add(keras.layers.Conv2D(4, 3, strides=2, padding="same"))
     if batch_norm:
@@ -21,7 +28,9 @@ def _classifier(quantizer=True, batch_norm=True, preprocessing=True, decoder=Non
     pooling = keras.layers.GlobalAveragePooling2D()
     return AIBClassifier(
         feature_extractor=extractor,
-        attention=IBAttention(quantizer=AnchorQuantizer(5) if quantizer else None),
+        attention=IBAttention(
+            quantizer=AnchorQuantizer(5) if quantizer else None, modulation=modulation
+        ),
         encoder=VariationalEncoder(6, trunk=keras.Sequential([keras.Input((4, 4, 4)), pooling])),
         decoder=decoder or keras.layers.Dense(3),
         preprocessing=keras.layers.Rescaling(1 / 127.5, -1.0) if preprocessing else None,

@@ -54,6 +54,21 @@ def test_without_noise_it_is_the_deterministic_prediction(make_classifier, image
     np.testing.assert_allclose(found["probabilities_std"], 0.0, atol=1e-6)
 
 
+def test_the_noise_of_the_features_is_drawn(make_classifier, images):
+    model = make_classifier(modulation="noise")
+    model(images)
+    silence_attention(model)
+    silence_latent(model)
+    first, again = (model.predict_mc(images, samples=3, seed=1) for _ in range(2))
+    assert (first["probabilities_std"] > 0).all()
+    np.testing.assert_array_equal(first["logits"], again["logits"])
+    # The noise of training is not touched.
+    seeds = ops.convert_to_numpy(model.attention.noise_sampler.seed_generator.state)
+    model.predict_mc(images, samples=3, seed=2)
+    state = ops.convert_to_numpy(model.attention.noise_sampler.seed_generator.state)
+    np.testing.assert_array_equal(state, seeds)
+
+
 def linear_classifier(make_classifier):
     """Logits are the first 3 of 6 latents, and the attention is not quantised."""
     decoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3, use_bias=False)])

@@ -95,6 +95,24 @@ def test_the_attention_branch_trains_with_both_losses(images):
     assert logs["loss"][0] > logs["nll"][0] + 0.1
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda y, logits: keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    ],
+    ids=["function", "object"],
+)
+def test_both_losses_can_be_those_of_a_function(images, loss):
+    keras.utils.set_random_seed(0)
+    model = zoo.wrn_abn(width=0.025, dropout=0.0)
+    model.compile("sgd", loss)
+    labels = np.array([1, 2, 3, 4])
+    found = model.explain(images)
+    expected = sum(cross_entropy(found[name], labels) for name in ("logits", "branch_logits"))
+    assert model.evaluate(images, labels, verbose=0) == pytest.approx(expected, rel=1e-4)
+
+
 def test_sample_weights_count_in_both_losses(images):
     model = zoo.wrn_abn(width=0.025, dropout=0.0)
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))

@@ -1,12 +1,13 @@
 """Many image files through a SavedModel into Parquet files."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from aib_serve import bulk
+from aib_serve import bulk, sources
 
 parquet = pytest.importorskip("pyarrow.parquet")
 tf = pytest.importorskip("tensorflow")
@@ -175,6 +176,43 @@ def test_a_store_is_read_by_its_uri(explained, model, images, tmp_path):
         bulk.find_files("file:///nowhere")
     with pytest.raises(ValueError, match="pyarrow cannot open 'ftps://photos'"):
         bulk.find_files("ftps://photos")
+
+
+def test_names_in_a_store_can_be_any(tmp_path):
+    rng = np.random.default_rng(0)
+    contents = {}
+    for name in ("IMG 001.png", "a%20b.png", "what?.png", "äö#.png"):
+        path = tmp_path / "photos" / "of 2026" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (4, 4, 3)).astype("uint8")).save(path)
+        contents[name] = path.read_bytes()
+    found = bulk.find_files((tmp_path / "photos").as_uri())
+    assert len(found) == 4
+    assert sorted(map(bulk.read, found)) == sorted(contents.values())
+    # What no store has is the answer for that file, not the end of the run.
+    for bad in ("file://nowhere/1.png", "s3://a b/c d.png"):
+        assert isinstance(bulk.read(bad), (OSError, ValueError))
+
+
+def test_settings_of_a_store_stay_at_the_end(monkeypatch, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    filesystem = sources._filesystem((tmp_path).as_uri())
+    monkeypatch.setattr(sources, "_filesystem", lambda uri: filesystem)
+    assert bulk.find_files("s3://bucket/photos?region=eu-west-1") == [
+        "s3://bucket/photos/a.png?region=eu-west-1"
+    ]
+
+
+def test_an_exported_model_of_the_same_path_is_another_run(explained, model, images, tmp_path):
+    saved = tmp_path / "saved"
+    shutil.copytree(model[1], saved)
+    first = bulk.explain_files(images, saved, tmp_path / "maps", progress=False)
+    # Another place, the same model.
+    again = bulk.explain_files(images, model[1], tmp_path / "maps", progress=False)
+    assert (again.images, again.new_parts) == (first.images, 0)
+    (saved / "fingerprint.pb").write_bytes(b"another model")
+    with pytest.raises(ValueError, match="another run: model differ"):
+        bulk.explain_files(images, saved, tmp_path / "maps", progress=False)
 
 
 def test_another_run_does_not_mix_with_the_first(explained, model, images, tmp_path):

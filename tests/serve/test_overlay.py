@@ -127,8 +127,13 @@ def test_map_of_a_part_of_a_file():
 def test_the_picture_in_a_file_is_turned_upright():
     exif = Image.Exif()
     exif[0x0112] = 6
+    attention = np.full((2, 2), 0.5, "float32")
+    stream = io.BytesIO()
+    Image.new("RGB", (60, 40)).save(stream, "JPEG", exif=exif)
+    assert overlay_file(stream.getvalue(), attention).shape == (60, 40, 3)
+    # As the SavedModel, which reads the orientation of JPEG files alone.
     file = png(np.zeros((40, 60, 3), "uint8"), exif=exif)
-    assert overlay_file(file, np.full((2, 2), 0.5, "float32")).shape == (60, 40, 3)
+    assert overlay_file(file, attention).shape == (40, 60, 3)
 
 
 def test_a_file_of_one_pixel():

@@ -127,6 +127,19 @@ def draw_noise():
     return {"noise": model.predict(np.zeros((2, 3), "float32"), batch_size=2, verbose=0)}
 
 
+def noise_statistics():
+    """The statistics of an attention with noise after a step on two rows that differ much."""
+    inputs = keras.Input((2, 2, 3))
+    attention = layers.IBAttention(modulation="noise")
+    pooled = keras.layers.GlobalAveragePooling2D()(attention(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2)(pooled))
+    model.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=JIT)
+    rows = np.arange(24, dtype="float32").reshape(2, 2, 2, 3)
+    model.fit(rows, np.zeros((2, 2)), batch_size=2, verbose=0, shuffle=False)
+    found = (attention.noise_mean, attention.noise_variance)
+    return {"noise_statistics": np.stack([keras.ops.convert_to_numpy(each) for each in found])}
+
+
 def run(strategy):
     """Arrays by name."""
     with devices(strategy) as number:
@@ -136,6 +149,7 @@ def run(strategy):
             **train_without_noise("abn", branch_classifier),
             **fit_and_explain(),
             **draw_noise(),
+            **noise_statistics(),
         }
 
 

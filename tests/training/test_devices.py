@@ -94,6 +94,14 @@ def test_the_devices_draw_different_noise(two):
     assert np.abs(two["noise"][0] - two["noise"][1]).min() > 1e-3
 
 
+@pytest.mark.slow
+def test_the_statistics_of_the_noise_are_those_of_all_devices(one, two):
+    rows = np.arange(24, dtype="float32").reshape(-1, 3)
+    expected = np.stack([0.1 * rows.mean(axis=0), 0.9 + 0.1 * rows.var(axis=0)])
+    for found in (one, two):
+        np.testing.assert_allclose(found["noise_statistics"], expected, rtol=1e-4)
+
+
 def test_a_strategy_of_another_backend_is_refused():
     other = "data_parallel" if keras.backend.backend() == "tensorflow" else "mirrored"
     with pytest.raises(ValueError, match="KERAS_BACKEND="), devices.devices(other):

@@ -21,6 +21,11 @@ def test_it_is_the_cross_entropy_with_smoothed_labels(label_smoothing, from_logi
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
+def test_labels_can_have_an_axis_of_one():
+    loss = SmoothedCrossentropy(0.1)
+    assert float(loss(LABELS[:, None], LOGITS)) == pytest.approx(float(loss(LABELS, LOGITS)))
+
+
 def test_config_round_trip():
     config = keras.losses.serialize(SmoothedCrossentropy(0.2, from_logits=False))
     loss = keras.losses.deserialize(config)

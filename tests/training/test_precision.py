@@ -1,5 +1,7 @@
 """Which precision "auto" chooses, and that a resumed training keeps it."""
 
+import types
+
 import keras
 import pytest
 
@@ -31,6 +33,29 @@ def test_bfloat16_only_where_the_cpu_has_it(cpu, flags, expected):
     found = precision.resolve_precision("auto")
     assert found == ("mixed_bfloat16" if bfloat16 else "float32")
     assert precision.resolve_precision("mixed_float16") == "mixed_float16"
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [("7.5", "float32"), ("8.0", "mixed_bfloat16"), (None, "mixed_bfloat16")],
+)
+def test_bfloat16_only_where_the_accelerator_has_it(monkeypatch, capability, expected):
+    if keras.backend.backend() == "torch":
+        pytest.skip("no accelerator is looked for on torch")
+    monkeypatch.setattr(precision, "has_accelerator", lambda: True)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        numbers = capability and tuple(map(int, capability.split(".")))
+        details = {"compute_capability": numbers} if numbers else {}
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+        monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+    else:
+        import jax
+
+        device = types.SimpleNamespace(compute_capability=capability)
+        monkeypatch.setattr(jax, "devices", lambda: [device])
+    assert precision.resolve_precision("auto") == expected
 
 
 def test_without_cpuinfo_it_is_float32(cpu):

@@ -41,6 +41,9 @@ def test_the_schedule_on_cub_falls_every_second_epoch():
         np.testing.assert_allclose(rates[epoch], 0.1 * 0.97 ** (epoch // 2), rtol=1e-5)
     short = rates_by_epoch((), epochs=20, schedule="exponential")
     np.testing.assert_allclose(short[19][1], rates[199][1], rtol=1e-5)
+    for steps in (149, 150):
+        rate = learning_rate("exponential", 0.1, steps)
+        assert float(rate(steps - 1)) == pytest.approx(0.1 * 0.97**99, rel=0.04)
 
 
 def test_the_papers_schedule_scales_with_the_epochs():
