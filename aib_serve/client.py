@@ -74,6 +74,8 @@ class RestClient:
             raise ServingError(
                 f"{self.url} gave no answer of TensorFlow Serving: {error}"
             ) from error
+        if not isinstance(answer_content, dict):
+            raise ServingError(f"{self.url} gave no answer of TensorFlow Serving: {answer.text}")
         if "predictions" not in answer_content:
             reason = answer_content.get("error", answer.text)
             raise ServingError(f"{self.url} refuses: {reason} (HTTP {answer.status_code})")

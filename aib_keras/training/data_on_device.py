@@ -11,6 +11,9 @@ import numpy as np
 from aib_keras.data import AugmentedBatches, CropFlip, StreamedBatches
 from aib_keras.training import device_strategies as devices
 
+# Of the memory of the device that images may take. The rest is for the model and its activations.
+_SHARE = 0.5
+
 
 def use_data_on_device(batches, config):
     """Returns whether to hold the training examples on the device.
@@ -43,10 +46,20 @@ def _obstacle(batches, config):
         return "`checkpoint_steps` needs a call for each step"
     if config.class_weights != "equal":
         return "the steps there have no class weights"
+    if (limit := _device_memory()) is not None and batches.data.images.nbytes > _SHARE * limit:
+        needed = batches.data.images.nbytes / 2**30
+        return f"the images need {needed:.1f} GiB of the device's {limit / 2**30:.1f}"
     # Not a subclass: what it does beside the crop would be left out.
     if batches.augment is not None and type(batches.augment) is not CropFlip:
         return f"the device cannot apply {batches.augment!r}, only CropFlip"
     return None
+
+
+def _device_memory():
+    """Returns the bytes of memory of the device, or None if it does not say."""
+    import jax
+
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
 
 
 class EpochPlan(keras.utils.PyDataset):

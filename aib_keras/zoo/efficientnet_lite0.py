@@ -7,6 +7,7 @@ too, but would add tensorflow-text and seven other packages to the install.
 """
 
 import importlib.resources
+import zipfile
 
 import keras
 import numpy as np
@@ -188,8 +189,11 @@ def read_imagenet_weights(weights, width):
     path = imagenet.existing_path(weights, _WEIGHTS_SUFFIXES, expected)
     if not path.endswith(".npz"):
         return read_state(path)
-    with np.load(path) as arrays:
-        return read_state(dict(arrays))
+    try:
+        with np.load(path) as arrays:
+            return read_state(dict(arrays))
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path!r} cannot be read as an .npz file of arrays: {error}.") from error
 
 
 def set_imagenet_weights(parts, state):

@@ -2,11 +2,13 @@
 
 import dataclasses
 import fnmatch
+import functools
 import hashlib
 import json
 import os
 import pathlib
 import re
+import urllib.request
 
 import keras
 import numpy as np
@@ -18,6 +20,8 @@ from aib_keras.zoo.weights_file import SUFFIXES
 
 _ENVIRONMENT = "AIB_KERAS_ZOO"
 _HUGGING_FACE = re.compile(r"hf://(?P<repo>[^/@]+/[^/@]+)(@(?P<revision>[^@]+))?")
+# Seconds.
+_TIMEOUT = 60
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -237,12 +241,7 @@ def read_index():
     if match := _HUGGING_FACE.fullmatch(base):
         path = _from_hugging_face(match, "index.json")
     elif _is_url(base):
-        # An index changes with every release: not cached under one name for ever.
-        path = keras.utils.get_file(
-            origin=f"{base.rstrip('/')}/index.json",
-            cache_subdir="aib_keras",
-            force_download=True,
-        )
+        return base, _download_index(base)
     else:
         path = pathlib.Path(base) / "index.json"
         if not os.path.isfile(path):
@@ -251,6 +250,20 @@ def read_index():
                 "folder or URL of a zoo, or give `weights` as a path."
             )
     return base, json.loads(pathlib.Path(path).read_text())
+
+
+@functools.cache
+def _download_index(base):
+    """Returns the index of a zoo at a URL, once per process: it changes with every release."""
+    url = f"{base.rstrip('/')}/index.json"
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
+            return json.load(answer)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"There is no zoo at {base!r}: {url} cannot be read ({error}). Check {_ENVIRONMENT} "
+            "and the network, or give `weights` as a path."
+        ) from error
 
 
 def _base():

@@ -48,6 +48,11 @@ def read_state(state):
             inner = inner.get(key, {}) if isinstance(inner, collections.abc.Mapping) else {}
         if inner:
             state = inner
+    if not isinstance(state, collections.abc.Mapping):
+        raise ValueError(
+            "A checkpoint maps the names of tensors to tensors; this one holds a "
+            f"{type(state).__name__}."
+        )
     return {
         name.removeprefix("module."): np.asarray(value)
         for name, value in state.items()

@@ -1,9 +1,11 @@
 """`weights=`: a path, or a data set's name in a zoo's index."""
 
 import hashlib
+import http.server
 import json
 import pathlib
 import sys
+import threading
 import types
 
 import numpy as np
@@ -270,6 +272,28 @@ def test_a_zoo_on_hugging_face(index, tmp_path, monkeypatch, trained):
     file.write_bytes(b"something else")
     with pytest.raises(ValueError, match="SHA-256"):
         zoo.vgg_aib_qt(weights="digits")
+
+
+def test_the_index_of_a_zoo_at_a_url_is_read_once(index, monkeypatch):
+    folder, asked = index().parent, []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=folder)
+
+        def log_message(self, text, *values):
+            asked.append(values[0])
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AIB_KERAS_ZOO", f"http://127.0.0.1:{server.server_port}")
+        assert [entry.name for entry in pretrained.matching(["*"])] == ["digits"]
+        assert zoo.list_models(weights=True) == ["vgg_aib_qt"]
+        assert asked == ["GET /index.json HTTP/1.1"]
+        monkeypatch.setenv("AIB_KERAS_ZOO", f"http://127.0.0.1:{server.server_port}/nowhere")
+        with pytest.raises(ValueError, match="no zoo at .*404.*Check AIB_KERAS_ZOO"):
+            zoo.vgg(weights="cifar10")
+        server.shutdown()
 
 
 def test_a_zoo_without_an_index_is_an_error_that_says_how_to_name_another(tmp_path, monkeypatch):
