@@ -271,10 +271,11 @@ def training_table(rows, column):
                 errors = [cells.get(value, {}).get(key, []) for value in values]
                 lines.append([f"`{model}`", what, *map(markdown.mean_percent, errors)])
     trained = "" if column == "train_examples" else f" on {rows[0]['train_examples']:,} examples"
-    seeds = " or ".join(str(count) for count in sorted({len(row["seeds"]) for row in rows}))
+    counts = sorted({len(row["seeds"]) for row in rows})
+    seeds = f"mean and standard deviation over the seeds ({' or '.join(map(str, counts))})"
     return [
-        f"Error in % on {rows[0]['evaluated_on']} after {rows[0]['steps']:,} steps{trained}: mean "
-        f"and standard deviation over the seeds ({seeds}).",
+        f"Error in % on {rows[0]['evaluated_on']} after {rows[0]['steps']:,} steps{trained}: "
+        f"{'one seed' if counts == [1] else seeds}.",
         "",
         *markdown.table(["model", "", *titles], lines),
     ]
