@@ -5,6 +5,7 @@ other here, or as actors of Ray on all cores or on a cluster.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -91,10 +92,9 @@ class Worker:
                 contents = list(pool.map(read, files))
                 rows += self._rows(files, contents)
         path = pathlib.Path(part["path"])
-        temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
         schema = _schema().with_metadata({_CLASS_NAMES: json.dumps(self.class_names)})
-        parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), temporary)
-        os.replace(temporary, path)
+        with _whole(path) as temporary:
+            parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), temporary)
         return {"images": len(rows), "errors": sum(row["error"] != "" for row in rows)}
 
     def _rows(self, files, contents):
@@ -299,9 +299,16 @@ def _model_digest(model):
 
 
 def _write_manifest(out, manifest):
-    temporary = out / f".partial-{os.getpid()}-{_MANIFEST}"
-    temporary.write_text(json.dumps(manifest))
-    os.replace(temporary, out / _MANIFEST)
+    with _whole(out / _MANIFEST) as temporary:
+        temporary.write_text(json.dumps(manifest))
+
+
+@contextlib.contextmanager
+def _whole(path):
+    """Yields a temporary path to write to, and then moves it to `path`: no half of a file."""
+    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    yield temporary
+    os.replace(temporary, path)
 
 
 def _here(parts, model, workers):

@@ -60,10 +60,12 @@ class AIBClassifier(VariationalClassifier):
     def _sampled_encoder_inputs(self, images, samples, draw):
         features = self.feature_extractor(self.preprocess(images), training=False)
         mean, std = self.attention.distribution(features, training=False)
+
+        def one(mean, std):
+            return draw(mean, std, 1)[0]
+
         # One map after the other, because the encoder's activations of all of them may not fit
         # into memory at once.
         for _ in range(samples):
-            modulated, _ = self.attention.modulate(
-                features, draw(mean, std, 1)[0], draw=lambda mean, std: draw(mean, std, 1)[0]
-            )
+            modulated, _ = self.attention.modulate(features, one(mean, std), draw=one)
             yield modulated

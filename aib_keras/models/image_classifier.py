@@ -116,13 +116,14 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         """The layer whose output are the features that explanations look at, or None."""
         if self.features_layer_name is None:
             return self.feature_extractor
-        layers = {layer.name: layer for layer in self._flatten_layers(include_self=False)}
-        if self.features_layer_name not in layers:
-            raise ValueError(
-                f"{self.name} has no layer {self.features_layer_name!r}, which `features_layer` "
-                f"names.{did_you_mean(self.features_layer_name, layers)}"
-            )
-        return layers[self.features_layer_name]
+        layers = self._flatten_layers(include_self=False)
+        for layer in layers:
+            if layer.name == self.features_layer_name:
+                return layer
+        raise ValueError(
+            f"{self.name} has no layer {self.features_layer_name!r}, which `features_layer` names."
+            f"{did_you_mean(self.features_layer_name, [layer.name for layer in layers])}"
+        )
 
     def freeze(self, part):
         """Makes a part of the model untrainable: its batch norms stand still, too. Compile after.

@@ -8,6 +8,7 @@ import numbers
 import textwrap
 from typing import ClassVar
 
+from aib_keras.training.optimizer import check_momentum
 from aib_keras.training.schedule import SCHEDULES
 from aib_keras.utils.checks import (
     check_boolean,
@@ -52,11 +53,6 @@ def documented(cls):
         lines += textwrap.wrap(text, 92, initial_indent="    ", subsequent_indent="        ")
     cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__), "", "Attributes:", *lines])
     return cls
-
-
-def _check_momentum(name, value):
-    if check_number(name, value, minimum=0, maximum=1) == 1:
-        raise ValueError(f"`{name}` must be in [0, 1), got {value!r}.")
 
 
 def _check_shares(name, value):
@@ -125,7 +121,7 @@ class FitConfig:
         "For the schedule `steps`: pairs (share of the training, factor of the learning rate).",
         _check_steps,
     )
-    momentum: float = setting(0.9, "Momentum of SGD, in [0, 1).", _check_momentum)
+    momentum: float = setting(0.9, "Momentum of SGD, in [0, 1).", check_momentum)
     nesterov: bool = setting(False, "Nesterov's momentum with SGD.", check_boolean)
     weight_decay: float = setting(
         5e-4,

@@ -6,6 +6,14 @@ from keras import ops
 from aib_keras.utils.checks import check_boolean, check_non_negative, check_number
 
 
+def check_momentum(name, value):
+    """Returns `value` as a float if it is a momentum, a number in [0, 1)."""
+    momentum = check_number(name, value, minimum=0, maximum=1)
+    if momentum == 1:
+        raise ValueError(f"`{name}` must be in [0, 1), got {value!r}.")
+    return momentum
+
+
 @keras.saving.register_keras_serializable(package="aib_keras")
 class CoupledSGD(keras.optimizers.Optimizer):
     """SGD with momentum whose weight decay is added to the gradient, as in PyTorch.
@@ -50,9 +58,7 @@ class CoupledSGD(keras.optimizers.Optimizer):
                 "decay them a second time: leave it out."
             )
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
-        self.momentum = check_number("momentum", momentum, minimum=0, maximum=1)
-        if self.momentum == 1:
-            raise ValueError(f"`momentum` must be in [0, 1), got {momentum!r}.")
+        self.momentum = check_momentum("momentum", momentum)
         self.coupled_weight_decay = check_non_negative("coupled_weight_decay", coupled_weight_decay)
         self.nesterov = check_boolean("nesterov", nesterov)
         self.learning_rate_multipliers = {
