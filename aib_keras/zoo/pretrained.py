@@ -1,5 +1,6 @@
 """Published weights: the zoo's index, and the files that it names, each verified before use."""
 
+import contextlib
 import dataclasses
 import fnmatch
 import functools
@@ -8,12 +9,15 @@ import json
 import os
 import pathlib
 import re
+import urllib.error
 import urllib.request
+import warnings
 
 import keras
 import numpy as np
 
 from aib_keras.utils.checks import check_integer
+from aib_keras.utils.files import read_json, write_json
 from aib_keras.utils.optional import require
 from aib_keras.utils.suggestions import did_you_mean
 from aib_keras.zoo.weights_file import SUFFIXES
@@ -254,16 +258,38 @@ def read_index():
 
 @functools.cache
 def _download_index(base):
-    """Returns the index of a zoo at a URL, once per process: it changes with every release."""
+    """Returns the index of a zoo at a URL, once per process: it changes with every release.
+
+    Without a network it is the one that was downloaded last, for weights that are there already.
+    """
     url = f"{base.rstrip('/')}/index.json"
+    kept = _keras_home() / "aib_keras" / f"index-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
-            return json.load(answer)
+            index = json.load(answer)
     except (OSError, ValueError) as error:
+        # A server that answers, with an error or with something else, has no such zoo any more.
+        is_offline = isinstance(error, OSError) and not isinstance(error, urllib.error.HTTPError)
+        if is_offline and kept.is_file():
+            warnings.warn(
+                f"{url} cannot be read ({error}): using the index that was downloaded before.",
+                stacklevel=2,
+            )
+            return read_json(kept)
         raise ValueError(
             f"There is no zoo at {base!r}: {url} cannot be read ({error}). Check {_ENVIRONMENT} "
             "and the network, or give `weights` as a path."
         ) from error
+    # A home that cannot be written to only means that the network is needed again.
+    with contextlib.suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_json(kept, index)
+    return index
+
+
+def _keras_home():
+    """Returns the folder where `keras.utils.get_file` keeps what it downloads."""
+    return pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
 
 
 def _base():

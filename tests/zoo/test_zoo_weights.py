@@ -1,5 +1,6 @@
 """`weights=`: a path, or a data set's name in a zoo's index."""
 
+import functools
 import hashlib
 import http.server
 import json
@@ -8,6 +9,7 @@ import sys
 import threading
 import types
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -274,7 +276,9 @@ def test_a_zoo_on_hugging_face(index, tmp_path, monkeypatch, trained):
         zoo.vgg_aib_qt(weights="digits")
 
 
-def test_the_index_of_a_zoo_at_a_url_is_read_once(index, monkeypatch):
+@pytest.fixture
+def zoo_at_a_url(index, monkeypatch, tmp_path):
+    """A zoo that a local server gives: its `url`, the `asked` requests, and `stop()`."""
     folder, asked = index().parent, []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -284,16 +288,44 @@ def test_the_index_of_a_zoo_at_a_url_is_read_once(index, monkeypatch):
         def log_message(self, text, *values):
             asked.append(values[0])
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("AIB_KERAS_ZOO", f"http://127.0.0.1:{server.server_port}")
-        assert [entry.name for entry in pretrained.matching(["*"])] == ["digits"]
-        assert zoo.list_models(weights=True) == ["vgg_aib_qt"]
-        assert asked == ["GET /index.json HTTP/1.1"]
-        monkeypatch.setenv("AIB_KERAS_ZOO", f"http://127.0.0.1:{server.server_port}/nowhere")
-        with pytest.raises(ValueError, match="no zoo at .*404.*Check AIB_KERAS_ZOO"):
-            zoo.vgg(weights="cifar10")
+    def stop():
         server.shutdown()
+        server.server_close()
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("AIB_KERAS_ZOO", url)
+    yield types.SimpleNamespace(url=url, asked=asked, stop=stop)
+    stop()
+
+
+def test_the_index_of_a_zoo_at_a_url_is_read_once(zoo_at_a_url, monkeypatch):
+    assert [entry.name for entry in pretrained.matching(["*"])] == ["digits"]
+    assert zoo.list_models(weights=True) == ["vgg_aib_qt"]
+    assert zoo_at_a_url.asked == ["GET /index.json HTTP/1.1"]
+    monkeypatch.setenv("AIB_KERAS_ZOO", f"{zoo_at_a_url.url}/nowhere")
+    with pytest.raises(ValueError, match="no zoo at .*404.*Check AIB_KERAS_ZOO"):
+        zoo.vgg(weights="cifar10")
+
+
+def test_downloaded_weights_load_without_the_network(zoo_at_a_url, trained, tmp_path, monkeypatch):
+    home = tmp_path / "keras"
+    # Keras has read KERAS_HOME when it was imported.
+    get_file = functools.partial(keras.utils.get_file, cache_dir=home)
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    online = zoo.vgg_aib_qt(weights="digits")
+    zoo_at_a_url.stop()
+    pretrained._download_index.cache_clear()  # As in another process.
+    with pytest.warns(UserWarning, match="using the index that was downloaded before"):
+        offline = zoo.vgg_aib_qt(weights="digits")
+    np.testing.assert_array_equal(outputs(offline), outputs(online))
+    np.testing.assert_allclose(outputs(online), outputs(trained), rtol=1e-5, atol=1e-6)
+    home.rename(tmp_path / "gone")
+    pretrained._download_index.cache_clear()
+    with pytest.raises(ValueError, match="no zoo at .*Check AIB_KERAS_ZOO and the network"):
+        zoo.vgg_aib_qt(weights="digits")
 
 
 def test_a_zoo_without_an_index_is_an_error_that_says_how_to_name_another(tmp_path, monkeypatch):
