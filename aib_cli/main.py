@@ -87,8 +87,8 @@ def _explain(text):
     aib-keras explain FOLDER --model=runs/photos/saved_model --out=maps
 
     In place of FOLDER, you can name one image, or a text file with one path per
-    line. The same command again goes on with what is missing. It needs the extra
-    `scale`.
+    line. The same command again goes on with what is missing. It needs the extras
+    `tensorflow` and `scale`.
     """
     flags.DEFINE_string("model", None, "Folder of a SavedModel.", required=True)
     flags.DEFINE_string("out", None, "Folder of the Parquet files.", required=True)
@@ -111,9 +111,9 @@ def _explain_files(argv):
         )
     except ImportError as error:
         raise app.UsageError(
-            f'{error}. Install what is missing: pip install "aib-keras[scale]"'
+            f'{error}. Install what is missing: pip install "aib-keras[tensorflow,scale]"'
         ) from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         raise app.UsageError(str(error).replace("`model`", "--model")) from error
     print(f"{found.images} images in {settings.out}, {found.errors} of them flagged.")
 

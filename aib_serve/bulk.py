@@ -23,6 +23,7 @@ _MANIFEST = "_manifest.json"
 # In the metadata of each Parquet file and in the manifest, in the order of the probabilities.
 _CLASS_NAMES = "class_names"
 _SAVED_MODEL = "saved_model.pb"
+_SIGNATURE = "classify_bytes"
 _LEVELS = 255
 # The share of what a map has above its mean that lies beyond each side of the attended box.
 _LEFT_OUT = 0.1
@@ -63,12 +64,9 @@ class Worker:
         self.tf = tf
         # The signature does not keep the variables alive; the object does.
         self.model = tf.saved_model.load(str(model))
-        if "classify_bytes" not in self.model.signatures:
-            raise ValueError(
-                f"{str(model)!r} has no signature `classify_bytes`. Export a model with "
-                "preprocessing by aib_keras.export.to_saved_model."
-            )
-        self.classify = self.model.signatures["classify_bytes"]
+        if _SIGNATURE not in self.model.signatures:
+            raise ValueError(_no_signature(model))
+        self.classify = self.model.signatures[_SIGNATURE]
         # Also for a file that is no image.
         (names,) = self.classify(image_bytes=tf.constant([b""]))["class_names"].numpy()
         self.class_names = [name.decode() for name in names]
@@ -77,7 +75,8 @@ class Worker:
         """Writes a part.
 
         Args:
-            part: Dict with `path`, the Parquet file to write, and `files`, the image files.
+            part: Dict with `path`, the Parquet file to write, `files`, the image files, and
+                `folder`, from which their paths start.
 
         Returns:
             A dict with `images` and `errors`, the number of rows and of flagged ones.
@@ -89,7 +88,7 @@ class Worker:
         with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
             for first in range(0, len(part["files"]), _BATCH):
                 files = part["files"][first : first + _BATCH]
-                contents = list(pool.map(read, files))
+                contents = list(pool.map(lambda file: read(file, part["folder"]), files))
                 rows += self._rows(files, contents)
         path = pathlib.Path(part["path"])
         schema = _schema().with_metadata({_CLASS_NAMES: json.dumps(self.class_names)})
@@ -191,10 +190,10 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
     `path`, `predicted_class`, `probability`, `probabilities`, the map as bytes (`map`, uint8 row by
     row, `map_height`, `map_width`, and its range, `map_low` and `map_high`), `attended_box` and
     `error`, which is "" for a good file. A bad file does not stop the run. `attended_box` is y0,
-    x0, y1, x1 in shares of the file's sides: of what the map has above its mean, a tenth lies above
-    the box, and as much below, left and right of it. The names of the classes, in the order of
-    `probabilities`, are under `class_names` in `out/_manifest.json` and in the metadata of each
-    Parquet file, as JSON.
+    x0, y1, x1 in shares of the file's sides: of what the map has above its mean, at most a tenth
+    lies above the box, and at most as much below, left and right of it. The names of the classes,
+    in the order of `probabilities`, are under `class_names` in `out/_manifest.json` and in the
+    metadata of each Parquet file, as JSON.
 
     The same call again goes on with the parts that are missing. Only one part per worker is in
     memory.
@@ -202,7 +201,8 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
     Args:
         source: As in `find_files`.
         model: Path of a SavedModel that `aib_keras.export.to_saved_model` wrote.
-        out: Path of a folder, new or of this very run.
+        out: Path of a folder, new or of this very run. On a cluster, all hosts must see it, and
+            the files and the model, under the same paths.
         part_size: Integer, the images per Parquet file.
         workers: Integer, processes that Ray runs, on this machine or on the cluster that
             `RAY_ADDRESS` names. None runs in this process, without Ray.
@@ -213,18 +213,27 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
 
     Raises:
         ImportError: without pyarrow, or Ray for `workers`.
-        ValueError: if there are no images, `model` is no such SavedModel, or `out` is of another
-            run.
+        ValueError: if there are no images, `model` is no such SavedModel, `out` is of another run
+            or a URI, or `part_size` is below 1.
+        RuntimeError: if a process of Ray fails.
     """
     from pyarrow import parquet
 
+    if part_size < 1:
+        raise ValueError(f"`part_size` must be at least 1, got {part_size}.")
     files = find_files(source)
-    out = pathlib.Path(out).expanduser()
-    model = str(model) if is_uri(str(model)) else str(pathlib.Path(model).expanduser())
+    out, model = _local_folder(out), str(model)
+    if not is_uri(model):
+        model = str(pathlib.Path(model).expanduser().absolute())
     _check_model(model)
     manifest = _checked_manifest(out, files, model, part_size)
     parts = [
-        {"path": str(out / f"part-{number:05d}.parquet"), "files": files[first : first + part_size]}
+        {
+            "path": str(out / f"part-{number:05d}.parquet"),
+            "files": files[first : first + part_size],
+            # Processes on a cluster start elsewhere.
+            "folder": os.getcwd(),
+        }
         for number, first in enumerate(range(0, len(files), part_size))
     ]
     missing = [part for part in parts if not os.path.exists(part["path"])]
@@ -233,13 +242,18 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
     results = run(missing, model, workers) if missing else ()
     out.mkdir(parents=True, exist_ok=True)
     _write_manifest(out, manifest)
-    for done, result in enumerate(results, start=1):
-        if progress:
-            print(
-                f"part {done} of {len(missing)}: {result['images']} images, "
-                f"{result['errors']} flagged",
-                flush=True,
-            )
+    try:
+        for done, result in enumerate(results, start=1):
+            if progress:
+                print(
+                    f"part {done} of {len(missing)}: {result['images']} images, "
+                    f"{result['errors']} flagged",
+                    flush=True,
+                )
+    finally:
+        # A run that has written nothing does not keep the folder from another one.
+        if not any(os.path.exists(part["path"]) for part in parts):
+            (out / _MANIFEST).unlink()
     errors = images = 0
     for part in parts:
         column = parquet.read_table(part["path"], columns=["error"])["error"].to_pylist()
@@ -250,10 +264,25 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
     return Summary(images, errors, len(missing), len(parts))
 
 
+def _local_folder(out):
+    """Returns the absolute path of the folder to write to."""
+    if is_uri(str(out)):
+        raise ValueError(
+            f"`out` must be a local folder, got {str(out)!r}. Write to a local or mounted folder, "
+            "then copy it."
+        )
+    return pathlib.Path(out).expanduser().absolute()
+
+
 def _check_model(model):
-    """Raises a ValueError for a path that is not that of a SavedModel."""
+    """Raises a ValueError for a path that is not that of a SavedModel with our signature."""
     path = pathlib.Path(model)
-    if is_uri(str(model)) or (path / _SAVED_MODEL).is_file():
+    if is_uri(str(model)):
+        return
+    if (path / _SAVED_MODEL).is_file():
+        # Without TensorFlow, and before processes of Ray start.
+        if _SIGNATURE.encode() not in (path / _SAVED_MODEL).read_bytes():
+            raise ValueError(_no_signature(model))
         return
     message = (
         "`model` must be the folder of a SavedModel, such as saved_model/ beside a model.keras; "
@@ -263,6 +292,13 @@ def _check_model(model):
         if (near / _SAVED_MODEL).is_file():
             raise ValueError(f"{message} Did you mean {str(near)!r}?")
     raise ValueError(f"{message} aib_keras.export.to_saved_model makes one of a Keras model.")
+
+
+def _no_signature(model):
+    return (
+        f"{str(model)!r} has no signature `{_SIGNATURE}`. Export a model with preprocessing by "
+        "aib_keras.export.to_saved_model."
+    )
 
 
 def _checked_manifest(out, files, model, part_size):
@@ -318,8 +354,13 @@ def _here(parts, model, workers):
 
 def _with_ray(parts, model, workers):
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Not in the generator: without Ray, no folder is made.
     import ray
 
+    return _results_of_ray(ray, parts, model, workers)
+
+
+def _results_of_ray(ray, parts, model, workers):
     started = not ray.is_initialized()
     if started:
         ray.init(logging_level="ERROR", log_to_driver=False)
@@ -333,6 +374,11 @@ def _with_ray(parts, model, workers):
             num_cpus=1,
         )
         yield from results.iter_rows()
+    except ray.exceptions.RayError as error:
+        raise RuntimeError(
+            f"A process of Ray failed: {error} What is written stays: the same call goes on with "
+            "the rest."
+        ) from error
     finally:
         if started:
             ray.shutdown()

@@ -27,7 +27,10 @@ _FILES_IN_REQUEST = 16
 
 def run():
     """Runs the command. This is its entry point."""
-    app.run(main)
+    try:
+        app.run(main)
+    except ModuleNotFoundError as error:
+        sys.exit(f'{error}. Install what is missing: pip install "aib-keras[serving]"')
 
 
 def main(argv):

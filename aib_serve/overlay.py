@@ -64,6 +64,9 @@ def overlay_file(file, attention, box=(0, 0, 1, 1)):
     if image.format in ("JPEG", "MPO"):
         # Of other files, the SavedModel does not read it.
         image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        # 16 bits, of which the SavedModel takes the upper 8. Pillow itself would clip at 255.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     image = image.convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
     picture = np.array(Image.alpha_composite(white, image).convert("RGB"))

@@ -24,15 +24,17 @@ def find_files(source):
         ValueError: if there is nothing there, or no image file.
     """
     if not isinstance(source, (str, os.PathLike)):
-        files = [str(file) for file in source]
+        files = [_expanded(str(file)) for file in source]
     elif is_uri(source):
         files = _stored_files(source)
-    elif pathlib.Path(source).is_dir():
-        files = [str(path) for path in pathlib.Path(source).rglob("*") if _is_image(path)]
-    elif pathlib.Path(source).is_file():
-        files = [str(source)] if _is_image(pathlib.Path(source)) else _listed(source)
     else:
-        raise ValueError(f"There is no folder, no image and no list of files {str(source)!r}.")
+        path = pathlib.Path(source).expanduser()
+        if path.is_dir():
+            files = [str(found) for found in path.rglob("*") if _is_image(found)]
+        elif path.is_file():
+            files = [str(path)] if _is_image(path) else _listed(path)
+        else:
+            raise ValueError(f"There is no folder, no image and no list of files {str(path)!r}.")
     if not files:
         raise ValueError(f"There are no image files in {source!r}: expected {_SUFFIXES}.")
     return sorted(files)
@@ -41,13 +43,18 @@ def find_files(source):
 def _listed(source):
     """Returns the paths in a text file."""
     try:
-        lines = pathlib.Path(source).read_text(encoding="utf-8").splitlines()
+        lines = source.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         raise ValueError(
             f"{str(source)!r} is no text file with one path per line, and its name does not end "
             f"like that of an image: {', '.join(_SUFFIXES)}."
         ) from None
-    return [line.strip() for line in lines if line.strip()]
+    return [_expanded(line.strip()) for line in lines if line.strip()]
+
+
+def _expanded(file):
+    """Returns a path or URI, with the home folder in place of `~`."""
+    return file if is_uri(file) else os.path.expanduser(file)
 
 
 def _is_image(path):
@@ -79,11 +86,16 @@ def _quoted(path, folder):
     return urllib.parse.quote(path.removeprefix(folder.rstrip("/")))
 
 
-def read(file):
-    """Returns the content of a file, or the error that reading it raised."""
+def read(file, folder=""):
+    """Returns the content of a file, or the error that reading it raised.
+
+    Args:
+        file: Path or URI.
+        folder: Path of the folder from which relative paths start.
+    """
     try:
         if not is_uri(file):
-            return pathlib.Path(file).read_bytes()
+            return pathlib.Path(folder, file).read_bytes()
         filesystem, path = _filesystem(file)
         with filesystem.open_input_stream(path) as stream:
             return stream.read()

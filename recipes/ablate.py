@@ -193,4 +193,4 @@ def cells(row):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=program.parse)

@@ -21,6 +21,7 @@ from absl import app, flags, logging
 
 from aib_keras import data
 from aib_keras.experiments.results import read_result
+from aib_keras.utils import program
 from aib_keras.utils.files import write_json
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of a finished CIFAR-10 training.")
@@ -103,4 +104,4 @@ def cifar_labels(images):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=program.parse)

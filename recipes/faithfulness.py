@@ -18,6 +18,7 @@ faithfulness.json in each work directory, and faithfulness.md and .json in the f
 from absl import app, flags, logging
 
 from aib_keras.experiments import map_scores, markdown, measured
+from aib_keras.utils import program
 
 RUNS = flags.DEFINE_list("runs", ["runs"], "Folders of work directories.")
 MODELS = flags.DEFINE_list("models", None, "Names of the zoo; default: all that have a map.")
@@ -79,4 +80,4 @@ def section(dataset, found):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=program.parse)

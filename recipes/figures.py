@@ -23,6 +23,7 @@ from absl import app, flags, logging
 from aib_keras import data, explain, plots
 from aib_keras.experiments import load_evaluation, tables
 from aib_keras.training import read_map_history
+from aib_keras.utils import program
 
 RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories.")
 DATASET = flags.DEFINE_string("dataset", "cifar10", "Only trainings on this data set.")
@@ -113,4 +114,4 @@ def save(figure, path):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=program.parse)

@@ -25,6 +25,7 @@ from aib_keras import experiments, export, metrics
 from aib_keras.experiments import markdown
 from aib_keras.experiments.results import read_result
 from aib_keras.export import litert
+from aib_keras.utils import program
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of a finished training.")
 EXAMPLES = flags.DEFINE_integer("examples", 1000, "Number of test images to measure on.", 1)
@@ -203,4 +204,4 @@ def table(report):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=program.parse)

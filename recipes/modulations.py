@@ -177,4 +177,4 @@ def table(rows):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=program.parse)

@@ -12,6 +12,7 @@ data, for example on a GPU machine that has none.
 from absl import app, flags, logging
 
 from aib_keras.experiments import publishing, run
+from aib_keras.utils import program
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training.", required=True)
 NAME = flags.DEFINE_string("name", None, "Name of the weights, such as cifar10.", required=True)
@@ -38,4 +39,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=program.parse)

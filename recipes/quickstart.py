@@ -18,6 +18,7 @@ from absl import app, flags, logging
 
 from aib_keras import export
 from aib_keras.experiments import TrainingConfig, train
+from aib_keras.utils import program
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Folder for all results.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of weights, order, augmentation and noise.")
@@ -71,4 +72,4 @@ def report(results):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=program.parse)

@@ -302,4 +302,4 @@ def panels(content):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=program.parse)

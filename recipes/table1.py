@@ -125,4 +125,4 @@ def training(dataset, model, seed, extra_flags):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=program.parse)

@@ -34,6 +34,7 @@ from aib_keras import data, explain, metrics
 from aib_keras.experiments import load_evaluation, markdown, measured
 from aib_keras.experiments.cards import reductions
 from aib_keras.metrics.consistency import THRESHOLDS
+from aib_keras.utils import program
 
 # Interpretability score in percent: Table 2 of the paper. In the order of `perturbations`: windows
 # of a random colour, windows of SVHN, high and low frequencies.
@@ -244,4 +245,4 @@ def interval(ends):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=program.parse)

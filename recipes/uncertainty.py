@@ -31,6 +31,7 @@ from sklearn.utils.extmath import softmax
 
 from aib_keras import data, experiments, metrics, plots
 from aib_keras.experiments import cards, markdown, measured
+from aib_keras.utils import program
 from aib_keras.utils.files import atomic_path
 
 RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories, and of the table.")
@@ -222,4 +223,4 @@ def save(figure, path):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=program.parse)

@@ -13,6 +13,7 @@ a checkout, or what AIB_KERAS_ZOO names.
 from absl import app, flags
 
 from aib_keras.experiments import publishing
+from aib_keras.utils import program
 from aib_keras.zoo import pretrained
 
 WEIGHTS = flags.DEFINE_list("weights", ["*"], "Which weights, patterns of MODEL/NAME.")
@@ -29,4 +30,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=program.parse)

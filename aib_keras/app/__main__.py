@@ -17,6 +17,8 @@ import tempfile
 
 from absl import app, flags, logging
 
+from aib_keras.utils import program
+
 RUNS = flags.DEFINE_list(
     "runs",
     ["runs", "runs/quickstart"],
@@ -71,7 +73,7 @@ def _serve(choices, folder):
     from aib_keras.app import page
     from aib_keras.app.samples import Samples
 
-    blocks = page.build(choices, Samples(folder, choices.photos))
+    blocks = page.build(choices, Samples(folder, choices.photo_sets))
     # So that a service manager's stop removes the temporary folder, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -109,4 +111,4 @@ def _refuse(message):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=program.parse)

@@ -107,7 +107,7 @@ class Answers:
     def _controls(self, model, kind, compare, perturbation, size=None):
         trained = self._choices.load(model)
         slider = changes.slider(perturbation, trained.transform.size)
-        fitting = self._samples.fitting(self._choices.dataset(model))
+        fitting = self._fitting(model)
         comparable = links.comparable(self._choices, model)
         return (
             gr.Radio(list(trained.maps), value=kind),
@@ -116,9 +116,13 @@ class Answers:
             *(gr.Column(visible=group is fitting) for group in self._samples.groups),
         )
 
+    def _fitting(self, model):
+        """Returns the samples for a model."""
+        return self._samples.fitting(self._choices.dataset(model), self._choices.photos(model))
+
     def _fitting_image(self, model, image):
         """Returns a sample image in place of one that is for other models."""
-        fitting = self._samples.fitting(self._choices.dataset(model))
+        fitting = self._fitting(model)
         name = None if image is None else self._samples.name_of(self._path(image))
         if name is None or name in fitting:
             return gr.skip()

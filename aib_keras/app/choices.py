@@ -68,9 +68,9 @@ class Choices:
         return [(choice.label, choice.name) for choice in self._choices.values()]
 
     @property
-    def photos(self):
-        """Dict from the data sets whose photos are on this machine to paths of some of them."""
-        return {one.dataset: one.photos for one in self._choices.values() if one.photos}
+    def photo_sets(self):
+        """Dict from the photos that models were evaluated on to the name of their data set."""
+        return {one.photos: one.dataset for one in self._choices.values() if one.photos}
 
     @property
     def first(self):
@@ -80,6 +80,10 @@ class Choices:
     def dataset(self, name):
         """Returns the name of the data set that a model was trained on; ValueError if unknown."""
         return self._choices[self._check(name)].dataset
+
+    def photos(self, name):
+        """Returns the `Choice.photos` of a model; ValueError if unknown."""
+        return self._choices[self._check(name)].photos
 
     def load(self, name):
         """Returns the `Trained` model of a name.

@@ -118,7 +118,7 @@ def read(parameters, choices, samples):
     model = take("model", choices.first, known_model)
     trained = choices.load(model)
     kind = take("map", trained.maps[0], lambda name: check_map(trained, name))
-    fitting = [*samples.fitting(choices.dataset(model))]
+    fitting = [*samples.fitting(choices.dataset(model), choices.photos(model))]
     perturbation = take(
         "perturbation",
         changes.CHANGES[0],

@@ -23,12 +23,12 @@ class Samples:
 
     Args:
         folder: Path of an existing folder, to which the files are written.
-        own: Dict from names of data sets to paths of images in them, of which the first few are
-            copied.
+        own: Dict from tuples of paths of images, of which the first few are copied, to the name of
+            their data set. Trainings on one data set can be evaluated on different images of it.
 
     Attributes:
         groups: Dicts from names to paths: images of the embedded data set, a photo, and images of
-            each data set of `own`. The first is empty without scikit-learn, which the data set is
+            each tuple of `own`. The first is empty without scikit-learn, which the data set is
             made from.
     """
 
@@ -41,11 +41,10 @@ class Samples:
                 Image.fromarray(image).save(path)
                 digits[path.stem] = path
         photos = {_PHOTO.stem: pathlib.Path(shutil.copy(_PHOTO, folder))}
-        self._own = {}
-        for number, (dataset, paths) in enumerate(dict(own).items(), start=1):
-            group = _copied(dataset, paths, folder, f"own-{number}")
-            if group:
-                self._own[dataset] = group
+        self._own, copies = {}, {}
+        for paths, dataset in dict(own).items():
+            if group := _copied(dataset, paths, folder, copies):
+                self._own[paths] = group
         self.groups = digits, photos, *self._own.values()
 
     @property
@@ -53,11 +52,16 @@ class Samples:
         """Dict from all names to paths."""
         return {name: path for group in self.groups for name, path in group.items()}
 
-    def fitting(self, dataset):
-        """Returns the group of samples for models of a data set."""
+    def fitting(self, dataset, own=()):
+        """Returns the group of samples for a model.
+
+        Args:
+            dataset: Name of its data set.
+            own: Tuple of paths of images that it was evaluated on.
+        """
         digits, photos, *_ = self.groups
-        if dataset in self._own:
-            return self._own[dataset]
+        if own in self._own:
+            return self._own[own]
         return digits if dataset == _DIGITS and digits else photos
 
     def name_of(self, path):
@@ -66,12 +70,20 @@ class Samples:
         return next(names, None)
 
 
-def _copied(dataset, paths, folder, stem):
-    """Copies the first few images, and returns a dict from names to paths of the copies."""
+def _copied(dataset, paths, folder, copies):
+    """Copies the first few images, and returns a dict from names to paths of the copies.
+
+    `copies` has the name and the copy of each image that was copied before, and gets these.
+    """
     paths = [path for path in paths if path.suffix.lower() in _SHOWN and path.is_file()]
-    found = {}
-    for number, path in enumerate(paths[:_NUM_OWN], start=1):
-        copy = folder / f"{stem}-{number}{path.suffix.lower()}"
-        shutil.copyfile(path, copy)
-        found[f"{pathlib.Path(dataset).name}/{path.parent.name}/{path.stem}"] = copy
-    return found
+    paths = paths[:_NUM_OWN]
+    for path in paths:
+        if path not in copies:
+            copy = folder / f"own-{len(copies) + 1}{path.suffix.lower()}"
+            shutil.copyfile(path, copy)
+            name = f"{pathlib.Path(dataset).name}/{path.parent.name}/{path.stem}"
+            # Another folder, or another ending, can have an image of this name.
+            if name in (taken for taken, _ in copies.values()):
+                name = f"{name} ({len(copies) + 1})"
+            copies[path] = name, copy
+    return dict(copies[path] for path in paths)

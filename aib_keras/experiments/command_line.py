@@ -16,13 +16,14 @@ from aib_keras.training import TrainingDivergedError
 from aib_keras.utils import processes, program
 from aib_keras.utils.files import write_json
 
-# Name of a format -> the function of `aib_keras.export` that writes it, and where in the workdir.
+# Name of a format -> the function of `aib_keras.export` that writes it, where in the workdir, and
+# the files there by which it is known to be complete.
 EXPORTS = {
-    "saved_model": ("to_saved_model", "saved_model"),
-    # serving/models.config has it under this name.
-    "serving": ("to_serving", "serving/aib"),
-    "litert": ("to_litert", "model.tflite"),
-    "onnx": ("to_onnx", "model.onnx"),
+    "saved_model": ("to_saved_model", "saved_model", "saved_model/saved_model.pb"),
+    # serving/models.config has it under this name. The folder of a version is a number.
+    "serving": ("to_serving", "serving/aib", "serving/aib/[0-9]*/saved_model.pb"),
+    "litert": ("to_litert", "model.tflite", "model.tflite"),
+    "onnx": ("to_onnx", "model.onnx", "model.onnx"),
 }
 # The packages that a format needs. They come with the extra of its name.
 _OF_EXPORTS = {
@@ -85,7 +86,8 @@ def export_trained(argv):
     """
     _check_no_arguments(argv)
     check_exports(flags.FLAGS.export)
-    workdir = pathlib.Path(flags.FLAGS.workdir)
+    _check_exports_installed()
+    workdir = pathlib.Path(flags.FLAGS.workdir).expanduser()
     if not (workdir / "result.json").exists():
         raise app.UsageError(f"--workdir={workdir} holds no finished training (no result.json).")
     export_model(workdir, flags.FLAGS.export)
@@ -114,11 +116,10 @@ def _run(argv, defaults, model_settings, report, needs_dataset):
     # Now, and not at the end of the training.
     if report is not None:
         _check_installed(_OF_REPORT, "The report", "train")
-    if keras.backend.backend() == "tensorflow":
-        for format in flags.FLAGS.export:
-            _check_installed(_OF_EXPORTS.get(format, ()), f"--export={format}", format)
+    _check_exports_installed()
     name = str(config.dataset).replace("/", "_").strip("_.")
     workdir = flags.FLAGS.workdir or f"runs/{name}-{config.model}-seed{config.seed}"
+    workdir = pathlib.Path(workdir).expanduser()
     try:
         result = train(config, workdir)
     except ModuleNotFoundError:
@@ -143,8 +144,8 @@ def _take_dataset(argv):
 
 def _after_training(workdir, result, report):
     if report is not None:
-        _write_report(report, pathlib.Path(workdir), result)
-    export_model(pathlib.Path(workdir), flags.FLAGS.export)
+        _write_report(report, workdir, result)
+    export_model(workdir, flags.FLAGS.export)
     for line in _error_lines(result):
         print(line)
     print(f"Everything is in {workdir}.")
@@ -173,6 +174,13 @@ def _check_installed(packages, feature, extra):
         )
 
 
+def _check_exports_installed():
+    """Checks the packages of --export before any work; other backends do not export."""
+    if keras.backend.backend() == "tensorflow":
+        for format in flags.FLAGS.export:
+            _check_installed(_OF_EXPORTS.get(format, ()), f"--export={format}", format)
+
+
 def _check_no_arguments(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}. Settings are flags.")
@@ -192,7 +200,13 @@ def _write_report(report, workdir, result):
 
 def export_model(workdir, formats):
     """Exports the trained model of a folder in those of `formats` that are not there yet."""
-    missing = [name for name in formats if not (workdir / EXPORTS[name][1]).exists()]
+    missing = []
+    for name in formats:
+        _, file, complete = EXPORTS[name]
+        if any(workdir.glob(complete)):
+            print(f"{workdir / file} is there already.")
+        else:
+            missing.append(name)
     if not missing:
         return
     if keras.backend.backend() != "tensorflow":
@@ -207,7 +221,7 @@ def export_model(workdir, formats):
     model = keras.saving.load_model(workdir / "model.keras")
     result = read_result(workdir)
     for name in missing:
-        function, file = EXPORTS[name]
+        function, file, _ = EXPORTS[name]
         arguments = {"class_names": result["class_names"]}
         if name in _TAKE_FILES:
             arguments["crop_pct"] = result["config"]["crop_pct"]

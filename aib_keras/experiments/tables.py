@@ -79,7 +79,7 @@ def read_trainings(folders):
     """
     paths = [
         path
-        for folder in map(pathlib.Path, folders)
+        for folder in (pathlib.Path(folder).expanduser() for folder in folders)
         for path in [*folder.glob("result.json"), *sorted(folder.glob(_RESULTS))]
     ]
     return [{**read_result(path.parent), "workdir": str(path.parent)} for path in paths]

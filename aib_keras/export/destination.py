@@ -64,12 +64,10 @@ def file_destination(path, overwrite, example):
 def staged(path):
     """Yields a temporary path to write to, and moves it to `path` when the block succeeds.
 
-    Until then, what is at `path` stays. The temporary path is on the same file system, so that the
-    move is a rename.
+    Until then, what is at `path` stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
-        new, old = pathlib.Path(scratch, "new"), pathlib.Path(scratch, "old")
+    with scratch_beside(path) as scratch:
+        new, old = scratch / "new", scratch / "old"
         yield new
         # A file is replaced in one step; a folder that is not empty cannot be.
         if path.is_dir():
@@ -80,6 +78,14 @@ def staged(path):
             if old.exists():
                 os.replace(old, path)
             raise
+
+
+@contextlib.contextmanager
+def scratch_beside(path):
+    """Yields a temporary folder beside `path`: a move from it to `path` is a rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+        yield pathlib.Path(scratch)
 
 
 def size(path):

@@ -82,20 +82,35 @@ def to_saved_model(model, path, class_names=None, input_dtype=None, crop_pct=1.0
     """
     check_exportable(model)
     path = saved_model_destination(path, overwrite)
+    with staged(path) as folder:
+        return write_checked(model, folder, path, class_names, input_dtype, crop_pct)
+
+
+def write_checked(model, folder, path, class_names, input_dtype, crop_pct):
+    """Writes a SavedModel to `folder`, and compares its outputs with the model's.
+
+    Args:
+        folder: Path to write to.
+        path: Path that the report and the errors name, where the SavedModel will be.
+        model, class_names, input_dtype, crop_pct: As in `to_saved_model`.
+
+    Returns, raises:
+        As `to_saved_model`.
+    """
+    check_exportable(model)
     input_dtype = _checked_dtype(model, input_dtype)
     transform = EvaluationTransform(tuple(input_spec(model).shape[1:3]), crop_pct)
     model = in_float32(model)
     images = images_to_compare(model, input_spec(model).shape[1:])
     expected = expected_outputs(model, images)
     class_names = checked_class_names(class_names, expected["logits"].shape[-1])
-    with staged(path) as folder:
-        _write(signatures(model, class_names, input_dtype, transform), folder)
-        call = loaded(folder)
-        found = call(SIGNATURE, images.astype(input_dtype))
-        report = verified_report(path, size(folder), expected, found, FLOAT32_LIMITS)
-        if model.preprocessing is not None:
-            files = [_png_around(image, transform) for image in images]
-            _check_files(path, call(BYTES_SIGNATURE, files), found["probabilities"])
+    _write(signatures(model, class_names, input_dtype, transform), folder)
+    call = loaded(folder)
+    found = call(SIGNATURE, images.astype(input_dtype))
+    report = verified_report(path, size(folder), expected, found, FLOAT32_LIMITS)
+    if model.preprocessing is not None:
+        files = [_png_around(image, transform) for image in images]
+        _check_files(path, call(BYTES_SIGNATURE, files), found["probabilities"])
     return report
 
 

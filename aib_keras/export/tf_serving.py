@@ -2,13 +2,14 @@
 
 import dataclasses
 import io
+import os
 import pathlib
 
 import numpy as np
 from PIL import Image
 
-from aib_keras.export.destination import local_path, size, staged
-from aib_keras.export.saved_model import to_saved_model
+from aib_keras.export.destination import local_path, scratch_beside, size
+from aib_keras.export.saved_model import write_checked
 from aib_keras.utils.optional import require
 
 WARMUP_FILE = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
@@ -46,11 +47,29 @@ def to_serving(model, folder, class_names=None, input_dtype=None, crop_pct=1.0):
         "serving",
     )
     folder = local_path("folder", folder)
+    # Another export can be the next version before this one is complete.
     path = folder / str(_next_version(folder))
-    with staged(path) as staging:
-        report = to_saved_model(model, staging, class_names, input_dtype, crop_pct)
+    with scratch_beside(path) as scratch:
+        staging = scratch / "new"
+        report = write_checked(model, staging, path, class_names, input_dtype, crop_pct)
         _write_warmup(staging, folder.name, prediction_log)
-        return dataclasses.replace(report, path=str(path), bytes=size(staging))
+        size_in_bytes = size(staging)
+        path = _add_version(folder, staging)
+    return dataclasses.replace(report, path=str(path), bytes=size_in_bytes)
+
+
+def _add_version(folder, staging):
+    """Moves a complete version to the folder of versions, and returns where it is."""
+    while True:
+        path = folder / str(_next_version(folder))
+        try:
+            # A folder that is not empty cannot be replaced.
+            os.rename(staging, path)
+        except OSError:
+            if not path.exists():
+                raise
+        else:
+            return path
 
 
 def _next_version(folder):

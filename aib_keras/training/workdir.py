@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 
 from aib_keras.utils import processes
+from aib_keras.utils.checks import check_path
 from aib_keras.utils.files import read_json, write_json
 
 CONFIG_FILE = "config.json"
@@ -24,7 +25,7 @@ def check_workdir(workdir, config):
 
     The arguments, returns and errors are those of `claim_workdir`.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = check_path("workdir", workdir)
     wanted, free = _content(config)
     processes.check_same(
         "settings", {name: value for name, value in wanted.items() if name not in free}

@@ -1,5 +1,6 @@
 """Programs whose settings are absl flags."""
 
+import os
 import re
 import sys
 
@@ -54,8 +55,29 @@ def numbers(flag, kind=float):
     return [number(flag.name, text, kind) for text in flag.value]
 
 
+def parse(argv):
+    """Parses flags as `absl.app.run` does, for its `flags_parser`; `--name=~/path` is at home.
+
+    Shells do not replace a `~` that follows an equals sign.
+
+    Args:
+        argv: Strings, the name of the program and its arguments.
+
+    Returns:
+        The arguments that are not flags.
+    """
+    return flags.FLAGS([_at_home(argument) for argument in argv])
+
+
+def _at_home(argument):
+    name, _, value = argument.partition("=")
+    if name.startswith("-") and (value == "~" or value.startswith("~/")):
+        return f"{name}={os.path.expanduser(value)}"
+    return argument
+
+
 def _parse(argv):
-    return _with_short_errors(flags.FLAGS, argv)
+    return _with_short_errors(parse, argv)
 
 
 def _with_short_errors(function, argv):

@@ -28,7 +28,7 @@ USUAL = links.View("a/x", "map", "nothing", "cat", 0.6, True, "colour window", 8
 class Samples:
     paths = {"cat": "cat.jpg", "digit-1": "digit-1.png"}  # noqa: RUF012
 
-    def fitting(self, dataset):
+    def fitting(self, dataset, own):
         return {"digit-1": "digit-1.png"} if dataset == "digits" else {"cat": "cat.jpg"}
 
 

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -57,8 +59,8 @@ def test_a_model_of_own_photos_gets_photos_that_it_was_not_trained_on(birds, tmp
     make_run(tmp_path / "run", "vgg_gap", dataset=str(birds), config=config)
     offered = choices.Choices([*choices.trained([tmp_path / "run"]), *choices.published()])
     (tmp_path / "samples").mkdir()
-    samples = Samples(tmp_path / "samples", offered.photos)
-    found = samples.fitting(offered.dataset(offered.first))
+    samples = Samples(tmp_path / "samples", offered.photo_sets)
+    found = samples.fitting(offered.dataset(offered.first), offered.photos(offered.first))
     expected = {f"birds/{path.parent.name}/{path.stem}": path for path in held_back(birds)}
     assert list(found) == list(expected)
     for name, path in expected.items():
@@ -66,6 +68,39 @@ def test_a_model_of_own_photos_gets_photos_that_it_was_not_trained_on(birds, tmp
         assert samples.name_of(path) == name
     assert len(samples.groups) == 3
     assert list(samples.fitting("cifar10")) == ["cat"]
+
+
+def test_each_model_gets_the_photos_that_it_was_evaluated_on(birds, tmp_path, make_run):
+    config = {"crop_pct": 1.0, "crop_to_box": False, "test_split": "test"}
+    held_out = {**config, "validation_examples": 3, "train_split": "train"}
+    make_run(tmp_path / "runs" / "a", "vgg_gap", dataset=str(birds), config=config)
+    make_run(tmp_path / "runs" / "b", "vgg", dataset=str(birds), config=held_out)
+    other = tmp_path / "other" / "birds"
+    shutil.copytree(birds, other)
+    make_run(tmp_path / "runs" / "c", "vgg_dvib", dataset=str(other), config=config)
+    offered = choices.Choices(choices.trained([tmp_path / "runs"]))
+    (tmp_path / "samples").mkdir()
+    samples = Samples(tmp_path / "samples", offered.photo_sets)
+    groups = {
+        name.split()[0]: samples.fitting(offered.dataset(name), offered.photos(name))
+        for name in offered.names
+    }
+    assert groups["vgg_gap"].keys() == {f"birds/{p.parent.name}/{p.stem}" for p in held_back(birds)}
+    assert not groups["vgg"].keys() & groups["vgg_gap"].keys()
+    assert len(groups["vgg"]) == 3
+    # Of the same names in another folder.
+    assert not groups["vgg_dvib"].keys() & groups["vgg_gap"].keys()
+    assert len(groups["vgg_dvib"]) == len(groups["vgg_gap"])
+    assert len(samples.paths) == sum(map(len, samples.groups))
+
+
+def test_files_of_one_name_and_different_endings_are_two_samples(tmp_path):
+    (tmp_path / "photos" / "robin").mkdir(parents=True)
+    paths = [tmp_path / "photos" / "robin" / f"1.{ending}" for ending in ("png", "jpg")]
+    for value, path in enumerate(paths):
+        Image.new("RGB", (8, 8), (value, 0, 0)).save(path)
+    samples = Samples(tmp_path, {tuple(paths): "photos"})
+    assert list(samples.fitting("photos", tuple(paths))) == ["photos/robin/1", "photos/robin/1 (2)"]
 
 
 def held_back(folder):

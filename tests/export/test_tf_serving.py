@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aib_keras import export
+from aib_keras.export import tf_serving
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("export needs the TensorFlow backend", allow_module_level=True)
@@ -58,6 +59,21 @@ def test_next_version(small_model, tmp_path):
     report = export.to_serving(small_model, tmp_path / "birds")
     assert report.path == str(tmp_path / "birds" / "8")
     assert report.bytes > 0
+
+
+def test_two_exports_at_once_are_two_versions(small_model, tmp_path, monkeypatch):
+    write, folder = tf_serving._write_warmup, tmp_path / "birds"
+
+    def write_meanwhile(*arguments):
+        write(*arguments)
+        (folder / "1").mkdir()
+        (folder / "1" / "saved_model.pb").write_text("another export")
+
+    monkeypatch.setattr(tf_serving, "_write_warmup", write_meanwhile)
+    report = export.to_serving(small_model, folder)
+    assert report.path == str(folder / "2")
+    assert (folder / "1" / "saved_model.pb").read_text() == "another export"
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
 
 
 def test_a_file_in_place_of_the_folder(small_model, tmp_path):

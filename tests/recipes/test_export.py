@@ -61,9 +61,30 @@ def test_files_are_treated_as_in_the_evaluation(workdir, capsys, tmp_path):
 
 
 def test_what_is_there_stays(workdir, capsys):
+    (workdir / "serving" / "aib" / "7").mkdir(parents=True)
+    (workdir / "serving" / "aib" / "7" / "saved_model.pb").write_text("")
+    (workdir / "model.onnx").write_text("")
+    run(f"--workdir={workdir}", "--export=serving,onnx")
+    assert capsys.readouterr().out.splitlines() == [
+        f"{workdir / 'serving' / 'aib'} is there already.",
+        f"{workdir / 'model.onnx'} is there already.",
+    ]
+
+
+def test_an_empty_folder_is_no_export(workdir, capsys):
+    # As an export that was stopped leaves it.
+    shutil.rmtree(workdir / "serving", ignore_errors=True)
     (workdir / "serving" / "aib").mkdir(parents=True)
     run(f"--workdir={workdir}", "--export=serving")
-    assert capsys.readouterr().out == ""
+    assert "Exported and checked" in capsys.readouterr().out
+    assert (workdir / "serving" / "aib" / "1" / "saved_model.pb").is_file()
+
+
+def test_what_an_export_needs_is_told_before_any_work(workdir, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(app.UsageError, match=r'pip install "aib-keras\[litert\]"'):
+        run(f"--workdir={workdir}", "--export=litert")
+    assert not (workdir / "model.tflite").exists()
 
 
 @pytest.mark.parametrize(

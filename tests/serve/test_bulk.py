@@ -215,6 +215,56 @@ def test_an_exported_model_of_the_same_path_is_another_run(explained, model, ima
         bulk.explain_files(images, saved, tmp_path / "maps", progress=False)
 
 
+def test_relative_paths_start_where_the_call_was_made(
+    explained, model, images, tmp_path, monkeypatch
+):
+    here = bulk._here
+
+    def elsewhere(*arguments):
+        monkeypatch.chdir(tmp_path)  # As processes of Ray on a cluster do.
+        return here(*arguments)
+
+    monkeypatch.setattr(bulk, "_here", elsewhere)
+    shutil.copytree(images, tmp_path / "call" / "photos")
+    shutil.copytree(model[1], tmp_path / "call" / "saved")
+    monkeypatch.chdir(tmp_path / "call")
+    summary = bulk.explain_files("photos", "saved", "maps", progress=False)
+    assert (summary.images, summary.errors) == (23, 2)
+    rows = read(tmp_path / "call" / "maps")
+    assert [row["path"] for row in rows][:2] == ["photos/0/000.png", "photos/0/002.png"]
+    for row, wanted in zip(rows, read(explained[0]), strict=True):
+        assert row["predicted_class"] == wanted["predicted_class"]
+
+
+def test_a_path_can_be_in_the_home_folder(images, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(images))
+    (tmp_path / "list.txt").write_text("~/0/000.png\n")
+    first = str(images / "0" / "000.png")
+    assert bulk.find_files("~/0")[0] == first
+    assert bulk.find_files(tmp_path / "list.txt") == bulk.find_files(["~/0/000.png"]) == [first]
+
+
+def test_a_run_that_has_written_nothing_does_not_keep_the_folder(
+    model, images, tmp_path, monkeypatch
+):
+    def fail(worker, part):
+        raise RuntimeError("The first part fails.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bulk.Worker, "__call__", fail)
+        with pytest.raises(RuntimeError, match="first part"):
+            bulk.explain_files(images, model[1], tmp_path / "maps", part_size=10)
+    summary = bulk.explain_files(images, model[1], tmp_path / "maps", progress=False)
+    assert (summary.images, summary.parts) == (23, 1)
+
+
+def test_where_it_cannot_write_is_told_before_any_work(model, images):
+    with pytest.raises(ValueError, match="`out` must be a local folder, got 's3://bucket/maps'"):
+        bulk.explain_files(images, model[1], "s3://bucket/maps")
+    with pytest.raises(ValueError, match="`part_size` must be at least 1, got 0"):
+        bulk.explain_files(images, model[1], "maps", part_size=0)
+
+
 def test_another_run_does_not_mix_with_the_first(explained, model, images, tmp_path):
     with pytest.raises(ValueError, match="another run: part_size differ"):
         bulk.explain_files(images, model[1], explained[0], part_size=7)
@@ -245,3 +295,9 @@ def test_ray_writes_the_same_rows(explained, model, images, tmp_path):
         )
         if not row["error"]:
             np.testing.assert_allclose(row["probabilities"], wanted["probabilities"], atol=1e-5)
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "saved_model.pb").write_bytes(b"classify_bytes")
+    with pytest.raises(RuntimeError, match="A process of Ray failed"):
+        bulk.explain_files(images, damaged, tmp_path / "none", workers=1, progress=False)
+    assert list((tmp_path / "none").iterdir()) == []

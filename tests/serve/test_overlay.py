@@ -136,6 +136,13 @@ def test_the_picture_in_a_file_is_turned_upright():
     assert overlay_file(file, attention).shape == (40, 60, 3)
 
 
+def test_of_16_bits_the_upper_8_are_shown():
+    values = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    found = overlay_file(png(values), np.zeros((2, 2), "float32"))
+    dark = overlay_file(png((values >> 8).astype(np.uint8)), np.zeros((2, 2), "float32"))
+    np.testing.assert_array_equal(found, dark)
+
+
 def test_a_file_of_one_pixel():
     file = png(np.zeros((1, 1, 3), "uint8"))
     found = overlay_file(file, np.full((2, 2), 0.5, "float32"), (0.9, 0.9, 1, 1))
