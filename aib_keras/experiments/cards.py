@@ -128,8 +128,8 @@ def reductions(result):
     found = []
     if width != 1.0:
         found.append(f"width {width:g} of the paper's")
-    if config.epochs < _PAPER_EPOCHS:
-        found.append(f"{config.epochs} epochs of {_PAPER_EPOCHS}")
+    if result["epochs"] < _PAPER_EPOCHS:
+        found.append(f"{result['epochs']} epochs of {_PAPER_EPOCHS}")
     if config.train_examples is not None or config.train_split != "train":
         found.append(f"{result['train_examples']:,} training images only")
     if config.wrong_labels:

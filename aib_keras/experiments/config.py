@@ -26,11 +26,13 @@ def _check_model(name, value):
 
 
 def _check_initial_weights(name, value):
+    value = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(value, str) or not value:
         raise ValueError(
             f"`{name}` must be MODEL/NAME of published weights, such as 'vgg/cifar10', or the "
             f"folder of a training, got {value!r}."
         )
+    return value
 
 
 def _check_crop_pct(name, value):
@@ -49,6 +51,7 @@ def _check_share_of_wrong(name, value):
 def _check_path(name, value):
     if not isinstance(value, (str, os.PathLike)):
         raise ValueError(f"`{name}` must be a path, got {value!r}.")
+    return os.fspath(value)
 
 
 @documented
@@ -84,7 +87,7 @@ class TrainingConfig(FitConfig):
         check_boolean,
     )
     dataset: str = setting(
-        "cifar10", "A TFDS name, an image folder, .npz files, or `cluttered_digits`."
+        "cifar10", "A TFDS name, an image folder, .npz files, or `cluttered_digits`.", _check_path
     )
     data_dir: str | None = setting(
         None, "Folder where TFDS keeps its data.", _check_path, decides=False
@@ -174,6 +177,12 @@ class TrainingConfig(FitConfig):
         if self.crop_pct < 1 and self.image_size is None:
             raise ValueError(
                 f"`crop_pct` {self.crop_pct!r} needs `image_size`, the side of the crops."
+            )
+        if self.patience is not None and not self.validation_examples:
+            raise ValueError(
+                f"`patience` {self.patience} chooses the last epoch by the evaluation, which is on "
+                "the test data: their error would be too low. Hold out training examples with "
+                "`validation_examples`, on which the training is then evaluated."
             )
         if self.feature_views is not None and (self.freeze == "nothing" or self.augment == "none"):
             raise ValueError(

@@ -123,7 +123,7 @@ def arguments(config, base):
 
     A setting of the model that `base` has and `config` has not, no flag can take away.
     """
-    found = []
+    found, deciding = [], config.deciding()
     for field in dataclasses.fields(config):
         name, value = field.name, getattr(config, field.name)
         if name == _SETTINGS:
@@ -132,7 +132,7 @@ def arguments(config, base):
                 for key, each in value.items()
                 if key not in base.settings or base.settings[key] != each
             ]
-        elif value != getattr(base, name) and value is not None and field.metadata["decides"]:
+        elif value != getattr(base, name) and value is not None and name in deciding:
             if isinstance(value, bool):
                 found.append(f"--{'' if value else 'no'}{name}")
             elif isinstance(value, tuple):

@@ -5,12 +5,10 @@ import math
 import keras
 import numpy as np
 
-from aib_keras import training
 from aib_keras.data import batches_of
 from aib_keras.experiments.full_batches import FullBatches
 from aib_keras.models import AIBClassifier, MapClassifier, PlainClassifier
-from aib_keras.training.fitting import MODEL_FILE
-from aib_keras.utils.files import atomic_path
+from aib_keras.training.fitting import fit_part, is_finished
 
 # Features in memory. More than this is computed in every epoch instead.
 _MOST_BYTES = 4 * 2**30
@@ -68,8 +66,7 @@ def fit_head(
         As `training.fit`.
     """
     features, head = _split(model, validation_data.input_shape)
-    _, done, _ = training.Checkpoint(workdir / "checkpoint").latest()
-    if done == config.epochs:
+    if is_finished(workdir):
         # `fit` loads the weights, and reads no features.
         augment = None
         train_features, evaluation = (
@@ -83,7 +80,8 @@ def fit_head(
         train_features = _training_features(features, train_data, config, augment, bar)
         batches = batches_of(validation_data, min(_BATCH_SIZE, len(train_data)), shuffle=False)
         evaluation = _features(features, batches, len(validation_data), bar)
-    lines = training.fit(
+    return fit_part(
+        model,
         head,
         (train_features, train_data.labels),
         (evaluation, validation_data.labels),
@@ -93,10 +91,6 @@ def fit_head(
         callbacks=callbacks,
         verbose=verbose,
     )
-    # What `fit` has saved there is the head without the features.
-    with atomic_path(workdir / MODEL_FILE) as temporary:
-        model.save(temporary)
-    return lines
 
 
 def _split(model, input_shape):

@@ -1,6 +1,5 @@
 """What a training measured: the content of `result.json`."""
 
-import dataclasses
 import pathlib
 import platform
 
@@ -95,11 +94,9 @@ def deciding_settings(result):
     Args:
         result: What `read_result` returned.
     """
-    return {
-        field.name: result["config"][field.name]
-        for field in dataclasses.fields(TrainingConfig)
-        if field.metadata["decides"] and field.name != "seed"
-    }
+    config = result["config"]
+    names = TrainingConfig.from_json(config).deciding()
+    return {name: config[name] for name in names if name != "seed"}
 
 
 def files(config):

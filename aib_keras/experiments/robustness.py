@@ -148,13 +148,16 @@ def attacks(model, examples, epsilons, pgd_steps, samples=0):
     right = _predicted(model, examples.images, samples) == examples.labels
     wrong = {}
     for name, attack in (("FGSM", explain.fgsm), (f"PGD-{pgd_steps}", pgd)):
-        standing, wrong[name] = np.flatnonzero(right), []
+        stands, wrong[name] = right.copy(), []
         for epsilon in epsilons:
-            if len(standing):
-                images, labels = examples.images[standing], examples.labels[standing]
+            if stands.any():
+                # All images, because the noise of `predict_mc` goes by the place in the array.
+                # Without it, only those that stand are worth the time.
+                where = np.arange(len(right)) if samples else np.flatnonzero(stands)
+                images, labels = examples.images[where], examples.labels[where]
                 changed = attack(model, images, labels, epsilon, samples=samples, seed=_SEED)
-                standing = standing[_predicted(model, changed, samples) == labels]
-            wrong[name].append(len(examples) - len(standing))
+                stands[where] &= _predicted(model, changed, samples) == labels
+            wrong[name].append(len(examples) - int(np.count_nonzero(stands)))
     return {
         "stochastic": isinstance(model, VariationalClassifier),
         "samples": samples,

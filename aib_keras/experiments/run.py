@@ -17,7 +17,7 @@ from aib_keras.plots.attention import save_attention_figure
 from aib_keras.training.callbacks import ErrorLine
 from aib_keras.training.device_strategies import check_batch_size, count
 from aib_keras.training.fitting import MODEL_FILE, trained_file
-from aib_keras.training.precision import use_fast_kernels
+from aib_keras.training.precision import fast_kernels
 from aib_keras.training.workdir import check_workdir
 from aib_keras.utils import processes
 from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write_json
@@ -74,9 +74,9 @@ def _train_here(config, workdir, verbose):
 
     previous_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
-    use_fast_kernels(config.precision)
     try:
-        return _train(config, workdir, verbose)
+        with fast_kernels(config.precision):
+            return _train(config, workdir, verbose)
     finally:
         keras.config.set_dtype_policy(previous_policy)
 
@@ -196,12 +196,16 @@ def _warn_of_random_weights(config):
 
 
 def _create(config, evaluation, weights=None):
+    settings = dict(config.settings)
+    if weights is not None:
+        # Those have been trained on since.
+        settings.pop("backbone_weights", None)
     return zoo.create(
         config.model,
         num_classes=evaluation.num_classes,
         input_shape=evaluation.input_shape,
         weights=weights,
-        **config.settings,
+        **settings,
     )
 
 

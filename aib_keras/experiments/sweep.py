@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 
 # Data set -> the recipe that trains on it.
 RECIPES = {
@@ -66,24 +67,41 @@ def train(trainings, jobs=1):
 
     Raises:
         TrainingFailedError: if one fails. Those that already run are finished, no other starts.
+            The same holds for Ctrl-C.
     """
     missing = [each for each in trainings if not each.finished]
     environment = dict(os.environ)
     if jobs > 1:
         threads = str(max(1, os.cpu_count() // jobs))
         environment |= {"OMP_NUM_THREADS": threads, "TF_NUM_INTRAOP_THREADS": threads}
+    stopped = threading.Event()
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        running = [pool.submit(_run, each, environment) for each in missing]
+        running = [pool.submit(_run, each, environment, stopped) for each in missing]
+        number = 0
         try:
-            for number, ended in enumerate(concurrent.futures.as_completed(running), start=1):
-                print(f"{number} of {len(missing)}: {ended.result()}", flush=True)
-        except TrainingFailedError:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for ended in concurrent.futures.as_completed(running):
+                if folder := ended.result():
+                    number += 1
+                    print(f"{number} of {len(missing)}: {folder}", flush=True)
+        except BaseException:
+            stopped.set()
             raise
 
 
-def _run(one, environment):
-    """Runs one training and returns its folder."""
+def _run(one, environment, stopped):
+    """Runs one training and returns its folder; None if `stopped` is set, as a failure sets it."""
+    # A thread takes the next training before another one can look at why the last has ended.
+    if stopped.is_set():
+        return None
+    try:
+        _run_process(one, environment)
+    except BaseException:
+        stopped.set()
+        raise
+    return one.workdir
+
+
+def _run_process(one, environment):
     path = one.workdir.parent / "logs" / f"{one.workdir.name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a") as log:
@@ -94,4 +112,3 @@ def _run(one, environment):
         raise TrainingFailedError(
             f"{one.workdir.name} failed. Its output is in {path} and ends with:\n{last_lines}"
         )
-    return one.workdir

@@ -13,6 +13,7 @@ from aib_keras.training.schedule import learning_rate
 
 # How far from 1 the sum of probabilities may be.
 _SUM_TOLERANCE = 1e-3
+_SUM_TOLERANCE_IN_16_BITS = 0.02
 
 
 def compile_classifier(model, config, steps_per_epoch, steps_per_execution=None):
@@ -78,11 +79,13 @@ def built(model, batches, config):
     if model.built and config.from_logits is not None:
         return config
     inputs, *_ = batches[0] if isinstance(batches, keras.utils.PyDataset) else next(iter(batches))
-    outputs = keras.ops.convert_to_numpy(model(inputs[:8], training=False))
+    some = keras.tree.map_structure(lambda part: part[:8], inputs)
+    outputs = keras.ops.convert_to_numpy(model(some, training=False))
     if config.from_logits is not None:
         return config
-    sums = outputs.sum(axis=-1)
-    probabilities = outputs.min() >= 0 and np.abs(sums - 1).max() < _SUM_TOLERANCE
+    tolerance = _SUM_TOLERANCE if outputs.dtype.itemsize > 2 else _SUM_TOLERANCE_IN_16_BITS
+    sums = outputs.astype("float64").sum(axis=-1)
+    probabilities = outputs.min() >= 0 and np.abs(sums - 1).max() < tolerance
     return _with_logits(config, not probabilities)
 
 

@@ -30,7 +30,8 @@ def setting(default, help, check=None, choices=None, decides=True):
         default: Its default. None means that the field may be None.
         help: What it is, one or more sentences. It becomes part of the docstring of the class and
             the help of the command-line flag.
-        check: Optional function of (name, value) that raises a ValueError for a bad value.
+        check: Optional function of (name, value) that raises a ValueError for a bad value. The
+            field gets what it returns, if that is not None.
         choices: Optional tuple of the values that it can have.
         decides: Boolean, whether the field decides what a training computes. A training can be
             resumed with another value of a field that does not.
@@ -216,12 +217,21 @@ class FitConfig:
         for field in dataclasses.fields(self):
             value, check = getattr(self, field.name), field.metadata["check"]
             if check is not None and not (value is None and field.default is None):
-                check(field.name, value)
+                checked = check(field.name, value)
+                if checked is not None:
+                    # A Python value, which JSON has, in place of NumPy's, or of a path.
+                    object.__setattr__(self, field.name, checked)
         if self.schedule == "steps" and not self.schedule_steps:
             raise ValueError(
                 "The schedule 'steps' needs `schedule_steps`, pairs such as ((0, 1.0), (0.5, 0.1)) "
                 "of a share of the training and a factor of the learning rate."
             )
+
+    def deciding(self):
+        """Returns the names of the fields that decide what a training computes, a list."""
+        names = [each.name for each in dataclasses.fields(self) if each.metadata["decides"]]
+        # Patience counts evaluations.
+        return names if self.patience is None else [*names, "validation_freq"]
 
     def resolved(self):
         """Returns a copy in which None is replaced by the value that it stands for."""

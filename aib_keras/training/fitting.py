@@ -1,6 +1,7 @@
 """Trains any Keras classifier, with everything that a long training needs."""
 
 import contextlib
+import math
 import sys
 
 import keras
@@ -25,13 +26,11 @@ from aib_keras.training.fit_data import as_batches, weights_of_classes
 from aib_keras.training.sharing import share_training, shared_evaluation
 from aib_keras.training.workdir import check_workdir, claim_training, claim_workdir
 from aib_keras.utils import processes
-from aib_keras.utils.files import atomic_path, write_json
+from aib_keras.utils.files import atomic_path
 
 MODEL_FILE = "model.keras"
 # Of a model that Keras cannot save as a whole.
 WEIGHTS_FILE = "model.weights.h5"
-# Of a training that a callback has ended before its last epoch.
-_ENDED_FILE = "ended.json"
 # Images whose maps are saved after each epoch.
 _MAPPED_IMAGES = 8
 
@@ -99,6 +98,24 @@ def fit(
             that do not work on these devices.
         TrainingDivergedError: if the loss becomes NaN or infinite. The last good state is kept.
     """
+    return fit_part(
+        model, model, train_data, validation_data, config, workdir, augment, callbacks, verbose
+    )
+
+
+def fit_part(
+    whole, model, train_data, validation_data, config, workdir, augment, callbacks, verbose
+):
+    """Trains a model as `fit` does, and saves another one that has its layers in it.
+
+    Args:
+        whole: Built model, of which `model` is a part. `model.keras` is its file.
+        model, train_data, validation_data, config, workdir, augment, callbacks, verbose: As in
+            `fit`.
+
+    Returns, raises:
+        As `fit`.
+    """
     config = (FitConfig() if config is None else config).resolved()
     devices.check_scope()
     devices.check_batch_size(config.batch_size, devices.count())
@@ -126,20 +143,20 @@ def fit(
     )
     log = MetricsLog(workdir / "metrics.jsonl")
     done, first = checkpoint.restore(model)
-    log.resume(done)
-    ended_early = processes.gather((workdir / _ENDED_FILE).exists())[0]
-    if ended_early:
-        # Which need not be those of the last epoch.
-        model.load_weights(trained_file(workdir))
-    is_finished = ended_early or done == config.epochs or has_stalled(log.lines, config.patience)
+    is_saved = is_finished(workdir)
+    if is_saved:
+        # Callbacks can end a training early, and change the weights at its end.
+        whole.load_weights(trained_file(workdir))
+    log.resume(math.inf if is_saved else done)
+    is_done = is_saved or done == config.epochs or has_stalled(log.lines, config.patience)
     if not processes.is_first():
         verbose = 0
-    elif is_finished:
+    elif is_done:
         print(f"{workdir} holds a finished training: loaded its weights.")
     elif done or first:
         middle = f" and {first} steps" if first else ""
         print(f"Resuming after epoch {done}{middle} of {config.epochs}.")
-    if not is_finished:
+    if not is_done:
         watchers = [
             *([SetEpoch(batches)] if isinstance(batches, AugmentedBatches) else []),
             *_warmup(model, config),
@@ -167,9 +184,8 @@ def fit(
                     callbacks=watchers,
                 )
     devices.synchronize_batch_norm(model, False)
-    processes.on_first(_save, model, workdir)
-    if model.stop_training and log.lines[-1]["epoch"] < config.epochs:
-        processes.on_first(write_json, workdir / _ENDED_FILE, {"epoch": log.lines[-1]["epoch"]})
+    if not is_saved:
+        processes.on_first(_save, whole, workdir)
     return log.lines
 
 
@@ -247,6 +263,14 @@ def _save(model, workdir):
         with atomic_path(workdir / WEIGHTS_FILE) as temporary:
             model.save_weights(temporary)
         print(f"Saved {WEIGHTS_FILE} instead of {MODEL_FILE}: Keras cannot save it ({error}).")
+
+
+def is_finished(workdir):
+    """Returns whether a training has saved its model, which is the last that it does.
+
+    Of several processes, all return what the first one sees.
+    """
+    return processes.gather(trained_file(workdir) is not None)[0]
 
 
 def trained_file(workdir):

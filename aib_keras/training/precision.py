@@ -1,5 +1,6 @@
 """Which precision trains fastest on this machine."""
 
+import contextlib
 import pathlib
 
 import keras
@@ -11,6 +12,7 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 _CPU_INFO = pathlib.Path("/proc/cpuinfo")
 # Without these units a CPU emulates bfloat16, which takes several times as long as float32.
 _AMPERE = (8, 0)
+_ONEDNN_BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
@@ -64,11 +66,18 @@ def cpu_has_bfloat16():
     return bool(_BFLOAT16_FLAGS & set(next(lines, "").split()))
 
 
-def use_fast_kernels(policy):
+@contextlib.contextmanager
+def fast_kernels(policy):
     """Lets TensorFlow on a CPU compute more than the policy names in bfloat16, with oneDNN."""
     if keras.backend.backend() != "tensorflow":
+        yield
         return
     import tensorflow as tf
 
     on_cpu = policy == "mixed_bfloat16" and not has_accelerator() and cpu_has_bfloat16()
-    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": on_cpu})
+    before = tf.config.optimizer.get_experimental_options().get(_ONEDNN_BFLOAT16, False)
+    tf.config.optimizer.set_experimental_options({_ONEDNN_BFLOAT16: on_cpu})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({_ONEDNN_BFLOAT16: before})

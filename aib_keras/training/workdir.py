@@ -1,6 +1,5 @@
 """The folder that belongs to one training."""
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -140,9 +139,7 @@ def _difference(found, wanted):
 def _content(config):
     """Returns a configuration as it is read from its file, and the fields that may differ."""
     wanted = json.loads(json.dumps(config.to_json()))
-    return wanted, {
-        field.name for field in dataclasses.fields(config) if not field.metadata["decides"]
-    }
+    return wanted, wanted.keys() - config.deciding()
 
 
 def _check_visible(workdir):

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import shlex
 
+import numpy as np
 import pytest
 from absl import app, flags
 
@@ -108,6 +109,30 @@ def test_folders_of_versions_with_other_names_can_be_resumed(tmp_path):
     assert cards.evaluated_split(found) == "validation"
     assert found["validation_error_last_epoch"] == 0.25
     assert found["config"] == json.loads(json.dumps(config.to_json()))
+
+
+def test_numbers_of_numpy_and_paths_can_be_settings(tmp_path):
+    config = TrainingConfig(
+        seed=np.int64(3), learning_rate=np.float32(0.5), data_dir=tmp_path, dataset=tmp_path
+    )
+    assert (config.seed, config.data_dir) == (3, str(tmp_path))
+    json.dumps(config.to_json())
+
+
+def test_the_test_data_do_not_choose_the_last_epoch():
+    with pytest.raises(ValueError, match="`patience` 3 .* test data.*`validation_examples`"):
+        TrainingConfig(patience=3)
+
+
+def test_with_patience_the_epochs_between_evaluations_decide(tmp_path):
+    config = TrainingConfig(patience=3, validation_examples=100, validation_freq=5)
+    claim_workdir(tmp_path / "run", config)
+    with pytest.raises(ValueError, match="validation_freq"):
+        claim_workdir(tmp_path / "run", dataclasses.replace(config, validation_freq=1))
+    assert "--validation_freq=5" in cards.command(config)
+    without = dataclasses.replace(config, patience=None)
+    claim_workdir(tmp_path / "other", without)
+    claim_workdir(tmp_path / "other", dataclasses.replace(without, validation_freq=1))
 
 
 def test_round_trip_through_json():

@@ -84,7 +84,8 @@ def test_each_epoch_takes_one_of_the_views_of_every_image(tmp_path, monkeypatch)
     model.freeze("features")
     seen = []
 
-    def fit(head, train_data, validation_data, config, workdir, augment, callbacks, verbose):
+    def fit(whole, head, train_data, validation_data, config, workdir, augment, **settings):
+        assert whole is model
         # What the model computes of the images as they are.
         expected = head.layers[0].output.shape[1:]
         views, labels = train_data
@@ -92,9 +93,8 @@ def test_each_epoch_takes_one_of_the_views_of_every_image(tmp_path, monkeypatch)
         assert validation_data[0].shape == (8, *expected)
         np.testing.assert_array_equal(labels, digits.labels)
         seen.append((views, augment(views, np.random.default_rng(0))))
-        model.save(workdir / "model.keras")
 
-    monkeypatch.setattr(frozen_features.training, "fit", fit)
+    monkeypatch.setattr(frozen_features, "fit_part", fit)
     for _ in range(2):
         frozen_features.fit_head(
             model, digits, digits.take(8), config, tmp_path, data.CropFlip(), verbose=0
@@ -132,6 +132,28 @@ def test_a_finished_training_with_views_is_loaded(tmp_path, monkeypatch):
         # A finished training needs no features.
         monkeypatch.setattr(frozen_features, "_features", None)
     assert [line["epoch"] for line in lines] == [1]
+
+
+def test_a_training_that_ended_early_and_was_killed_then_is_finished(tmp_path, monkeypatch, capsys):
+    digits = data.load("cluttered_digits", "train[:16]")
+    config = TrainingConfig(
+        freeze="features", augment="none", epochs=5, batch_size=8, patience=1, validation_examples=8
+    )
+    # Only the statistics of the batch norms change, and after a while they do not help.
+    config = dataclasses.replace(config, optimizer="sgd", learning_rate=0.0)
+    models = []
+    for _ in range(2):
+        model = zoo.vgg(width=0.03)
+        model.freeze("features")
+        lines = frozen_features.fit_head(
+            model, digits, digits.take(8), config, tmp_path / "run", verbose=0
+        )
+        assert 2 <= lines[-1]["epoch"] < 5
+        models.append(model)
+        monkeypatch.setattr(frozen_features, "_features", None)
+    assert "holds a finished training" in capsys.readouterr().out
+    logits = (keras.ops.convert_to_numpy(each(digits.images[:4])) for each in models)
+    np.testing.assert_array_equal(*logits)
 
 
 @pytest.mark.parametrize(

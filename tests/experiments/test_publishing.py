@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small import small_config
 
-from aib_keras import experiments, zoo
+from aib_keras import data, experiments, zoo
 from aib_keras.experiments import publishing, run
 from aib_keras.utils.files import read_json
 
@@ -97,3 +97,13 @@ def test_a_training_without_test_data_is_evaluated_later(small_run, tmp_path):
     assert (tmp_path / "run" / "card.md").is_file()
     with pytest.raises(ValueError, match="not the folder of a training"):
         run.evaluate(tmp_path)
+
+
+def test_trained_weights_count_more_than_those_of_imagenet(monkeypatch):
+    monkeypatch.setattr(zoo, "create", lambda name, **settings: settings)
+    config = small_config(settings={"backbone_weights": "imagenet", "map_beta": 0.1})
+    images = data.load("cluttered_digits", "test[:2]")
+    assert run._create(config, images)["backbone_weights"] == "imagenet"
+    found = run._create(config, images, weights="model.keras")
+    assert (found["weights"], found["map_beta"]) == ("model.keras", 0.1)
+    assert "backbone_weights" not in found

@@ -56,6 +56,25 @@ def test_an_image_that_fell_stays_down_and_is_not_attacked_again(monkeypatch):
     assert "steps" not in fgsm[0][2]
 
 
+class Noisy:
+    """A model whose samples are wrong where noise, drawn by the place of an image, is high."""
+
+    def predict_mc(self, images, samples, seed):
+        wrong = np.random.default_rng(seed).random(len(images)) > 0.7
+        return {"logits": np.eye(2)[wrong.astype(int)]}
+
+
+def test_noise_of_samples_is_no_success_of_an_attack(monkeypatch):
+    for name in ("fgsm", "pgd"):
+        monkeypatch.setattr(robustness.explain, name, lambda model, images, *_, **__: images)
+    images = np.zeros((50, 1, 1, 3), np.uint8)
+    examples = data.ImageData(images, np.zeros(50, np.int32), ("right", "wrong"))
+    found = robustness.attacks(Noisy(), examples, (1, 2, 4), pgd_steps=2, samples=3)
+    assert 0 < found["clean"] < 50
+    for wrong in found["wrong"].values():
+        assert wrong == [found["clean"]] * 3
+
+
 @pytest.mark.slow
 def test_a_model_with_a_bottleneck_is_measured_once_through_mean_and_samples(
     small_run, tmp_path, monkeypatch

@@ -29,6 +29,28 @@ def test_after_a_failure_no_other_training_starts(tmp_path):
     assert "later7" not in names
 
 
+def test_with_one_job_the_next_training_does_not_start_after_a_failure(tmp_path):
+    trainings = [
+        program(tmp_path, "broken", "raise SystemExit(1)"),
+        program(tmp_path, "later", ""),
+    ]
+    for _ in range(5):
+        with pytest.raises(sweep.TrainingFailedError):
+            sweep.train(trainings)
+    assert not (tmp_path / "later").exists()
+
+
+def test_after_an_interrupt_no_other_training_starts(tmp_path, monkeypatch):
+    def interrupt(running):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep.concurrent.futures, "as_completed", interrupt)
+    trainings = [program(tmp_path, str(number), "time.sleep(0.2)") for number in range(8)]
+    with pytest.raises(KeyboardInterrupt):
+        sweep.train(trainings)
+    assert not (tmp_path / "7").exists()
+
+
 def test_each_training_is_told_when_it_ends(tmp_path, capsys):
     sweep.train([program(tmp_path, name, "") for name in ("one", "two")])
     assert capsys.readouterr().out.splitlines() == [

@@ -141,6 +141,8 @@ def test_full_size_is_told_from_less():
     ):
         (found,) = cards.reductions(make_result(config={**full, **change}))
         assert phrase in found
+    # Ended by `patience`.
+    assert cards.reductions(make_result(config=full, epochs=40)) == ["40 epochs of 200"]
     small = make_result("vgg16_aib_qt", config=full, input_shape=[80, 80, 3])
     assert cards.reductions(small) == ["80 pixels a side, not 224"]
     assert cards.reductions(make_result(config=full, input_shape=[80, 80, 3])) == []

@@ -15,6 +15,7 @@ from aib_keras.training import (
     TrainingDivergedError,
     callbacks,
     checkpoint,
+    compiling,
     fit,
     fitting,
 )
@@ -287,12 +288,13 @@ def test_evaluations_can_be_rarer_and_the_last_epoch_has_one(whole, examples, tm
     assert evaluations == [None, *(line["val_nll"] for line in expected_lines[1:])]
 
 
-def test_a_training_that_a_callback_has_ended_is_finished(examples, tmp_path, capsys):
+@pytest.mark.parametrize("last", [2, CONFIG.epochs])
+def test_a_training_that_a_callback_has_ended_is_finished(last, examples, tmp_path, capsys):
     class Best(keras.callbacks.Callback):
-        """Ends after the second epoch, and leaves other weights, as EarlyStopping can."""
+        """Ends after an epoch, and leaves other weights, as EarlyStopping does in any case."""
 
         def on_epoch_end(self, epoch, logs=None):
-            self.model.stop_training = epoch == 1
+            self.model.stop_training = epoch + 1 == last < CONFIG.epochs
 
         def on_train_end(self, logs=None):
             self.model.weights[0].assign(self.model.weights[0] + 1)
@@ -301,12 +303,15 @@ def test_a_training_that_a_callback_has_ended_is_finished(examples, tmp_path, ca
     model = new(plain_keras_model)
     workdir = tmp_path / "run"
     lines = fit(model, *examples, config, workdir, callbacks=[Best()], verbose=0)
-    assert [line["epoch"] for line in lines] == [1, 2]
-    assert [path.name for path in (workdir / "checkpoint").iterdir()] == ["epoch-00002.weights.h5"]
+    assert [line["epoch"] for line in lines] == [*range(1, last + 1)]
+    (state,) = (workdir / "checkpoint").iterdir()
+    assert state.name == f"epoch-{last:05d}.weights.h5"
+    saved = (workdir / "model.keras").read_bytes()
     again = new(plain_keras_model)
     assert fit(again, *examples, config, workdir, callbacks=[Best()], verbose=0) == lines
     assert "holds a finished training" in capsys.readouterr().out
     assert_same_weights(again, model)
+    assert (workdir / "model.keras").read_bytes() == saved
 
 
 def test_a_training_ends_when_it_has_stalled_whether_resumed_or_not(
@@ -335,8 +340,7 @@ def test_a_training_ends_when_it_has_stalled_whether_resumed_or_not(
     assert [line["val_nll"] for line in lines] == [2.0, 1.0, 1.5, 1.0]
     assert "Ending after epoch 4: `val_nll` has not fallen for 2" in capsys.readouterr().out
     # Killed before the model was saved: nothing more to train.
-    for name in ("model.keras", "ended.json"):
-        (workdir / name).unlink()
+    (workdir / "model.keras").unlink()
     again = new(plain_keras_model)
     assert fit(again, *examples, config, workdir, verbose=0) == lines
     assert_same_weights(again, model)
@@ -421,6 +425,35 @@ def test_the_public_callback_warms_up_beta_in_plain_fit(examples):
         callbacks=[training.BetaWarmup(4, start=0.0, end=0.5), Watch()],
     )
     np.testing.assert_allclose(seen, [0, 0.005, 0.01, 0.01], rtol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("activation", ["softmax", None])
+def test_probabilities_are_told_from_logits(policy, activation):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(10, activation=activation, dtype=policy)]
+    )
+    inputs = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    config = compiling.built(model, [(inputs, np.zeros(8))], FitConfig())
+    assert config.from_logits is (activation is None)
+
+
+def test_a_model_with_named_inputs_is_trained(tmp_path):
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            rng = np.random.default_rng(index)
+            inputs = {"x": rng.normal(size=(8, 2)), "y": rng.normal(size=(8, 1))}
+            return inputs, (inputs["y"][:, 0] > 0).astype("int32")
+
+    inputs = {"x": keras.Input((2,), name="x"), "y": keras.Input((1,), name="y")}
+    outputs = keras.layers.Dense(2)(keras.ops.concatenate([inputs["x"], inputs["y"]], axis=-1))
+    config = FitConfig(epochs=2, batch_size=8)
+    lines = fit(keras.Model(inputs, outputs), Batches(), None, config, tmp_path / "run", verbose=0)
+    assert lines[1]["nll"] < lines[0]["nll"]
 
 
 @pytest.mark.slow

@@ -85,5 +85,7 @@ def test_onednn_computes_in_bfloat16_only_with_that_policy(cpu):
     name = "auto_mixed_precision_onednn_bfloat16"
     cpu("avx512_bf16")
     for policy, expected in (("mixed_bfloat16", True), ("float32", False)):
-        precision.use_fast_kernels(policy)
-        assert tf.config.optimizer.get_experimental_options()[name] == expected
+        with precision.fast_kernels(policy):
+            assert tf.config.optimizer.get_experimental_options()[name] == expected
+        # What is computed after a training is computed as before.
+        assert not tf.config.optimizer.get_experimental_options()[name]
