@@ -32,12 +32,13 @@ def per_sample_bottleneck(
     The features R of a layer are replaced by `a * R + (1 - a) * eps`, with noise `eps` of the mean
     and standard deviation of each feature. For each image, Adam changes the logits of `a` so that
     the cross-entropy of the class, plus `beta` times the mean over the features of the KL
-    divergence of the replaced features from the noise, falls. A Gaussian filter smooths the logits.
+    divergence of the replaced features from the noise, falls. A Gaussian filter smooths `a`.
     This takes `steps * samples` forward and backward passes through what follows the layer.
     `IBAttention` with `modulation="noise"` learns such a map in training, and needs one pass.
 
     Source: Schulz et al., Restricting the Flow, ICLR 2020, section 3.1, whose settings are the
-    defaults. They estimate the statistics from 10,000 training images.
+    defaults. They estimate the statistics from 10,000 training images. As in their code, no
+    standard deviation is below 0.01: a feature that hardly ever varies would pass much information.
 
     Args:
         model: As in `grad_cam`.
@@ -80,9 +81,8 @@ def per_sample_bottleneck(
             "The noise has the standard deviation of the features over at least 2 images, got "
             f"{len(reference)}. Pass `reference_images`, such as some hundred training images."
         )
-    mean, scale = reference.mean(axis=0), reference.std(axis=0)
-    # A feature that never varies passes nothing.
-    normalized = np.divide(features - mean, scale, out=np.zeros_like(features), where=scale > 0)
+    mean, scale = reference.mean(axis=0), np.maximum(reference.std(axis=0), _LEAST_SCALE)
+    normalized = (features - mean) / scale
     images = ops.convert_to_numpy(images)
     classes = known_classes(model, class_index, images, batch_size)
     runner = runners.runner(_LogProbability, model, tapped)
@@ -126,6 +126,7 @@ class _LogProbability(Features):
         return gradient(score, passed)
 
 
+_LEAST_SCALE = np.float32(0.01)
 # Shares that pass are kept below 1, where the information would be infinite.
 _MOST_PASSED = 1 - 1e-6
 # At the start nearly everything passes.
@@ -140,21 +141,22 @@ def _least_information(features, slope, beta, steps, learning_rate, sigma):
         # Reflected at the edges, the filter is its own transpose.
         return ndimage.gaussian_filter(values, (0, sigma, sigma, 0), mode="reflect")
 
-    def share(logits):
-        return np.minimum(1 / (1 + np.exp(-smooth(logits))), _MOST_PASSED).astype(np.float32)
+    def passed_at(shares):
+        return np.minimum(smooth(shares), _MOST_PASSED).astype(np.float32)
 
     logits = np.full(features.shape, _FIRST_LOGIT, np.float32)
     first, second = np.zeros_like(logits), np.zeros_like(logits)
     for step in range(1, steps + 1):
-        passed = share(logits)
+        shares = 1 / (1 + np.exp(-logits))
+        passed = passed_at(shares)
         # Of the mean over the features of one image.
         price = beta / features[0].size * _information_slope(features, passed)
-        found = smooth((slope(passed) + price) * passed * (1 - passed))
+        found = smooth(slope(passed) + price) * shares * (1 - shares)
         first = 0.9 * first + 0.1 * found
         second = 0.999 * second + 0.001 * np.square(found)
         corrected = np.sqrt(second / (1 - 0.999**step))
         logits -= learning_rate * first / (1 - 0.9**step) / (corrected + 1e-8)
-    return share(logits)
+    return passed_at(1 / (1 + np.exp(-logits)))
 
 
 def _information(features, passed):

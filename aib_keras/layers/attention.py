@@ -146,6 +146,9 @@ class IBAttention(keras.layers.Layer):
                 f"value per position, {map_shape}, and it returns {head_shape}."
             )
         self.std_conv.build(map_shape)
+        if not self.trainable:
+            # It has no configuration of its own in a file, which could say so.
+            self.std_conv.trainable = False
         self.sampler.build(map_shape)
         if self.modulation == "noise":
             self.noise_sampler.build(features_shape)

@@ -48,9 +48,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return (
             keras.backend.backend() == "tensorflow"
             and mask is None
-            and not self.renorm
+            # Keras 3.13 does not have it.
+            and not getattr(self, "renorm", False)
             and not self.synchronized
             and len(inputs.shape) == 4
             and self.axis in (-1, 3)
             and keras.backend.standardize_dtype(inputs.dtype) in ("float32", "bfloat16", "float16")
+            # The kernel takes no statistics in half precision.
+            and self.variable_dtype == "float32"
         )

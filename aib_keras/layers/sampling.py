@@ -144,6 +144,7 @@ class Dropout(SavedSeed, keras.layers.Layer):
         if not 0 <= rate < 1:
             raise ValueError(f"`rate` must lie in [0, 1), got {rate!r}.")
         self.rate = rate
+        self.supports_masking = True
         self.seed = None if seed is None else check_seed("seed", seed)
         self.seed_generator = ReplicaSeedGenerator(self.seed)
 

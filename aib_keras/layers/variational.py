@@ -114,6 +114,9 @@ class VariationalEncoder(keras.layers.Layer):
         check_known_shape(self.name, input_shape, 2, "(batch, features)")
         self.linear.build(input_shape)
         self.sampler.build((input_shape[0], self.latent_dim))
+        if not self.trainable:
+            # `linear` has no configuration of its own in a file, which could say so.
+            self.linear.trainable = False
 
     def distribution(self, inputs, training=None):
         """Returns mean, standard deviation > 0 and its logarithm, each float32 `(B, K)`."""

@@ -29,11 +29,13 @@ def assemble(
     quantization_weight=None,
     commitment_weight=None,
     kernel_initializer="glorot_uniform",
+    attention_initializer=None,
 ):
     """Builds an `AIBClassifier`, without a quantiser if `num_anchors` is None.
 
-    `decoder` is a function from a `latent_dim` to the decoder's layers. The other arguments are
-    the parts, and the settings of the layers that they go to.
+    `decoder` is a function from a `latent_dim` to the decoder's layers. `attention_initializer`
+    is that of the attention's convolutions, if it is not `kernel_initializer`. The other arguments
+    are the parts, and the settings of the layers that they go to.
     """
     quantizer = None
     if num_anchors is not None:
@@ -47,7 +49,7 @@ def assemble(
             quantizer=quantizer,
             modulation=modulation,
             map_beta=map_beta,
-            kernel_initializer=kernel_initializer,
+            kernel_initializer=attention_initializer or kernel_initializer,
             name="attention",
         ),
         **bottleneck(trunk, decoder, latent_dim, beta, kl_scale, kernel_initializer),

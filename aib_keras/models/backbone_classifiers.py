@@ -31,10 +31,9 @@ class PlainClassifier(ImageClassifier):
         logits = self.backbone(self.preprocess(images), training=training)
         return {"logits": ops.cast(logits, "float32")}
 
-    def _freeze_trunk(self):
+    def _trunk_layers(self):
         *before, _ = (layer for layer in self.backbone.layers if layer.weights)
-        for layer in before:
-            layer.trainable = False
+        return before
 
 
 @keras.saving.register_keras_serializable(package="aib_keras")
@@ -51,7 +50,7 @@ class MapClassifier(PlainClassifier):
 
     map_names = ("attention",)
     # What comes after the features is not one chain here.
-    _freeze_trunk = ImageClassifier._freeze_trunk
+    _trunk_layers = ImageClassifier._trunk_layers
 
     def all_outputs(self, images, training=None, sample=None):
         del sample

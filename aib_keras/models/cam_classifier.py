@@ -38,6 +38,10 @@ class CAMClassifier(ImageClassifier):
         if not self.head.built:
             self.head.build((features_shape[0], features_shape[-1]))
 
+    def _trunk_layers(self):
+        # The classifier is all that follows the features.
+        return []
+
     def all_outputs(self, images, training=None, sample=None):
         del sample
         features = self.feature_extractor(self.preprocess(images), training=training)

@@ -141,12 +141,14 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         if part == "batch_norm":
             self._freeze_batch_norm()
             return
+        # First, because it may raise an error.
+        trunk = self._trunk_layers() if part == "backbone" else []
         if self.feature_extractor is not None:
             self.feature_extractor.trainable = False
         else:
             self._freeze_up_to_the_features()
-        if part == "backbone":
-            self._freeze_trunk()
+        for layer in trunk:
+            layer.trainable = False
 
     def _freeze_batch_norm(self):
         parts = [self]
@@ -164,13 +166,14 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         """The layers between the attention and the bottleneck, or None."""
         return getattr(self.encoder, "trunk", None)
 
-    def _freeze_trunk(self):
+    def _trunk_layers(self):
+        """Returns the layers of the backbone that follow the features."""
         if self._trunk is None:
             raise ValueError(
                 f"{self.name} has no backbone apart from its classifier that could be frozen. "
                 "Freeze its features, or set `trainable` of its layers."
             )
-        self._trunk.trainable = False
+        return [self._trunk]
 
     def _freeze_up_to_the_features(self):
         layer = self.features_layer

@@ -64,7 +64,8 @@ def softmax_pooling(features, scores, name):
     weights = layers.Activation("exponential", dtype="float32", name=f"{name}_weights")(weights)
     features = layers.Reshape((height * width, channels))(features)
     pooled = layers.Dot(axes=(1, 2))([features, weights])
-    return layers.Reshape((channels,))(pooled), layers.Reshape((height, width, 1))(weights)
+    weights = layers.Reshape((height, width, 1), dtype="float32")(weights)
+    return layers.Reshape((channels,))(pooled), weights
 
 
 def hidden_decoder(num_classes, make_initializer=keras.initializers.GlorotUniform):

@@ -15,7 +15,10 @@ from aib_keras.zoo.weights_file import is_path, load_weights
 # What the docstring of a zoo function says of its settings.
 _DESCRIPTIONS = {
     "width": "Float, multiplies every channel count. 1 is the paper's network.",
-    "dropout": "Float in [0, 1), the rate between the two convolutions of a block.",
+    "dropout": (
+        "Float in [0, 1), the rate of dropout: between the two convolutions of a block of a "
+        "Wide-ResNet, on the pooled features of an EfficientNet."
+    ),
     "backbone_weights": "Weights that training starts from, see above.",
     "beta": "Non-negative float, the weight of the KL divergence (Eq. 10).",
     "kl_scale": (
@@ -33,6 +36,9 @@ _DESCRIPTIONS = {
     "mean": "Three floats: the mean of images scaled to [0, 1], for the normalisation.",
     "std": "Three floats above 0: the standard deviation of images scaled to [0, 1].",
 }
+
+# Settings that decide what a model computes with given weights.
+_OF_THE_OUTPUTS = ("width", "latent_dim", "num_anchors", "modulation", "mean", "std")
 
 _DOCSTRING = """{summary}
 
@@ -114,7 +120,7 @@ def zoo_model(
             entry = None
             if weights is not None and not is_path(weights):
                 entry = pretrained.find(name, weights)
-                _check_agreement(name, entry, bound.arguments)
+                _check_agreement(name, entry, known, bound.arguments)
                 bound.arguments.update(entry.settings)
             bound.apply_defaults()
             chosen = {**bound.arguments}
@@ -233,9 +239,11 @@ def _check_settings(name, settings, parameters, known):
             )
 
 
-def _check_agreement(name, entry, arguments):
+def _check_agreement(name, entry, defaults, arguments):
     """Raises a ValueError for an argument that contradicts what the weights were trained with."""
-    for setting, trained in entry.settings.items():
+    # An entry has the settings that the training was given. The others were the defaults.
+    decided = {key: defaults[key] for key in _OF_THE_OUTPUTS if key in defaults}
+    for setting, trained in {**decided, **entry.settings}.items():
         value = arguments.get(setting, trained)
         if (tuple(value) if isinstance(value, (list, tuple)) else value) != trained:
             raise ValueError(

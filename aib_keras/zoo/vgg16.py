@@ -52,7 +52,7 @@ def pooled_to_3x3(x):
     pooling = layers.AdaptiveAveragePooling2D(
         POOLED_SIDE, data_format="channels_last", name="pooling"
     )
-    return layers.Flatten(name="flatten")(pooling(x))
+    return layers.Flatten(data_format="channels_last", name="flatten")(pooling(x))
 
 
 def _attention_head(features_shape, width):

@@ -9,8 +9,9 @@ import zipfile
 import h5py
 
 SUFFIXES = (".weights.h5", ".keras")
-# Arrays in a weights file that are not the model's: the optimiser's, and the state of the noise.
-_IGNORED = ("optimizer/", "seed_generator_state")
+# Arrays in a weights file that are not the model's: the optimiser's, the state of the noise, and
+# what the saved states of a training have besides.
+_IGNORED = ("optimizer/", "seed_generator_state", "aib_keras_")
 
 
 def load_weights(model, model_name, path, num_classes):

@@ -10,6 +10,7 @@ from aib_keras.zoo.parts import (
     batch_norm,
     bottleneck_tensor_names,
     global_pooling,
+    he_normal_fan_out,
     residual_conv,
     scaled,
 )
@@ -163,6 +164,7 @@ def _with_attention(name, num_classes, input_shape, width, dropout, **settings):
         head=_attention_head(features_shape, num_classes, width, dropout),
         trunk=_trunk(features_shape, width, dropout),
         decoder=lambda latent_dim: [layers.ReLU(), layers.Dense(num_classes, name="logits")],
+        attention_initializer=he_normal_fan_out(),
         **settings,
     )
 

@@ -120,6 +120,18 @@ def test_a_functional_model_with_the_layers_is_saved_and_loaded(tmp_path):
     np.testing.assert_allclose(ops.convert_to_numpy(loaded(images)), expected, rtol=1e-6)
 
 
+def test_frozen_layers_are_frozen_in_a_file_too(tmp_path):
+    model = functional_model()
+    for layer in model.layers:
+        if isinstance(layer, (IBAttention, VariationalEncoder)):
+            layer.trainable = False
+    expected = [variable.path for variable in model.trainable_variables]
+    assert len(expected) == 4  # Those of the convolution and of the classifier.
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert [variable.path for variable in loaded.trainable_variables] == expected
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_keeps_maps_and_losses_in_float32(policy):
     keras.config.set_dtype_policy(policy)

@@ -27,6 +27,17 @@ def pair(**settings):
     return layers
 
 
+@pytest.mark.parametrize("policy", ["bfloat16", "float16"])
+def test_under_a_pure_half_policy_it_is_kerass_layer(policy):
+    ours, kerass = pair(dtype=policy)
+    values = inputs(policy)
+    found, expected = (
+        ops.convert_to_numpy(ops.cast(layer(values, training=True), "float32"))
+        for layer in (ours, kerass)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -56,6 +56,12 @@ def test_dropout_only_trains():
     np.testing.assert_array_equal(draw(Dropout(0.0), inputs, training=True), inputs)
 
 
+def test_dropout_passes_masks_on():
+    words = np.array([[1, 2, 0], [1, 2, 2]])
+    dropped = Dropout(0.5)(keras.layers.Embedding(5, 2, mask_zero=True)(words))
+    np.testing.assert_array_equal(ops.convert_to_numpy(dropped._keras_mask), words != 0)
+
+
 def test_dropout_repeats_with_the_seed_and_changes_from_call_to_call():
     inputs = np.ones((10, 10), "float32")
     first, again, other = Dropout(0.5, seed=1), Dropout(0.5, seed=1), Dropout(0.5, seed=2)

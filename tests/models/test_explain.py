@@ -214,6 +214,21 @@ def test_a_frozen_backbone_leaves_attention_bottleneck_and_classifier(name):
         assert not model.encoder.trunk.trainable
 
 
+def test_all_but_the_classifier_of_class_activation_maps_is_backbone():
+    model = zoo.vgg_gap(width=0.03)
+    model.freeze("backbone")
+    assert {variable.path.split("/")[-2] for variable in model.trainable_variables} == {"logits"}
+
+
+@pytest.mark.parametrize("name", ["vgg_att2", "vgg_pan", "wrn_abn"])
+def test_a_backbone_that_cannot_be_frozen_stays_as_it_is(name):
+    model = zoo.create(name, width=0.03)
+    before = [variable.path for variable in model.trainable_variables]
+    with pytest.raises(ValueError, match="no backbone apart from its classifier"):
+        model.freeze("backbone")
+    assert [variable.path for variable in model.trainable_variables] == before
+
+
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite0_aib"])
 def test_frozen_batch_norms_keep_their_statistics_in_training(name):
     model = zoo.create(name, input_shape=(48, 48, 3), width=0.1)

@@ -41,6 +41,13 @@ def test_compatibility_maps_are_distributions_over_positions(name, count, images
     np.testing.assert_array_equal(found["attention"], found[f"attention_{count - 1}"])
 
 
+@pytest.mark.parametrize("name", ["vgg_att2", "vgg_att3"])
+def test_compatibility_maps_keep_their_digits_in_mixed_precision(name, images):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    maps = zoo.get(name)(width=WIDTH).explain(images)["attention_1"]
+    np.testing.assert_allclose(maps.sum((1, 2, 3)), 1.0, rtol=1e-5)
+
+
 def test_a_uniform_compatibility_gives_the_mean_of_the_local_features(images):
     model = zoo.vgg_att2(width=WIDTH)
     backbone = model.backbone

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from aib_keras import zoo
+from aib_keras import training, zoo
 from aib_keras.zoo import pretrained
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -53,6 +53,17 @@ def test_round_trip_of_other_models(name, small, tmp_path):
     np.testing.assert_allclose(
         outputs(small(name, weights=path)), outputs(model), rtol=1e-5, atol=1e-6
     )
+
+
+def test_the_saved_state_of_a_training_can_be_loaded(trained, small, tmp_path):
+    trained.compile("adam", "sparse_categorical_crossentropy")
+    checkpoint = training.Checkpoint(tmp_path / "checkpoint")
+    checkpoint.set_model(trained)
+    checkpoint.set_params({"epochs": 12})
+    checkpoint.on_epoch_end(11)
+    (path,) = (tmp_path / "checkpoint").glob("epoch-*.weights.h5")
+    loaded = small("vgg_aib_qt", num_classes=4, weights=path)
+    np.testing.assert_allclose(outputs(loaded), outputs(trained), rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture
@@ -155,6 +166,20 @@ def test_weights_by_name_bring_their_settings(index, trained):
 def test_a_setting_that_agrees_with_the_weights_is_allowed(index):
     index()
     assert zoo.vgg_aib_qt(4, [32, 32, 3], weights="digits", include_preprocessing=False).built
+
+
+@pytest.mark.parametrize(
+    ("setting", "default"),
+    [({"modulation": "mask"}, "'residual'"), ({"std": (0.5, 0.5, 0.5)}, r"\(0\.2675")],
+    ids=str,
+)
+def test_what_the_training_left_at_its_default_cannot_be_contradicted(index, setting, default):
+    index()
+    [(name, value)] = setting.items()
+    with pytest.raises(ValueError, match=rf"(?s)with {name}={default}.*has {name}="):
+        zoo.vgg_aib_qt(weights="digits", **setting)
+    # What only a training goes by can be another one for the next.
+    assert zoo.vgg_aib_qt(weights="digits", beta=0.1).encoder.initial_beta == 0.1
 
 
 @pytest.mark.parametrize(
