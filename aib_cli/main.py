@@ -6,7 +6,7 @@ aib-keras explain FOLDER --model=SAVED_MODEL --out=FOLDER
                                       a row per image file: class, map, box
 aib-keras export --workdir=FOLDER     write a trained model for servers, phones
 aib-keras zoo                         list the models and published weights
-aib-keras app                         show in the browser where models look
+aib-keras app                         serve a page that shows where models look
 
 aib-keras COMMAND --help shows an example and the settings of a command.
 aib-keras --version shows the version.
@@ -170,7 +170,7 @@ def _list_models(argv):
 
 
 def _app(text):
-    """Starts a page in the browser that shows where trained models look.
+    """Serves a page, at the address that it prints, that shows where models look.
 
     aib-keras app --runs=runs/table1
     """

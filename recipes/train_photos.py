@@ -3,7 +3,7 @@ r"""A classifier of your own photos that shows where it looks, from ImageNet wei
 The paper has nothing on this. DATA is a folder with one folder of photos per class; a fifth of them
 is held back to evaluate on. (It can also be a TFDS name, or have `train` and `test` in it.)
 
-    pip install "aib-keras[tensorflow,train,photos,litert]"
+    pip install -e ".[tensorflow,train,photos,litert]"
     python recipes/train_photos.py --dataset=DATA
 
 Ten classes of 50 photos take about 5 minutes on two CPU cores. The recipe leaves `report.html`

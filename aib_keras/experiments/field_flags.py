@@ -77,7 +77,13 @@ def read(defaults, model_settings=None, values=flags.FLAGS):
     try:
         start = defaults
         if values.config is not None:
-            start = type(defaults).from_json(read_json(values.config))
+            content = read_json(values.config)
+            if "model" not in content:
+                raise ValueError(
+                    f"{values.config} is of `training.fit`, and names neither the model nor the "
+                    "data. Use that of a training by a command or a recipe."
+                )
+            start = type(defaults).from_json(content)
         changes = {
             field.name: _value(field, values[field.name].value)
             for field in dataclasses.fields(defaults)

@@ -78,7 +78,12 @@ def fit_head(
             "The features are frozen: computing them once, for training and evaluation.", flush=True
         )
         train_features = _training_features(features, train_data, config, augment, bar)
-        batches = batches_of(validation_data, min(_BATCH_SIZE, len(train_data)), shuffle=False)
+        batches = batches_of(
+            validation_data,
+            min(_BATCH_SIZE, len(train_data)),
+            num_workers=config.num_workers,
+            shuffle=False,
+        )
         evaluation = _features(features, batches, len(validation_data), bar)
     return fit_part(
         model,
@@ -118,11 +123,9 @@ def _training_features(features, data, config, augment, bar):
     """Returns the features of all images, or `(N, views, ...)` of their augmented views."""
     batch_size = min(_BATCH_SIZE, len(data))
     if augment is None:
-        batches = batches_of(data, batch_size, shuffle=False)
+        batches = batches_of(data, batch_size, num_workers=config.num_workers, shuffle=False)
         return _features(features, batches, len(data), bar)
-    views = (
-        _view(data, batch_size, augment, config.seed, view) for view in range(config.feature_views)
-    )
+    views = (_view(data, batch_size, augment, config, view) for view in range(config.feature_views))
     return np.stack([_features(features, view, len(data), bar) for view in views], axis=1)
 
 
@@ -130,9 +133,16 @@ def _features(model, batches, count, bar):
     return model.predict(FullBatches(batches), verbose=int(bar))[:count]
 
 
-def _view(data, batch_size, augment, seed, number):
+def _view(data, batch_size, augment, config, number):
     """Returns batches of all images, augmented as in epoch `number`, in the order of the data."""
-    batches = batches_of(data, batch_size, augment=augment, shuffle=False, seed=seed)
+    batches = batches_of(
+        data,
+        batch_size,
+        augment=augment,
+        shuffle=False,
+        seed=config.seed,
+        num_workers=config.num_workers,
+    )
     batches.epoch = number
     return batches
 

@@ -8,6 +8,7 @@ from absl import app, flags
 
 from aib_keras.experiments import TrainingConfig, cards, field_flags, results
 from aib_keras.experiments.photo_settings import DEFAULTS
+from aib_keras.training import FitConfig
 from aib_keras.training.workdir import claim_workdir
 
 
@@ -196,6 +197,10 @@ def test_a_config_file_is_the_start_and_flags_count_more(tmp_path):
     path = tmp_path / "config.json"
     saved = TrainingConfig(epochs=7, seed=3, settings={"width": 0.5}).resolved()
     path.write_text(json.dumps(saved.to_json()))
+    other = tmp_path / "fit.json"
+    other.write_text(json.dumps(FitConfig().to_json()))
+    with pytest.raises(app.UsageError, match="names neither the model nor the data"):
+        parsed(f"--config={other}")
     config = parsed(f"--config={path}", "--seed=4", "--set=beta=0.1")
     assert config == dataclasses.replace(saved, seed=4, settings={"width": 0.5, "beta": 0.1})
 
