@@ -252,8 +252,8 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
                 )
     finally:
         # A run that has written nothing does not keep the folder from another one.
-        if not any(os.path.exists(part["path"]) for part in parts):
-            (out / _MANIFEST).unlink()
+        if [path.name for path in out.iterdir()] == [_MANIFEST]:
+            (out / _MANIFEST).unlink(missing_ok=True)
     errors = images = 0
     for part in parts:
         column = parquet.read_table(part["path"], columns=["error"])["error"].to_pylist()
@@ -343,8 +343,11 @@ def _write_manifest(out, manifest):
 def _whole(path):
     """Yields a temporary path to write to, and then moves it to `path`: no half of a file."""
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    yield temporary
-    os.replace(temporary, path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _here(parts, model, workers):

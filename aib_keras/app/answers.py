@@ -123,7 +123,7 @@ class Answers:
     def _fitting_image(self, model, image):
         """Returns a sample image in place of one that is for other models."""
         fitting = self._fitting(model)
-        name = None if image is None else self._samples.name_of(self._path(image))
+        name = None if image is None else self._samples.name_of(self._path(image), fitting)
         if name is None or name in fitting:
             return gr.skip()
         return str(next(iter(fitting.values())))
@@ -147,7 +147,7 @@ class Answers:
         if other is not None:
             sides.append(self._other_side(side, *other, photo))
         shares = zip(trained.class_names, before.probabilities, strict=True)
-        sample = self._samples.name_of(path)
+        sample = self._samples.name_of(path, self._fitting(model))
         settings = (bool(stretch), perturbation, int(size), int(seed))
         part = rendering.proportioned(modified, picture, trained.transform.box)
         return (

@@ -64,10 +64,15 @@ class Samples:
             return self._own[own]
         return digits if dataset == _DIGITS and digits else photos
 
-    def name_of(self, path):
-        """Returns the name of the sample with the content of a file, or None."""
-        names = (name for name, own in self.paths.items() if filecmp.cmp(own, path, shallow=False))
-        return next(names, None)
+    def name_of(self, path, group=()):
+        """Returns the name of the sample with the content of a file, or None.
+
+        Args:
+            path: Path of the file.
+            group: Dict, one of `groups`, that is looked through first.
+        """
+        paths = {**dict(group), **self.paths}
+        return next((n for n, own in paths.items() if filecmp.cmp(own, path, shallow=False)), None)
 
 
 def _copied(dataset, paths, folder, copies):

@@ -87,7 +87,7 @@ def export_trained(argv):
     _check_no_arguments(argv)
     check_exports(flags.FLAGS.export)
     _check_exports_installed()
-    workdir = pathlib.Path(flags.FLAGS.workdir).expanduser()
+    workdir = pathlib.Path(flags.FLAGS.workdir)
     if not (workdir / "result.json").exists():
         raise app.UsageError(f"--workdir={workdir} holds no finished training (no result.json).")
     export_model(workdir, flags.FLAGS.export)
@@ -119,7 +119,7 @@ def _run(argv, defaults, model_settings, report, needs_dataset):
     _check_exports_installed()
     name = str(config.dataset).replace("/", "_").strip("_.")
     workdir = flags.FLAGS.workdir or f"runs/{name}-{config.model}-seed{config.seed}"
-    workdir = pathlib.Path(workdir).expanduser()
+    workdir = pathlib.Path(workdir)
     try:
         result = train(config, workdir)
     except ModuleNotFoundError:

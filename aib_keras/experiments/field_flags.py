@@ -10,6 +10,7 @@ import typing
 from absl import app, flags
 
 from aib_keras import zoo
+from aib_keras.training.workdir import deciding_fields
 from aib_keras.utils.files import read_json
 from aib_keras.utils.suggestions import did_you_mean
 
@@ -129,7 +130,7 @@ def arguments(config, base):
 
     A setting of the model that `base` has and `config` has not, no flag can take away.
     """
-    found, deciding = [], config.deciding()
+    found, deciding = [], deciding_fields(config)
     for field in dataclasses.fields(config):
         name, value = field.name, getattr(config, field.name)
         if name == _SETTINGS:

@@ -8,7 +8,7 @@ import numpy as np
 from aib_keras.data import batches_of
 from aib_keras.experiments.full_batches import FullBatches
 from aib_keras.models import AIBClassifier, MapClassifier, PlainClassifier
-from aib_keras.training.fitting import fit_part, is_finished
+from aib_keras.training.fitting import fit_part, is_finished, reading
 
 # Features in memory. More than this is computed in every epoch instead.
 _MOST_BYTES = 4 * 2**30
@@ -67,7 +67,7 @@ def fit_head(
     """
     features, head = _split(model, validation_data.input_shape)
     if is_finished(workdir):
-        # `fit` loads the weights, and reads no features.
+        # `fit_part` loads the weights, and reads no features.
         augment = None
         train_features, evaluation = (
             np.broadcast_to(np.float32(0), (len(data), *features.output_shape[1:]))
@@ -130,7 +130,8 @@ def _training_features(features, data, config, augment, bar):
 
 
 def _features(model, batches, count, bar):
-    return model.predict(FullBatches(batches), verbose=int(bar))[:count]
+    with reading(batches):
+        return model.predict(FullBatches(batches), verbose=int(bar))[:count]
 
 
 def _view(data, batch_size, augment, config, number):

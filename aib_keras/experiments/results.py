@@ -11,6 +11,7 @@ from aib_keras import data
 from aib_keras.data.loading import is_own
 from aib_keras.experiments.config import TrainingConfig
 from aib_keras.metrics.localization import pointing_game
+from aib_keras.training.workdir import deciding_fields
 from aib_keras.utils.files import read_json
 
 FILE = "result.json"
@@ -95,8 +96,10 @@ def deciding_settings(result):
         result: What `read_result` returned.
     """
     config = result["config"]
-    names = TrainingConfig.from_json(config).deciding()
-    return {name: config[name] for name in names if name != "seed"}
+    names = deciding_fields(TrainingConfig.from_json(config))
+    found = {name: config[name] for name in names if name != "seed"}
+    # The names are the same for all trainings.
+    return {"validation_freq": None, **found}
 
 
 def files(config):

@@ -56,6 +56,12 @@ def train(config, workdir, verbose="auto"):
 
 def _train_here(config, workdir, verbose):
     # Before any data are read.
+    if config.patience is not None and not config.validation_examples:
+        raise ValueError(
+            f"`patience` {config.patience} chooses the last epoch by the evaluation, which is on "
+            "the test data: their error would be too low. Hold out training examples with "
+            "`validation_examples`, on which the training is then evaluated."
+        )
     check_batch_size(config.batch_size, count())
     workdir = check_workdir(workdir, config)
     result_path = workdir / results.FILE

@@ -67,7 +67,7 @@ def train(trainings, jobs=1):
 
     Raises:
         TrainingFailedError: if one fails. Those that already run are finished, no other starts.
-            The same holds for Ctrl-C.
+            Ctrl-C ends them, too; the same call resumes them.
     """
     missing = [each for each in trainings if not each.finished]
     environment = dict(os.environ)

@@ -80,7 +80,6 @@ def to_saved_model(model, path, class_names=None, input_dtype=None, crop_pct=1.0
         FileExistsError: if there is something at `path` that may not be replaced.
         ExportError: if the SavedModel disagrees with the model. It is then not kept.
     """
-    check_exportable(model)
     path = saved_model_destination(path, overwrite)
     with staged(path) as folder:
         return write_checked(model, folder, path, class_names, input_dtype, crop_pct)

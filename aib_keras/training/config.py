@@ -64,6 +64,7 @@ def _check_shares(name, value):
         raise ValueError(
             f"`{name}` must be two shares of the training, 0 <= start <= end <= 1, got {value!r}."
         )
+    return float(value[0]), float(value[1])
 
 
 def _check_steps(name, value):
@@ -77,9 +78,13 @@ def _check_steps(name, value):
             f"`{name}` must be pairs (share of the training, factor of the learning rate) with "
             f"increasing shares from 0, got {value!r}."
         )
-    for share, factor in value:
-        check_number(f"{name} share", share, minimum=0, maximum=1)
-        check_number(f"{name} factor", factor, minimum=0)
+    return tuple(
+        (
+            check_number(f"{name} share", share, minimum=0, maximum=1),
+            check_number(f"{name} factor", factor, minimum=0),
+        )
+        for share, factor in value
+    )
 
 
 @documented
@@ -202,7 +207,8 @@ class FitConfig:
     patience: int | None = setting(
         None,
         "End the training when the negative log-likelihood of the evaluation has not fallen for so "
-        "many evaluations. The weights are those of the last epoch. None: train all epochs.",
+        "many evaluations. The weights are those of the last epoch. It needs evaluation examples "
+        "that are not the test data. None: train all epochs.",
         functools.partial(check_integer, minimum=1),
     )
     num_workers: int = setting(
@@ -226,12 +232,6 @@ class FitConfig:
                 "The schedule 'steps' needs `schedule_steps`, pairs such as ((0, 1.0), (0.5, 0.1)) "
                 "of a share of the training and a factor of the learning rate."
             )
-
-    def deciding(self):
-        """Returns the names of the fields that decide what a training computes, a list."""
-        names = [each.name for each in dataclasses.fields(self) if each.metadata["decides"]]
-        # Patience counts evaluations.
-        return names if self.patience is None else [*names, "validation_freq"]
 
     def resolved(self):
         """Returns a copy in which None is replaced by the value that it stands for."""

@@ -146,7 +146,7 @@ def fit_part(
     is_saved = is_finished(workdir)
     if is_saved:
         # Callbacks can end a training early, and change the weights at its end.
-        whole.load_weights(trained_file(workdir))
+        whole.load_weights(processes.together(_seen_file, workdir))
     log.resume(math.inf if is_saved else done)
     is_done = is_saved or done == config.epochs or has_stalled(log.lines, config.patience)
     if not processes.is_first():
@@ -170,7 +170,7 @@ def fit_part(
         ]
         evaluated = [*range(config.validation_freq, config.epochs, config.validation_freq)]
         evaluated += [config.epochs]
-        with _reading(batches, evaluation), shared_evaluation(model, evaluation) as shared:
+        with reading(batches, evaluation), shared_evaluation(model, evaluation) as shared:
             for start, stop in _spans(model, batches, done, first, config.epochs):
                 model.fit(
                     steps,
@@ -214,7 +214,8 @@ def _spans(model, batches, done, first, epochs):
 
 
 @contextlib.contextmanager
-def _reading(*data):
+def reading(*data):
+    """Closes those of some batches that read ahead, with their processes, at the end of a block."""
     try:
         yield
     finally:
@@ -263,6 +264,16 @@ def _save(model, workdir):
         with atomic_path(workdir / WEIGHTS_FILE) as temporary:
             model.save_weights(temporary)
         print(f"Saved {WEIGHTS_FILE} instead of {MODEL_FILE}: Keras cannot save it ({error}).")
+
+
+def _seen_file(workdir):
+    path = trained_file(workdir)
+    if path is None:
+        raise FileNotFoundError(
+            f"The first process sees a trained model in {workdir}, and this one does not. All "
+            "processes need the same folder."
+        )
+    return path
 
 
 def is_finished(workdir):

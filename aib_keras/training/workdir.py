@@ -1,5 +1,6 @@
 """The folder that belongs to one training."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -136,10 +137,17 @@ def _difference(found, wanted):
     return "other labels there"
 
 
+def deciding_fields(config):
+    """Returns the names of the fields of a configuration that decide what a training computes."""
+    names = [field.name for field in dataclasses.fields(config) if field.metadata["decides"]]
+    # Patience counts evaluations.
+    return names if config.patience is None else [*names, "validation_freq"]
+
+
 def _content(config):
     """Returns a configuration as it is read from its file, and the fields that may differ."""
     wanted = json.loads(json.dumps(config.to_json()))
-    return wanted, wanted.keys() - config.deciding()
+    return wanted, wanted.keys() - deciding_fields(config)
 
 
 def _check_visible(workdir):

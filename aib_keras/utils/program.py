@@ -58,26 +58,29 @@ def numbers(flag, kind=float):
 def parse(argv):
     """Parses flags as `absl.app.run` does, for its `flags_parser`; `--name=~/path` is at home.
 
-    Shells do not replace a `~` that follows an equals sign.
-
     Args:
         argv: Strings, the name of the program and its arguments.
 
     Returns:
-        The arguments that are not flags.
+        The arguments that are not flags. A bad flag ends the program with its message.
     """
-    return flags.FLAGS([_at_home(argument) for argument in argv])
+    return app.parse_flags_with_usage(_at_home(argv))
 
 
-def _at_home(argument):
-    name, _, value = argument.partition("=")
-    if name.startswith("-") and (value == "~" or value.startswith("~/")):
-        return f"{name}={os.path.expanduser(value)}"
-    return argument
+def _at_home(argv):
+    """Replaces a `~` that follows an equals sign, which shells leave as it is."""
+    arguments = (argument.partition("=") for argument in argv)
+    return [
+        # The configuration of a training has its data set as it was given.
+        f"{name}={os.path.expanduser(value)}"
+        if equals and name.startswith("-") and name.lstrip("-") != "dataset"
+        else f"{name}{equals}{value}"
+        for name, equals, value in arguments
+    ]
 
 
 def _parse(argv):
-    return _with_short_errors(parse, argv)
+    return _with_short_errors(lambda argv: flags.FLAGS(_at_home(argv)), argv)
 
 
 def _with_short_errors(function, argv):

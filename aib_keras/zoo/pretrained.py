@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import tempfile
 import urllib.error
 import urllib.request
 import warnings
@@ -289,7 +290,8 @@ def _download_index(base):
 
 def _keras_home():
     """Returns the folder where `keras.utils.get_file` keeps what it downloads."""
-    return pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    home = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    return home if os.access(home, os.W_OK) else pathlib.Path(tempfile.gettempdir(), ".keras")
 
 
 def _base():

@@ -91,6 +91,9 @@ def test_each_model_gets_the_photos_that_it_was_evaluated_on(birds, tmp_path, ma
     # Of the same names in another folder.
     assert not groups["vgg_dvib"].keys() & groups["vgg_gap"].keys()
     assert len(groups["vgg_dvib"]) == len(groups["vgg_gap"])
+    for group in (groups["vgg_gap"], groups["vgg_dvib"]):
+        name, path = next(iter(group.items()))
+        assert samples.name_of(path, group) == name
     assert len(samples.paths) == sum(map(len, samples.groups))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from absl import app, flags
 
-from aib_keras.experiments import TrainingConfig, cards, field_flags, results
+from aib_keras.experiments import TrainingConfig, cards, field_flags, results, train
 from aib_keras.experiments.photo_settings import DEFAULTS
 from aib_keras.training import FitConfig
 from aib_keras.training.workdir import claim_workdir
@@ -114,15 +114,25 @@ def test_folders_of_versions_with_other_names_can_be_resumed(tmp_path):
 
 def test_numbers_of_numpy_and_paths_can_be_settings(tmp_path):
     config = TrainingConfig(
-        seed=np.int64(3), learning_rate=np.float32(0.5), data_dir=tmp_path, dataset=tmp_path
+        seed=np.int64(3),
+        learning_rate=np.float32(0.5),
+        data_dir=tmp_path,
+        dataset=tmp_path,
+        image_size=np.int32(64),
+        crop_pct=np.float32(0.875),
+        wrong_labels=np.float32(0.25),
+        beta_warmup=(np.float32(0.25), 0.5),
+        schedule="steps",
+        schedule_steps=((0, np.float32(1)), (0.5, 0.1)),
     )
     assert (config.seed, config.data_dir) == (3, str(tmp_path))
     json.dumps(config.to_json())
 
 
-def test_the_test_data_do_not_choose_the_last_epoch():
+def test_the_test_data_do_not_choose_the_last_epoch(tmp_path):
     with pytest.raises(ValueError, match="`patience` 3 .* test data.*`validation_examples`"):
-        TrainingConfig(patience=3)
+        train(TrainingConfig(patience=3), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_with_patience_the_epochs_between_evaluations_decide(tmp_path):
@@ -131,6 +141,12 @@ def test_with_patience_the_epochs_between_evaluations_decide(tmp_path):
     with pytest.raises(ValueError, match="validation_freq"):
         claim_workdir(tmp_path / "run", dataclasses.replace(config, validation_freq=1))
     assert "--validation_freq=5" in cards.command(config)
+    stalled, whole = (
+        results.deciding_settings({"config": each.to_json()})
+        for each in (config, dataclasses.replace(config, patience=None))
+    )
+    assert (stalled["validation_freq"], whole["validation_freq"]) == (5, None)
+    assert stalled.keys() == whole.keys()
     without = dataclasses.replace(config, patience=None)
     claim_workdir(tmp_path / "other", without)
     claim_workdir(tmp_path / "other", dataclasses.replace(without, validation_freq=1))

@@ -134,7 +134,7 @@ def test_a_finished_training_with_views_is_loaded(tmp_path, monkeypatch):
     assert [line["epoch"] for line in lines] == [1]
 
 
-def test_a_training_that_ended_early_and_was_killed_then_is_finished(tmp_path, monkeypatch, capsys):
+def test_a_training_that_ended_early_is_finished(tmp_path, monkeypatch, capsys):
     digits = data.load("cluttered_digits", "train[:16]")
     config = TrainingConfig(
         freeze="features", augment="none", epochs=5, batch_size=8, patience=1, validation_examples=8
