@@ -142,10 +142,10 @@ class AugmentedBatches(keras.utils.PyDataset):
 
     @property
     def first(self):
-        """The batch of the epoch that comes first, at index 0.
+        """The index, within the epoch, of the batch that `self[0]` returns.
 
-        It is 0 unless a training is resumed in the middle of an epoch: then the batches before it
-        are left out, and there are fewer.
+        It is 0 unless training is resumed in the middle of an epoch. Then the batches before it are
+        skipped, and `len` counts only the others.
         """
         return self._first
 
@@ -180,8 +180,8 @@ class AugmentedBatches(keras.utils.PyDataset):
     def part(self, index, rows):
         """Returns some rows of a batch, equal to those of the whole batch.
 
-        So several processes can share a batch. It reads these rows only, unless the augmentation is
-        a function of one's own, which needs the whole batch to draw the same.
+        Several processes can share a batch this way. Only these rows are read, unless `augment` is
+        a function other than `CropFlip`, which needs the whole batch to draw the same numbers.
 
         Args:
             index: Integer in [0, len(self)).

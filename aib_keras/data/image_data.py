@@ -99,7 +99,7 @@ class ImageData:
 
     @property
     def has_visible_box(self):
-        """Boolean `(N,)`: whether a box has an area, which a crop can take from it."""
+        """Boolean `(N,)`: whether each box has a positive area. A crop can leave one without."""
         return (self.boxes[:, 2:] > self.boxes[:, :2]).all(axis=1)
 
     def take(self, n):

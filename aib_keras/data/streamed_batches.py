@@ -28,10 +28,10 @@ class StreamedBatches(AugmentedBatches):
     Args:
         data: A `StreamedImageData` or an `ImageData`.
         batch_size: Integer, the examples per batch. The last batch of an epoch may be smaller.
-        num_workers: Integer, the processes that read, decode and augment, each a batch at a time.
-            Each imports this library when it starts. 0: threads of this process, as many as there
-            are processors, which is enough if decoding does not hold Python's lock, as that of JPEG
-            and PNG files does not.
+        num_workers: Integer, the number of processes that read, decode and augment, each a whole
+            batch at a time. Each imports this library when it starts. 0: one thread per processor
+            in this process, which is enough if decoding releases Python's global interpreter lock
+            (GIL), as it does for JPEG and PNG files.
         **kwargs: `augment`, `shuffle`, `seed` and `drop_remainder`, as in `AugmentedBatches`.
 
     Raises:

@@ -60,7 +60,7 @@ def _check_path(name, value):
 @documented
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig(FitConfig):
-    """All that decides what a training computes. The defaults are those of the paper's authors.
+    """All settings of a training. The defaults follow the paper, apart from the warm-up of beta.
 
     Raises:
         ValueError: for a value out of its range, when the object is made.
@@ -98,7 +98,7 @@ class TrainingConfig(FitConfig):
     train_split: str = setting("train", "Split to train on, such as `train[:20000]`.")
     test_split: str = setting("test", "Split to evaluate on.")
     train_examples: int | None = setting(
-        None, "Train on the first so many examples only.", _positive
+        None, "Train on only the first N examples. None: all of them.", _positive
     )
     wrong_labels: float = setting(
         0.0,
@@ -109,8 +109,8 @@ class TrainingConfig(FitConfig):
     )
     validation_examples: int = setting(
         0,
-        "Hold out so many examples at the end of the training split, evaluate on them, and leave "
-        "the test data unread. For choosing settings.",
+        "Hold out the last N examples of the training split, evaluate on them, and leave the test "
+        "data unread. For choosing settings.",
         _count,
     )
     image_size: int | None = setting(
@@ -119,11 +119,11 @@ class TrainingConfig(FitConfig):
     crop_pct: float = setting(
         1.0,
         "Images are resized to `image_size / crop_pct` and cropped to `image_size`: at a random "
-        "place for training, in the middle for evaluation. The authors have 0.875 on CUB.",
+        "place for training, in the middle for evaluation. The authors use 0.875 on CUB.",
         _check_crop_pct,
     )
     crop_to_box: bool = setting(
-        False, "Crop images to their object's box first, as the authors on CUB.", check_boolean
+        False, "Crop images to their object's box first, as the authors do on CUB.", check_boolean
     )
     stream: bool | None = setting(
         None,
@@ -141,9 +141,9 @@ class TrainingConfig(FitConfig):
     )
     feature_views: int | None = setting(
         None,
-        "With frozen features, augment each training image so many times before the training, "
-        "compute the features of these views once, and take one of them in each epoch. None: "
-        "augment and compute anew in each epoch.",
+        "With frozen features: augment each training image this many times before training, "
+        "compute the features of these views once, and use one view per epoch. None: augment and "
+        "compute the features again in each epoch.",
         _positive,
     )
     epochs: int = setting(200, "Passes over the training examples.", _positive)
@@ -162,8 +162,8 @@ class TrainingConfig(FitConfig):
     )
     prediction_samples: int = setting(
         4,
-        "Samples of `predict_mc`, with which the error of the last epoch is measured again. 0: "
-        "not at all. The authors have 4, and 12 on CUB.",
+        "Number of samples of `predict_mc`, which measures the error of the last epoch once more. "
+        "0: skip this. The authors use 4, and 12 on CUB.",
         _count,
     )
     precision: str = setting(

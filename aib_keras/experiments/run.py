@@ -27,8 +27,8 @@ def train(config, workdir, verbose="auto"):
     """Trains, evaluates after its epochs, and leaves everything in `workdir`.
 
     Beside what `aib_keras.training.fit` leaves there, it writes `result.json`, `card.md`, and for a
-    model with a map `attention.png`. After a kill the same call goes on after the last saved state,
-    and ends with the same weights as without the kill.
+    model with a map `attention.png`. If the process is killed, the same call resumes from the last
+    saved state, and ends with the same weights as an uninterrupted run.
 
     With the strategy `data_parallel` and one process per host, all processes make the same call,
     and process 0 writes and prints. docs/guides/hosts.md explains how to start them.
@@ -44,7 +44,8 @@ def train(config, workdir, verbose="auto"):
         The content of `result.json`, a dict.
 
     Raises:
-        ValueError: for a configuration that makes no sense here, or not that of `workdir`.
+        ValueError: for settings that contradict each other or do not work on these devices, or if
+            `workdir` belongs to a training with other settings.
         TrainingDivergedError: if the loss becomes NaN or infinite. The last good state is kept.
     """
     # Keras makes a seed for all processes unless there is one.

@@ -32,10 +32,9 @@ def fgsm(model, images, labels, epsilon, samples=0, seed=0, bounds=(0, 255), bat
         labels: Integers `(N,)`, the true classes.
         epsilon: Non-negative number, the largest change of a pixel in the units of the images. The
             "8/255" of the literature is 8 for images in [0, 255].
-        samples: Integer. 0: the gradient is that of the deterministic prediction, through the means
-            of the map and the latent. From 1 on, for a `VariationalClassifier`: that of the mean
-            cross-entropy of the predictions that `predict_mc` averages with so many samples, which
-            is the mean of their gradients.
+        samples: Integer. 0: the gradient of the deterministic prediction, through the means of the
+            map and the latent. At least 1, for a `VariationalClassifier` only: the gradient of the
+            cross-entropy averaged over the single predictions of `predict_mc(samples=samples)`.
         seed: Integer in [0, 2**32 - 1], the seed of the samples.
         bounds: Pair (lowest, highest) of values that a pixel can have.
         batch_size: Integer, the number of images per forward pass.
@@ -45,8 +44,8 @@ def fgsm(model, images, labels, epsilon, samples=0, seed=0, bounds=(0, 255), bat
 
     Raises:
         TypeError: If `model` is not a `keras.Model`.
-        ValueError: If an argument is not as described, images are outside `bounds`, or `samples`
-            are asked of a model without distributions.
+        ValueError: If an argument is not as described, images are outside `bounds`, or `samples` is
+            not 0 for a model without distributions.
     """
     attack = _Attack(model, images, labels, epsilon, samples, bounds, batch_size)
     random = np.random.default_rng(check_seed("seed", seed))
@@ -69,8 +68,9 @@ def pgd(
 
     It starts at a random place: every pixel is changed by a uniform random number in
     [-epsilon, epsilon]. Each step adds `step_size` times the sign of the gradient and projects the
-    result onto the changes that are allowed. There is one start, and the last step counts. A model
-    may withstand it and fall to a stronger attack, above all if its gradients are 0 or noisy.
+    result onto the changes that are allowed. It uses one random start and returns the images after
+    the last step. A model that withstands it may still fail under a stronger attack, especially if
+    its gradients are 0 or noisy.
 
     Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018.
     Averaging gradients over samples: Athalye et al., ICML 2018.

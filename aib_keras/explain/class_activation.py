@@ -45,7 +45,7 @@ def grad_cam(model, images, layer=None, class_index=None, batch_size=64):
 
 
 def grad_cam_plus_plus(model, images, layer=None, class_index=None, batch_size=64):
-    """Computes Grad-CAM++ maps, which weigh the positions of a channel by their gradients.
+    """Computes Grad-CAM++ maps, which weight the positions of a channel by their gradients.
 
     They cover several objects of a class better than those of Grad-CAM.
 
@@ -61,7 +61,7 @@ def grad_cam_plus_plus(model, images, layer=None, class_index=None, batch_size=6
 
 
 def score_cam(model, images, layer=None, class_index=None, batch_size=64):
-    """Computes Score-CAM maps, which weigh a channel by what its part of the image does.
+    """Computes Score-CAM maps, which weight each channel by the logit of the image masked with it.
 
     Each channel of the features, upsampled and scaled to [0, 1], is laid over the image: where it
     is 0, the image's mean colour is shown. The weight of the channel is the softmax over the

@@ -27,7 +27,7 @@ def per_sample_bottleneck(
     seed=0,
     batch_size=64,
 ):
-    """Computes by optimisation, image by image, how much information each position has to pass.
+    """Optimises a map for each image: the information that each position must pass, in nats.
 
     The features R of a layer are replaced by `a * R + (1 - a) * eps`, with noise `eps` of the mean
     and standard deviation of each feature. For each image, Adam changes the logits of `a` so that
@@ -37,8 +37,9 @@ def per_sample_bottleneck(
     `IBAttention` with `modulation="noise"` learns such a map in training, and needs one pass.
 
     Source: Schulz et al., Restricting the Flow, ICLR 2020, section 3.1, whose settings are the
-    defaults. They estimate the statistics from 10,000 training images. As in their code, no
-    standard deviation is below 0.01: a feature that hardly ever varies would pass much information.
+    defaults. They estimate the statistics from 10,000 training images. As in their code, the
+    standard deviation is at least 0.01; otherwise features that hardly vary would seem to pass much
+    information.
 
     Args:
         model: As in `grad_cam`.
@@ -50,8 +51,8 @@ def per_sample_bottleneck(
         samples: Integer, the samples of the noise in each step.
         learning_rate: Positive number, that of Adam.
         sigma: Positive number, the standard deviation of the filter in cells.
-        reference_images: Images `(M, H, W, 3)`, M at least 2, whose features have the statistics of
-            the noise. Defaults to `images`.
+        reference_images: Images `(M, H, W, 3)`, M at least 2. The noise has the mean and standard
+            deviation of their features. Defaults to `images`.
         seed: Integer in [0, 2**32 - 1], of the noise.
         batch_size: Integer, the number of images per forward pass, each sample counting as one.
 

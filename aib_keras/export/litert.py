@@ -61,8 +61,8 @@ def to_litert(
         interpreter = ai_edge_litert.interpreter.Interpreter("model.tflite")
         outputs = interpreter.get_signature_runner("serving_default")(images=images)
 
-    `images` are uint8 in [0, 255] in all variants. The outputs are float32, but uint8 with
-    `"int8"`, for devices that cannot compute with floats. Such an output stands for
+    `images` are uint8 in [0, 255] in all variants. The outputs are float32, except with `"int8"`,
+    where they are uint8, for devices that cannot compute with floats. A uint8 output stands for
     `(output - zero_point) * scale`, where scale and zero point are
     `runner.get_output_details()[name]["quantization"]`.
 
@@ -80,8 +80,8 @@ def to_litert(
     Args:
         model: A built model of `aib_keras.zoo` or `aib_keras.models`.
         path: File to write, usually `*.tflite`.
-        quantize: What the weights are stored as, and the numbers that the file computes with.
-            None: float32. `"float16"`: float16 weights, half the size. `"dynamic"`: 8-bit weights,
+        quantize: How weights are stored and in which precision the file computes. None: float32.
+            `"float16"`: float16 weights, half the size. `"dynamic"`: 8-bit weights,
             a quarter of the size; activations are float32 between the layers and rounded to 8 bits,
             image by image, inside them. `"int8"`: 8-bit integers throughout, a quarter of the size.
             The report shows the loss: if its cosines are too low, choose another variant.

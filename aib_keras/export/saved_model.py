@@ -46,9 +46,9 @@ def to_saved_model(model, path, class_names=None, input_dtype=None, crop_pct=1.0
       without the logits, and `predicted_class`, strings `(batch,)`; `class_names`, strings
       `(batch, classes)`, the same in each row; for a model with a map `attention_box`,
       `(batch, 4)`, the part of the image file that the map covers: y0, x0, y1, x1 in [0, 1]; and
-      `error`, strings `(batch,)`. A file that cannot be decoded does not fail the request: `error`
-      says what is wrong with it, and what it says of the prediction and the map is 0 and "". For a
-      good file `error` is "".
+      `error`, strings `(batch,)`. A file that cannot be decoded does not fail the request: its
+      `error` describes the problem, its probabilities and maps are 0, and its `predicted_class` is
+      "". For a good file `error` is "".
     - `explain`, for a model with a spatial map, takes `images`. It returns `probabilities`,
       `predicted_class`, `class_names`, and the maps resized to the images,
       `(batch, height, width, 1)`: bilinear, or nearest neighbours for the quantised map.

@@ -38,10 +38,10 @@ class IBAttention(keras.layers.Layer):
 
     - `"residual"`: `f + f * a`, the authors' code. All features pass, whatever the map.
     - `"mask"`: `f * a`.
-    - `"noise"`: `a * f + (1 - a) * noise`, with noise of the running mean and variance that the
-      features have per channel, and a cut to [0, 0.999]. What passes at a position is then
-      information in nats: the KL divergence of its features, noise included, from the noise alone
-      (Schulz et al., ICLR 2020, who optimise such a map image by image).
+    - `"noise"`: `a * f + (1 - a) * noise`, where a is clipped to [0, 0.999] and the noise has the
+      features' running mean and variance per channel. The information that passes at a position
+      can then be computed, in nats: the KL divergence of the noisy features from pure noise
+      (Schulz et al., ICLR 2020, who optimise such a map for each image).
 
     Without sampling, a and the noise are their means, and the layer is deterministic.
 
@@ -177,11 +177,11 @@ class IBAttention(keras.layers.Layer):
         Args:
             features: Float tensor `(B, H, W, C)`.
             attention: Float tensor `(B, H, W, 1)`, before quantisation.
-            training: Boolean, whether to charge for the map and to follow the statistics of the
-                features.
-            sample: Boolean, whether to draw the noise of `"noise"`.
-            draw: Optional function of (mean, std) that draws it instead, for noise that is not the
-                layer's own.
+            training: Boolean, whether to update the running statistics of the features, which only
+                `"noise"` has.
+            sample: Boolean, whether to draw the noise. Used only by `"noise"`.
+            draw: Optional function of (mean, std) that draws the noise in place of the layer's own
+                sampler.
 
         Returns:
             A tuple of the modulated features `(B, H, W, C)` and a dict of the maps that were

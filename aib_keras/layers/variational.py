@@ -38,9 +38,9 @@ class VariationalEncoder(keras.layers.Layer):
     for other models.
 
     `beta` is a variable that is saved with the layer, so that a callback can warm it up
-    (`aib_keras.training.BetaWarmup`). At its start the KL divergence is about 4.5 nats per
-    dimension. With the full weight from the first step, the model discards it, and z with it,
-    before it has learned anything.
+    (`aib_keras.training.BetaWarmup`). In a new layer the KL divergence is about 4.5 nats per
+    dimension. With the full weight from the first step, the encoder lowers it by making z
+    independent of the input, before the model has learned anything.
 
     The distribution, the sampling and the KL divergence are computed in float32 under any
     precision policy.
@@ -52,7 +52,8 @@ class VariationalEncoder(keras.layers.Layer):
         beta: Non-negative float, the weight of the KL divergence.
         kl_scale: `"std"`: the loss has the KL divergence of the distribution that z is drawn from
             (the paper). `"exp_std"`: the loss has exp(std) in place of std, as in the authors'
-            code. `kl_nats` is that of the drawn distribution in both cases, so that they compare.
+            code. `kl_nats` always refers to the distribution that z is drawn from, so values for
+            the two settings can be compared.
         trunk: Optional layer or model that is applied first and returns `(B, D)`.
         seed: Optional integer, for repeatable noise.
         kernel_initializer: Initialiser of the linear layer.

@@ -156,8 +156,8 @@ def risk_coverage(probabilities, labels):
 def area_under_risk_coverage(probabilities, labels):
     """Computes the mean error over all coverages. Lower is better.
 
-    A model whose confidence is random scores its error. Two models of different error have
-    different areas, even if they know equally well when they are wrong.
+    If the confidence is random, the expected area is the model's error rate. Two models with
+    different error rates have different areas, even if they know equally well when they are wrong.
 
     Source: Geifman et al., Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers,
     ICLR 2019.

@@ -79,17 +79,17 @@ def consistency(
 ):
     """Computes the paper's interpretability score for one perturbation.
 
-    The score is a share of the images whose predicted class survives the perturbation: those whose
+    Among the images whose predicted class survives the perturbation, the score is the share whose
     map stays consistent. A map is consistent if the cosine similarity of the maps before and after
     the perturbation, both flattened, is above a threshold.
 
     As in the paper, maps are scaled to unit length, but their mean is not subtracted. The score can
     therefore mislead:
 
-    - Maps of positive values have a high cosine similarity, whatever they show. Two maps in (0, 1)
-      of different images often exceed 0.9. A map that is the same everywhere scores 1, for example
-      a quantised one that uses a single anchor. Compare the score with the `map_similarity` of
-      different images' maps, which is what a map that ignores its image scores.
+    - Maps of positive values have a high cosine similarity, whatever they show. The similarity of
+      two maps in (0, 1) of different images often exceeds 0.9. A map that is the same everywhere
+      scores 1, for example a quantised one that uses a single anchor. Compare the score with the
+      `map_similarity` of different images' maps, which is what a map that ignores its image scores.
     - The images whose prediction survives differ between models. See `Consistency.count`.
     - A map that should change, because the perturbation hides the object, counts as inconsistent.
 

@@ -28,7 +28,7 @@ def deletion(model, images, maps, steps=16, class_index=None, batch_size=128, se
 
     Cells of equal value are deleted in random order, so a uniform map scores what a random order
     scores. Only compare maps of the same resolution: smaller blocks make images look less natural,
-    which lowers the probabilities by itself.
+    and that alone lowers the probabilities.
 
     Source: Petsiuk et al., RISE, BMVC 2018, section 3.3. They replace pixels by a constant.
 
@@ -123,10 +123,10 @@ def road(
 ):
     """Measures as `deletion` does, but fills deleted cells in from the pixels around them.
 
-    A cell of one colour is an edge that the model may react to, and its shape alone tells what was
-    deleted. ROAD (remove and debias) replaces each deleted pixel by a weighted mean of its
-    neighbours, which are deleted pixels too, so that all are solved for together, and adds a little
-    noise. The smaller the area under the curve, the better the map.
+    A cell of a single colour has edges that the model may react to, and its shape alone reveals
+    what was deleted. ROAD (remove and debias) replaces each deleted pixel by a weighted mean of its
+    neighbours. These can be deleted pixels too, so one linear system is solved for all of them;
+    then a little noise is added. The smaller the area under the curve, the better the map.
 
     Source: Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods,
     ICML 2022, section 4 ("noisy linear imputation", most relevant pixels first). They measure the

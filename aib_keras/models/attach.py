@@ -47,9 +47,10 @@ def attach(
         backbone: Functional or built Sequential `keras.Model` with one input `(B, H, W, channels)`
             and one output, `(B, D)` or a map `(B, h, w, D)`, channels last.
         layer_name: Name of a layer (or operation) of the backbone whose output is a map
-            `(B, h, w, C)` and the only way from the input to the output, as after the Add of a
-            residual block. None chooses the last such layer whose map has a sixteenth of the
-            image's side (14x14 for 224x224 images) or the nearest to it, and prints its name.
+            `(B, h, w, C)`. No path from the input to the output may bypass it: choose the Add at
+            the end of a residual block, for example, not a layer inside it. None chooses the last
+            such layer whose map has a side of a sixteenth of the image's (14x14 for 224x224
+            images), or the nearest to that, and prints its name.
         num_classes: Integer, at least 2.
         quantized: Boolean, whether the map is quantised.
         preprocessing: As in `ImageClassifier`. With None, images are what the backbone takes. For
@@ -69,9 +70,9 @@ def attach(
         A built `AIBClassifier` from images `(B, H, W, channels)` to logits `(B, num_classes)`.
 
     Raises:
-        ValueError: for a backbone without a graph of layers or with several inputs or outputs, for
-            a layer that it does not have or where it cannot be cut (the error names those where it
-            can), or for a value out of its range.
+        ValueError: if the backbone has no graph of layers or has several inputs or outputs, if it
+            has no layer `layer_name` or cannot be cut there (the error lists the layers where it
+            can), or if a value is out of its range.
     """
     quantized = check_boolean("quantized", quantized)
     num_classes = check_integer("num_classes", num_classes, minimum=2)
@@ -116,8 +117,8 @@ def _ends(backbone):
     if not inputs or not outputs:
         raise ValueError(
             f"attach cuts the graph of a functional model, and {backbone!r} has none. Pass a "
-            "functional model or a built Sequential one; of a subclassed model that wraps one, "
-            "pass that."
+            "functional model or a built Sequential one. If yours is a subclassed model around a "
+            "functional one, pass the functional one."
         )
     if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0].shape) not in (2, 4):
         raise ValueError(
@@ -184,7 +185,7 @@ def _cut_problem(layer, inputs, outputs):
     if len(found[0].shape) != 4:
         return f"its output has shape {tuple(found[0].shape)}, expected a map (B, h, w, C)"
     if id(inputs) in _ancestors(outputs, stop=found[0]):
-        return "the output can be reached without it, past a residual or a gate"
+        return "a residual connection or a gate bypasses it"
     return None
 
 

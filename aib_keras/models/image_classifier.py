@@ -126,16 +126,16 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         )
 
     def freeze(self, part):
-        """Makes a part of the model untrainable: its batch norms stand still, too. Compile after.
+        """Freezes a part of the model, with its batch norms. Compile the model afterwards.
 
         Args:
-            part: `"features"`, the layers up to `features_layer`, with it; `"backbone"`, those and
-                the layers that follow, up to the bottleneck or the classifier: all that weights
-                from ImageNet are for; or `"batch_norm"`, the batch norms among the latter, which
-                keep their statistics in training, too, as is usual with few images.
+            part: `"features"`: all layers up to and including `features_layer`. `"backbone"`: these
+                and the layers after them, up to the bottleneck or the classifier, which are the
+                layers that ImageNet weights cover. `"batch_norm"`: only the batch norms of the
+                backbone, which then keep their statistics in training, as is usual with few images.
 
         Raises:
-            ValueError: If the model has no such part with a graph of layers.
+            ValueError: For another `part`, or if the model has no such part.
         """
         check_choice("part", part, ("features", "backbone", "batch_norm"))
         if part == "batch_norm":
@@ -215,7 +215,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         return self.all_outputs(images, training=training, sample=sample)["logits"]
 
     def explain(self, images, batch_size=128):
-        """Computes what the model sees in images, without sampling.
+        """Computes all outputs of the model for images, without sampling.
 
         Args:
             images: Array `(B, H, W, 3)`, as `model(images)` takes it, or batches of such: a
@@ -223,7 +223,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
             batch_size: Integer, number of images per forward pass. Batches keep their own size.
 
         Returns:
-            A dict of float32 NumPy arrays with what the model has:
+            A dict of float32 NumPy arrays. It has those of the following that the model computes:
 
             - `logits`: `(B, num_classes)`.
             - `attention`: `(B, h, w, 1)`, the spatial map. The map of IB attention is in (0, 1).
@@ -232,8 +232,8 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
             - `attention_nats`: `(B, h, w, 1)`, the information that passes at each position in
               nats, with `modulation="noise"`.
             - `latent_mean`, `latent_std`: `(B, K)`, the distribution of the latent z.
-            - `kl_nats`: `(B,)`, the KL divergence of p(z|x) from the prior in nats. Averaged over
-              images, it bounds the information that z carries about an image.
+            - `kl_nats`: `(B,)`, the KL divergence of p(z|x) from the prior in nats. Its mean over
+              images is an upper bound on the information that z carries about an image.
 
         Raises:
             ValueError: if there are no images, they do not have the shape that the model was built

@@ -98,8 +98,8 @@ class VariationalClassifier(ImageClassifier):
         Draws `samples` maps (and, with `modulation="noise"`, as many times the noise of the
         features) if the model has attention, draws `samples` latents for each map, and
         averages the logits of all predictions: `samples**2` of them with attention, `samples`
-        without. One `seed` and `batch_size` always give the same result. The noise of training is
-        not touched.
+        without. The same `seed` and `batch_size` always give the same result. The random state of
+        training does not change.
 
         Args:
             images: Array `(B, H, W, 3)` or batches, as `explain` takes them.

@@ -7,7 +7,7 @@ from aib_keras.plots.style import SERIES, new_figure
 
 
 def ablation_figure(rows, title, best=None):
-    """Draws the error against each setting that was varied alone, and against the rate for beta.
+    """Draws the error against each setting and, for beta, also against the information in z.
 
     There is one panel per setting. If beta was varied, one more panel shows the error against the
     mean information in the latent, with one point per beta. Trainings of the same value are

@@ -25,7 +25,8 @@ def attention_figure(images, explanation, labels=None, class_names=None, boxes=N
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If `images` are not as described, or another argument is of other images.
+        ValueError: If `images` are not as described, or another argument does not have one row per
+            image.
     """
     images = check_image_batch("images", images)
     count = len(images)

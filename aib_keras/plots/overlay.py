@@ -12,10 +12,10 @@ _COLUMNS = 6
 
 
 def overlay_figure(images, maps, titles=None, boxes=None, opacity=0.85):
-    """Draws each image as its map lets it through: the image itself where the map is high.
+    """Draws each image darkened by its map: unchanged where the map is high, dark where it is low.
 
-    Where the map is low, the image is dark. Each map has a scale of its own, from its lowest to its
-    highest value, so that the figure shows where a model looks in an image rather than how much.
+    Each map has a scale of its own, from its lowest to its highest value, so the figure shows where
+    a model looks in an image rather than how much.
 
     Args:
         images: uint8 array `(N, H, W, 3)`, N at least 1.
@@ -29,7 +29,8 @@ def overlay_figure(images, maps, titles=None, boxes=None, opacity=0.85):
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If `images` are not as described, or another argument is of other images.
+        ValueError: If `images` are not as described, or another argument does not have one row per
+            image.
     """
     images = check_image_batch("images", images)
     count = len(images)

@@ -25,13 +25,14 @@ def information_weights(model):
 class BetaWarmup(keras.callbacks.Callback):
     """Raises the weights of the KL divergence and of the map's price linearly, epoch by epoch.
 
-    At its start the KL divergence is about 4.5 nats per dimension of z. With the full weight from
-    the first step, the model discards it, and z with it, before it has learned anything.
+    In a new model the KL divergence is about 4.5 nats per dimension of z. With the full weight from
+    the first step, the encoder lowers it by making z independent of the input, before the model has
+    learned anything.
 
-    beta is 0 up to the epoch `start * epochs` and has the value that its layer was made with from
-    `end * epochs` on. It depends only on the epoch, so a resumed training continues as it would
-    have. `map_beta` of an `IBAttention` with a price rises with it. Pass the callback to `fit` of
-    any model with a `VariationalEncoder` or such an `IBAttention` in it:
+    beta is 0 until epoch `start * epochs`, and from epoch `end * epochs` on it has the value that
+    the layer was created with. It depends only on the epoch, so a resumed training continues as it
+    would have. `map_beta` of an `IBAttention` with a price rises with it. Pass the callback to `fit`
+    of any model with a `VariationalEncoder` or such an `IBAttention` in it:
 
         model.fit(images, labels, epochs=20, callbacks=[BetaWarmup(epochs=20)])
 

@@ -26,19 +26,18 @@ class TrainingDivergedError(FloatingPointError):
 class Checkpoint(keras.callbacks.Callback):
     """Saves the whole state of the training after each epoch, and restores it.
 
-    The state (weights, optimiser, noise) is in one file whose name has the number of epochs, and
-    in the middle of an epoch that of its steps. The file appears under that name when it is
-    complete, and only then is the one before it removed. A kill at any moment leaves one good
-    state. (`keras.callbacks.BackupAndRestore` writes the weights and the epoch one after the other,
+    The state (weights, optimiser, noise) is in one file, named after the number of epochs done and,
+    within an epoch, the number of steps. It gets that name only once it is complete, and the
+    previous file is removed after that, so a kill at any moment leaves one valid state.
+    (`keras.callbacks.BackupAndRestore` writes the weights and the epoch one after the other,
     in place, and does not save the state of the noise.) Of several processes, the first one saves,
     and all restore from its file.
 
     Args:
         folder: Folder of the file.
-        epochs: Integer, epochs from one saved state to the next. The last epoch of a training is
-            always saved.
-        steps: Integer, steps from one saved state to the next within an epoch. None: no states
-            within epochs.
+        epochs: Integer, the number of epochs between saved states. The last epoch is always saved.
+        steps: Integer, the number of steps between saved states within an epoch. None: states
+            after epochs only.
     """
 
     _NAME = re.compile(r"epoch-(\d+)(?:-step-(\d+))?\.weights\.h5")
@@ -233,7 +232,7 @@ def _check_finite(logs, when, checkpoint):
             kept = (
                 f"The state after {_progress(*seen)} is kept in {path}"
                 if path
-                else "No epoch ended"
+                else "No epoch was completed, so there is no saved state"
             )
             raise TrainingDivergedError(
                 f"{name} became {float(value)} {when}. {kept}. Try a lower `learning_rate`, a "

@@ -151,7 +151,7 @@ class FitConfig:
     )
     class_weights: str = setting(
         "equal",
-        "`balanced` weighs each training example by the inverse of the frequency of its class, so "
+        "`balanced` weights each training example by the inverse of the frequency of its class, so "
         "that rare classes count as much as frequent ones. It needs an ImageData or arrays.",
         choices=("equal", "balanced"),
     )
@@ -171,8 +171,8 @@ class FitConfig:
         None,
         "Whether to hold the training examples in the memory of the device and run many steps per "
         "call, which keeps a GPU busy with small images. It needs the JAX backend, one device, and "
-        "examples in memory that are augmented by `CropFlip` or not at all. None: where all that "
-        "holds and the device is an accelerator.",
+        "examples in memory that are augmented by `CropFlip` or not at all. None: yes if all of "
+        "this holds and the device is an accelerator.",
         check_boolean,
         decides=False,
     )
@@ -185,30 +185,30 @@ class FitConfig:
     )
     checkpoint_epochs: int = setting(
         1,
-        "Epochs from one saved state to the next. The last epoch is always saved.",
+        "Number of epochs between saved states. The last epoch is always saved.",
         functools.partial(check_integer, minimum=1),
         decides=False,
     )
     checkpoint_steps: int | None = setting(
         None,
-        "Steps from one saved state to the next within an epoch, for long epochs. A resumed "
-        "training goes on in the middle of the epoch, with the same result. It needs an ImageData "
-        "or arrays. None: states after epochs only.",
+        "Number of steps between saved states within an epoch, for long epochs. A resumed training "
+        "continues in the middle of the epoch, with the same result. It needs an ImageData or "
+        "arrays. None: save only after epochs.",
         functools.partial(check_integer, minimum=1),
         decides=False,
     )
     validation_freq: int = setting(
         1,
-        "Epochs from one evaluation to the next, as in `keras.Model.fit`. The last epoch is always "
+        "Number of epochs between evaluations, as in `keras.Model.fit`. The last epoch is always "
         "evaluated.",
         functools.partial(check_integer, minimum=1),
         decides=False,
     )
     patience: int | None = setting(
         None,
-        "End the training when the negative log-likelihood of the evaluation has not fallen for so "
-        "many evaluations. The weights are those of the last epoch. It needs evaluation examples "
-        "that are not the test data. None: train all epochs.",
+        "End the training when the negative log-likelihood on the evaluation examples has not "
+        "fallen for this many evaluations. The weights are those of the last epoch. The evaluation "
+        "examples must not be the test data. None: train all epochs.",
         functools.partial(check_integer, minimum=1),
     )
     num_workers: int = setting(

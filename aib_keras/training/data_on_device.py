@@ -35,7 +35,7 @@ def use_data_on_device(batches, config):
 def _obstacle(batches, config):
     """Returns why the examples cannot be held on the device, or None."""
     if keras.backend.backend() != "jax":
-        return f"it needs Keras's jax backend, and this is {keras.backend.backend()}"
+        return f"it needs Keras's jax backend, but the current one is {keras.backend.backend()}"
     if keras.distribution.distribution() is not None:
         return "the training is distributed over devices"
     if not isinstance(batches, AugmentedBatches):

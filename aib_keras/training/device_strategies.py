@@ -41,8 +41,8 @@ def devices(strategy):
         The number of devices.
 
     Raises:
-        ValueError: for a strategy that the backend does not have, or an environment that names
-            several processes and does not fit.
+        ValueError: if the backend does not support the strategy, or if the environment variables
+            for several processes are incomplete, contradict each other or do not fit the strategy.
         RuntimeError: if JAX has computed something before this process joins others.
     """
     if strategy in _MULTI_WORKER:
@@ -152,7 +152,7 @@ class SplitModel(keras.distribution.ModelParallel):
 def _need_backend(strategy, backend):
     if keras.backend.backend() != backend:
         raise ValueError(
-            f'strategy="{strategy}" needs Keras\'s {backend} backend, and this is '
+            f'strategy="{strategy}" needs Keras\'s {backend} backend, but the current one is '
             f"{keras.backend.backend()}. Set the environment variable KERAS_BACKEND={backend}, or "
             'use strategy="one".'
         )

@@ -46,16 +46,16 @@ def fit(
     callbacks=(),
     verbose="auto",
 ):
-    """Trains a classifier, evaluates it after its epochs, and leaves everything in a folder.
+    """Trains a classifier, evaluates it during training, and saves everything in a folder.
 
     It works for any Keras model from inputs to logits or probabilities with integer labels: a model
     of the zoo, one made by `aib_keras.models.attach`, or one of your own, with or without the
     layers of this library. If the model has a `VariationalEncoder`, its beta is warmed up, as is
     the price of an attention map.
 
-    After a kill at any moment the same call, with a newly built model, goes on after the last saved
-    state, of which there is one after each epoch, and ends with the same weights as without the
-    kill. A call for a finished training loads its weights.
+    If the process is killed, make the same call again with a newly built model. Training resumes
+    from the last saved state (one is saved after each epoch) and ends with the same weights as an
+    uninterrupted run. If training has finished, the call loads the weights.
 
     Inside `training.devices("data_parallel")`, several devices and several processes on as many
     hosts train together. All processes make the same call, and `workdir` is a folder that all of
@@ -97,6 +97,7 @@ def fit(
         ValueError: for data that do not fill a batch, a `workdir` of another training, or settings
             that do not work on these devices.
         TrainingDivergedError: if the loss becomes NaN or infinite. The last good state is kept.
+        OSError: if the disk has no room for the state of training.
     """
     return fit_part(
         model, model, train_data, validation_data, config, workdir, augment, callbacks, verbose

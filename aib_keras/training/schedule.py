@@ -24,7 +24,7 @@ def learning_rate(schedule, base, steps, stages=()):
         base: Non-negative float, the learning rate that factors refer to.
         steps: Integer, the steps of the whole training, at least 1.
         stages: For `"steps"`: pairs (share of the training at which it starts, factor), with
-            increasing shares from 0. Of stages that are too short for a step, the last counts.
+            increasing shares from 0. If several start at the same step, the last one applies.
 
     Returns:
         A float or a `keras.optimizers.schedules.LearningRateSchedule`.

@@ -16,8 +16,9 @@ def vgg_gap(num_classes, input_shape, preprocessing, width):
     """VGG with global average pooling of its last convolutional map (8x8 for 32x32 images).
 
     Its map is the class activation map of the predicted class (Zhou et al., 2016). This is our
-    reading of the paper's row: `vgg` up to the end of its third stage, without the poolings and
-    the convolutions that stand for fully connected layers.
+    interpretation of a row of the paper's Table 1, for which we know of no published code: `vgg` up
+    to the end of its third stage, without the poolings and the convolutions that stand for fully
+    connected layers.
     """
     inputs = keras.Input(input_shape)
     x = stages(inputs, width, last=_STAGES - 1)

@@ -15,7 +15,8 @@ _GATED_STAGES = 3
 def vgg_pan(num_classes, input_shape, preprocessing, width):
     """VGG with progressive attention (Seo et al., 2018), without a query. Its maps are the gates.
 
-    This is our reading of the paper's row, for which no code is known.
+    This is our interpretation of a row of the paper's Table 1, for which we know of no published
+    code.
     """
     return MapClassifier(
         _backbone(input_shape, num_classes, width),

@@ -33,8 +33,8 @@ _DESCRIPTIONS = {
     "num_anchors": "Integer Q, the number of anchors that the map is quantised to.",
     "quantization_weight": "Non-negative float, lambda_q of Eq. 10.",
     "commitment_weight": "Non-negative float, lambda_c of Eq. 10.",
-    "mean": "Three floats: the mean of images scaled to [0, 1], for the normalisation.",
-    "std": "Three floats above 0: the standard deviation of images scaled to [0, 1].",
+    "mean": "Three floats, one per channel, that are subtracted from images scaled to [0, 1].",
+    "std": "Three floats above 0, one per channel, that these images are then divided by.",
 }
 
 # Settings that decide what a model computes with given weights.
@@ -45,9 +45,9 @@ _DOCSTRING = """{summary}
     Args:
         num_classes: Integer, at least 2.
         input_shape: (height, width, 3) in pixels, each side at least {min_side}.
-        weights: None (new weights); the name of published weights, which bring the settings that
-            they were trained with (`zoo.weights("{name}")` lists them); or the path of a
-            `.weights.h5` or `.keras` file.
+        weights: None (random initialisation); the name of published weights, which also set the
+            arguments that they were trained with (`zoo.weights("{name}")` lists them); or the path
+            of a `.weights.h5` or `.keras` file.
         include_preprocessing: Boolean. True: the model takes images in [0, 255] and normalises
             them. False: it takes normalised images.
 {settings}

@@ -144,7 +144,7 @@ def wrn50_2(num_classes, input_shape, preprocessing, width, backbone_weights):
 def wrn50_2_aib(**settings):
     """Wide-ResNet-50-2 with IB attention on its 14x14 features (for 224x224 images), not quantised.
 
-    `backbone_weights` is as for `wrn50_2`. The attention's own fourth layer starts new.
+    `backbone_weights` is as for `wrn50_2`. The attention's own fourth layer has random weights.
     """
     return _with_attention("wrn50_2_aib", **settings)
 
@@ -153,7 +153,7 @@ def wrn50_2_aib(**settings):
 def wrn50_2_aib_qt(**settings):
     """Wide-ResNet-50-2 with quantised IB attention on its 14x14 features (for 224x224 images).
 
-    `backbone_weights` is as for `wrn50_2`. The attention's own fourth layer starts new.
+    `backbone_weights` is as for `wrn50_2`. The attention's own fourth layer has random weights.
     """
     return _with_attention("wrn50_2_aib_qt", **settings)
 
