@@ -31,8 +31,8 @@ class BetaWarmup(keras.callbacks.Callback):
 
     beta is 0 until epoch `start * epochs`, and from epoch `end * epochs` on it has the value that
     the layer was created with. It depends only on the epoch, so a resumed training continues as it
-    would have. `map_beta` of an `IBAttention` with a price rises with it. Pass the callback to `fit`
-    of any model with a `VariationalEncoder` or such an `IBAttention` in it:
+    would have. `map_beta` of an `IBAttention` with a price rises with it. Pass the callback to
+    `fit` of any model with a `VariationalEncoder` or such an `IBAttention` in it:
 
         model.fit(images, labels, epochs=20, callbacks=[BetaWarmup(epochs=20)])
 

@@ -190,7 +190,7 @@ def test_the_input_cannot_be_cut():
 
 
 def test_a_gate_and_a_residual_of_applications():
-    with pytest.raises(ValueError, match="(?s)a residual connection or a gate bypasses it.*block5d_add, block5e_add"):
+    with pytest.raises(ValueError, match="(?s)or a gate bypasses it.*block5d_add, block5e_add"):
         attach(backbone("EfficientNetV2B0"), "block5e_se_expand", 3)
     with pytest.raises(ValueError, match="conv4_block5_out"):
         attach(backbone("ResNet50V2"), "conv4_block5_2_relu", 3)
