@@ -1,7 +1,7 @@
 r"""Fig. 4 of the paper: beta, latent_dim and num_anchors, each varied alone.
 
 The paper (VGG with quantised attention on CIFAR-10): beta is best at 0.01, latent_dim (K) at 256,
-num_anchors (Q) between 20 and 50. With 200 epochs for each of 13 trainings, as in the paper, this
+num_anchors (Q) between 20 and 50. With 200 epochs for each of 13 runs, as in the paper, this
 needs a GPU for days. Scaled down, it takes 3 to 5 hours on two CPU cores:
 
     python recipes/ablate.py --runs=runs/ablation --jobs=2 --beta=0,0.001,0.01,0.1,1 \
@@ -37,7 +37,7 @@ SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train with.")
 VALIDATION_EXAMPLES = flags.DEFINE_integer(
     "validation_examples", 5000, "Training examples to evaluate on; 0: test.", 0
 )
-JOBS = flags.DEFINE_integer("jobs", 1, "Trainings at the same time.", 1)
+JOBS = flags.DEFINE_integer("jobs", 1, "Runs at the same time.", 1)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 TRAIN = flags.DEFINE_bool("train", True, "Train what is missing; else show what there is.")
 AROUND = flags.DEFINE_list("around", [], "name=value of a setting while the others are varied.")
@@ -120,7 +120,7 @@ def training(settings, seed, extra_flags):
 
 
 def check_alike(found):
-    """Raises a UsageError if trainings differ in more than what is varied here."""
+    """Raises a UsageError if runs differ in more than what is varied here."""
     first = None
     for result in found:
         config = results.deciding_settings(result)
@@ -130,7 +130,7 @@ def check_alike(found):
         different = [name for name in config if config[name] != first[name]]
         if different:
             raise app.UsageError(
-                f"Trainings in {RUNS.value} differ in {', '.join(different)}, so that their errors "
+                f"Runs in {RUNS.value} differ in {', '.join(different)}, so that their errors "
                 "do not compare. Give another --runs, or the flags after -- that it was made with."
             )
 
@@ -155,7 +155,7 @@ def row(setting, value, result):
 
 
 def write(rows, result):
-    """Writes table, JSON and figure. `result` is that of one of the trainings."""
+    """Writes table, JSON and figure. `result` is that of one of the runs."""
     runs = pathlib.Path(RUNS.value)
     what = f"{result['model']} on {result['dataset']}"
     images = f"{result['evaluated_examples']:,} images of {result['evaluated_on']}"

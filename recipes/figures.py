@@ -26,7 +26,7 @@ from aib_keras.training import read_map_history
 from aib_keras.utils import program
 
 RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories.")
-DATASET = flags.DEFINE_string("dataset", "cifar10", "Only trainings on this data set.")
+DATASET = flags.DEFINE_string("dataset", "cifar10", "Only runs on this data set.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 OUT = flags.DEFINE_string("out", "runs/figures", "Folder for the figures.")
 EXAMPLES = flags.DEFINE_integer("examples", 3, "Images in Fig. 3; Fig. 5 has twice as many.", 1)

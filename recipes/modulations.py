@@ -57,7 +57,7 @@ MAPS = flags.DEFINE_list(
     f"Maps to score, of {', '.join(map_scores.MAPS)}. The last is optimised image by image.",
 )
 STEPS = flags.DEFINE_integer("steps", 8, "Points of the curves of insertion and deletion.", 1)
-JOBS = flags.DEFINE_integer("jobs", 1, "Trainings at the same time.", 1)
+JOBS = flags.DEFINE_integer("jobs", 1, "Runs at the same time.", 1)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 
 # Scores in the order of the columns. Arrows show which way is better.

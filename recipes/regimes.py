@@ -1,7 +1,7 @@
 r"""Where does the bottleneck pay? Little data, wrong labels, corrupted images, attacks.
 
 The paper claims a lower error for the bottleneck at 200 epochs of networks that fit their training
-set perfectly. With less data, short trainings fit it, too. `--train` makes what is missing: four
+set perfectly. With less data, short runs fit it, too. `--train` makes what is missing: four
 models with three seeds each, on 2,500 to 50,000 images, and on 5,000 images of which 0, 20 or 40 %
 have wrong labels, all with the same number of steps. They differ from one another in nothing else.
 The test set is read once, after the last of the 10,000 steps. At this size that wants a GPU.
@@ -54,10 +54,10 @@ WRONG = flags.DEFINE_list("wrong_labels", ["0", "0.2", "0.4"], "Shares of wrong 
 WRONG_SIZE = flags.DEFINE_integer("wrong_labels_examples", 5000, "Examples with wrong labels.", 1)
 STEPS = flags.DEFINE_integer("steps", 10000, "Steps of every training.", 1)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 100, "Examples per step.", 2)
-JOBS = flags.DEFINE_integer("jobs", 1, "Trainings at the same time.", 1)
+JOBS = flags.DEFINE_integer("jobs", 1, "Runs at the same time.", 1)
 DATASET = flags.DEFINE_string("dataset", "cifar10", "Data set of all models.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
-WORKDIRS = flags.DEFINE_list("workdirs", [], "Trainings to corrupt and attack, or folders of them.")
+WORKDIRS = flags.DEFINE_list("workdirs", [], "Runs to corrupt and attack, or folders of runs.")
 EXAMPLES = flags.DEFINE_integer("examples", None, "Test images to measure on; default: all.", 1)
 EPSILONS = flags.DEFINE_list("epsilons", ["1", "2", "4", "8"], "Changes of pixels, times 1/255.")
 PGD_STEPS = flags.DEFINE_integer("pgd_steps", 10, "Steps of PGD.", 1)
@@ -66,7 +66,7 @@ SAMPLES = flags.DEFINE_integer("samples", 4, "Samples, as `predict_mc` has them;
 # Adam, because SGD at the rate of the published `vgg` made `vgg_aib` diverge (docs/defaults.md). No
 # label smoothing, which is a remedy for wrong labels itself.
 DEFAULTS = ("--width=0.25", "--optimizer=adam", "--schedule=cosine", "--learning_rate=0.002")
-# What may differ between two trainings of one table.
+# What may differ between two runs of one table.
 VARIED = ("model", "train_examples", "wrong_labels", "epochs")
 # States are saved so many times in a training.
 SAVED_STATES = 20
@@ -122,7 +122,7 @@ def epochs_of(examples):
     if per_epoch == 0 or STEPS.value % per_epoch:
         raise app.UsageError(
             f"--steps={STEPS.value} is not a multiple of the {per_epoch} steps per epoch that "
-            f"{examples} examples make with --batch_size={BATCH_SIZE.value}, so that trainings "
+            f"{examples} examples make with --batch_size={BATCH_SIZE.value}, so that runs "
             "could not have equal numbers of steps."
         )
     return STEPS.value // per_epoch
@@ -155,7 +155,7 @@ def training(model, examples, share, seed, extra_flags):
 
 
 def finished(trainings):
-    """Returns the results of trainings that are finished, checked to be comparable."""
+    """Returns the results of runs that are finished, checked to be comparable."""
     results, first = {}, None
     for plan, each in trainings.items():
         if not each.finished:
@@ -168,7 +168,7 @@ def finished(trainings):
 
 
 def common_settings(result):
-    """Returns what has to be the same in all trainings of the tables, the steps among it."""
+    """Returns what has to be the same in all runs of the tables, the steps among it."""
     found = deciding_settings(result)
     found = {name: value for name, value in found.items() if name not in VARIED}
     return {**found, "steps": steps_of(result["config"])}
@@ -216,7 +216,7 @@ def rows_of_trainings(results, plan):
 
 
 def subjects():
-    """Returns the results of the trainings to corrupt and attack."""
+    """Returns the results of the runs to corrupt and attack."""
     trained = measured.chosen_trainings(WORKDIRS.value, flag="workdirs") if WORKDIRS.value else []
     firsts = {}
     for result in trained:

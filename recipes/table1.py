@@ -1,4 +1,4 @@
-r"""Table 1 of the paper, from the work directories of trainings. `--train` trains what is missing.
+r"""Table 1 of the paper, from the work directories of runs. `--train` trains what is missing.
 
 The whole table as the authors trained it needs a GPU for days. To make a table of what is there:
 
@@ -58,7 +58,7 @@ TRAIN = flags.DEFINE_bool("train", False, "Train what --models, --datasets and -
 MODELS = flags.DEFINE_list("models", None, "Models; default: the paper's rows for each data set.")
 DATASETS = flags.DEFINE_list("datasets", list(RECIPES), "Data sets to train on.")
 SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train with.")
-JOBS = flags.DEFINE_integer("jobs", 1, "Trainings at the same time.", 1)
+JOBS = flags.DEFINE_integer("jobs", 1, "Runs at the same time.", 1)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 
 

@@ -1,4 +1,4 @@
-r"""Table 2 of the paper, from the work directories of trainings: does the map stay where it was?
+r"""Table 2 of the paper, from the work directories of runs: does the map stay where it was?
 
 Paper (CIFAR-10, 8x8 window of a random colour, share of maps that stay consistent): vgg_att3
 79.61 %, wrn_abn 65.01 %, vgg_aib_qt 99.79 %. The paper names no threshold of the cosine similarity;
@@ -10,7 +10,7 @@ CIFAR-10 and models of an eighth of the width. The first run also downloads SVHN
     python recipes/table2.py --runs=runs/table1
 
 The recipe scores every model with a map, on the images that its training was evaluated on. It names
-and leaves out other trainings. There are ten perturbations: a window of 4, 8, 12 and 16 of 32
+and leaves out other runs. There are ten perturbations: a window of 4, 8, 12 and 16 of 32
 pixels (more in larger images), filled with a random colour or with an image of --patches; only the
 high frequencies; only the low ones. After each perturbation it writes consistency.json to the work
 directory, and the same command again goes on from there. It writes table2.md, at --threshold, and
@@ -88,7 +88,7 @@ def main(argv):
 
 
 def trainings():
-    """Returns the results of the trainings that are asked for, in the paper's order."""
+    """Returns the results of the runs that are asked for, in the paper's order."""
     order = {name: place for place, name in enumerate(PAPER["cifar10"])}
     return sorted(
         measured.chosen_trainings(RUNS.value, MODELS.value),

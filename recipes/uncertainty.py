@@ -165,7 +165,7 @@ def parts(found):
 
 
 def section(found):
-    """Returns the table of trainings that were evaluated on the same images."""
+    """Returns the table of runs that were evaluated on the same images."""
     head = found[0]
     asked = head["asked"]
     images = f"{head['evaluated_examples']:,} images of {head['evaluated_on']}."

@@ -1,4 +1,4 @@
-r"""Makes work directories of published weights, which the other recipes measure like trainings.
+r"""Makes work directories of published weights, which the other recipes measure like runs.
 
 The paper has nothing on this. It takes seconds per model.
 

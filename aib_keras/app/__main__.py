@@ -22,8 +22,8 @@ from aib_keras.utils import program
 RUNS = flags.DEFINE_list(
     "runs",
     ["runs", "runs/quickstart"],
-    "Work directories of trainings, or folders of them. The default ones need not be there. The "
-    "page shows some of the photos that a model was evaluated on as examples.",
+    "Work directories of training runs, or folders of them. The default ones need not be there. "
+    "The page shows some of the photos that a model was evaluated on as examples.",
 )
 PORT = flags.DEFINE_integer("port", 7860, "Port of the page.", 1, 65_535)
 HOST = flags.DEFINE_string(

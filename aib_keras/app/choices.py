@@ -50,7 +50,7 @@ class Choices:
 
     Args:
         choices: `Choice` objects with different names, at least one. The page opens with the first
-            of those with most to show among the trainings, if there are any.
+            of those with most to show among the runs, if there are any.
     """
 
     def __init__(self, choices):

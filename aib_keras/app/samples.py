@@ -24,7 +24,7 @@ class Samples:
     Args:
         folder: Path of an existing folder, to which the files are written.
         own: Dict from tuples of paths of images, of which the first few are copied, to the name of
-            their data set. Trainings on one data set can be evaluated on different images of it.
+            their data set. Runs on one data set can be evaluated on different images of it.
 
     Attributes:
         groups: Dicts from names to paths: images of the embedded data set, a photo, and images of

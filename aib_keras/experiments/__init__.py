@@ -1,4 +1,4 @@
-"""What recipes share: command line, trainings by name, result files, sweeps, cards, tables."""
+"""What recipes share: command line, runs by name, result files, sweeps, cards, tables."""
 
 from aib_keras.experiments import (
     cards,

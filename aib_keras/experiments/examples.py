@@ -45,7 +45,7 @@ def load_evaluation(result, data_dir=None):
     """Loads the examples that a training was evaluated on.
 
     Training examples are not read, unless the evaluation examples were held out of them. The last
-    examples are kept in memory: most trainings of a table were evaluated on the same ones.
+    examples are kept in memory: most runs of a table were evaluated on the same ones.
 
     Args:
         result: The content of a `result.json`.

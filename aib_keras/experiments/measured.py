@@ -1,4 +1,4 @@
-"""What recipes measure of trained models: which trainings, and results that are kept."""
+"""What recipes measure of trained models: which runs, and results that are kept."""
 
 import json
 import pathlib
@@ -10,7 +10,7 @@ from aib_keras.utils.files import read_json, write_json
 
 
 def chosen_trainings(runs, models=None, flag="runs"):
-    """Reads the finished trainings that a recipe is asked to measure.
+    """Reads the finished runs that a recipe is asked to measure.
 
     Args:
         runs: List of folders of work directories.

@@ -1,4 +1,4 @@
-"""From finished trainings to the zoo, and from the zoo to folders like those of trainings."""
+"""From finished runs to the zoo, and from the zoo to folders like those of runs."""
 
 import hashlib
 import pathlib

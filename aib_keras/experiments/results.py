@@ -90,7 +90,7 @@ def read_result(workdir):
 def deciding_settings(result):
     """Returns the settings of a training that decide what it computes, apart from the seed.
 
-    Trainings that have the same differ in their seeds alone.
+    Runs that have the same differ in their seeds alone.
 
     Args:
         result: What `read_result` returned.
@@ -98,7 +98,7 @@ def deciding_settings(result):
     config = result["config"]
     names = deciding_fields(TrainingConfig.from_json(config))
     found = {name: config[name] for name in names if name != "seed"}
-    # The names are the same for all trainings.
+    # The names are the same for all runs.
     return {"validation_freq": None, **found}
 
 

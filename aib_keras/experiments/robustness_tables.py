@@ -15,7 +15,7 @@ def corruptions(found):
 
     Args:
         found: List of the first values that `robustness.measure` returned. Those of one label are
-            trainings that differ in their seeds.
+            runs that differ in their seeds.
     """
     lines = []
     for (label,), group in _grouped(found, "label"):
@@ -100,7 +100,7 @@ def _grouped(found, *names):
 
 
 def _cell(group, wrong):
-    """Returns the text of the errors of one or several trainings, from counts."""
+    """Returns the text of the errors of one or several runs, from counts."""
     if len(group) > 1:
         shares = [count / each["images"] for count, each in zip(wrong, group, strict=True)]
         return markdown.mean_percent(shares)

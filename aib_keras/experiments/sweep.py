@@ -1,4 +1,4 @@
-"""Several trainings, each a recipe in its own process, some of them at the same time."""
+"""Several runs, each a recipe in its own process, some of them at the same time."""
 
 import concurrent.futures
 import dataclasses
@@ -61,7 +61,7 @@ def training(recipes, workdir, dataset, model, seed, data_dir=None, flags=()):
 
 
 def train(trainings, jobs=1):
-    """Runs the trainings that are not finished, `jobs` at a time, and prints each one at its end.
+    """Executes the runs that are not finished, `jobs` at a time, and prints each one at its end.
 
     Their output goes to `logs/` beside their folders. They share the cores evenly.
 

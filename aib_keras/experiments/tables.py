@@ -1,4 +1,4 @@
-"""Tables of results from the work directories of trainings, beside the paper's figures."""
+"""Tables of results from the work directories of runs, beside the paper's figures."""
 
 import dataclasses
 import pathlib
@@ -20,7 +20,7 @@ _ERRORS = (
 
 @dataclasses.dataclass
 class Cell:
-    """The results of trainings of one model on one data set that differ only in their seeds.
+    """The results of runs of one model on one data set that differ only in their seeds.
 
     Attributes:
         model, dataset: Names.
@@ -86,7 +86,7 @@ def read_trainings(folders):
 
 
 def read_results(runs):
-    """Reads the trainings of one folder, and their results on other data sets.
+    """Reads the runs of one folder, and their results on other data sets.
 
     A `transfer.json` beside a `result.json` maps data sets to results that were measured on them
     without training, and adds one result for each.
@@ -106,7 +106,7 @@ def cell(results, model, dataset, paper=None):
     """Returns the `Cell` of the results of one model on one data set.
 
     Raises:
-        ValueError: if these trainings differ in more than their seeds, so that their mean would
+        ValueError: if these runs differ in more than their seeds, so that their mean would
             mean nothing, or if one of them was evaluated on held-out examples.
     """
     found = [r for r in results if (r["model"], r["dataset"]) == (model, dataset)]
@@ -120,7 +120,7 @@ def cell(results, model, dataset, paper=None):
         first = found[0]
         if deciding_settings(result) != deciding_settings(first):
             raise ValueError(
-                f"{first['workdir']} and {result['workdir']} are trainings of {model} on {dataset} "
+                f"{first['workdir']} and {result['workdir']} are runs of {model} on {dataset} "
                 "with different settings, whose mean would mean nothing: move one of them to "
                 "another folder."
             )

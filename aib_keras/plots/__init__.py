@@ -1,4 +1,4 @@
-"""Figures of attention maps, of trainings and of scores."""
+"""Figures of attention maps, of runs and of scores."""
 
 from aib_keras.plots.ablation import ablation_figure
 from aib_keras.plots.attention import attention_figure, save_attention_figure

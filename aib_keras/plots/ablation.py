@@ -10,7 +10,7 @@ def ablation_figure(rows, title, best=None):
     """Draws the error against each setting and, for beta, also against the information in z.
 
     There is one panel per setting. If beta was varied, one more panel shows the error against the
-    mean information in the latent, with one point per beta. Trainings of the same value are
+    mean information in the latent, with one point per beta. Runs of the same value are
     averaged.
 
     Args:
@@ -32,7 +32,7 @@ def ablation_figure(rows, title, best=None):
         ValueError: If `rows` is empty.
     """
     if not rows:
-        raise ValueError("There are no trainings to draw: `rows` is empty.")
+        raise ValueError("There are no runs to draw: `rows` is empty.")
     settings = list(dict.fromkeys(row["setting"] for row in rows))
     count = len(settings) + ("beta" in settings)
     figure = new_figure(3.4 * count, 3.4)

@@ -10,7 +10,7 @@ _COLUMNS = 4
 def error_curves_figure(panels):
     """Draws errors of several models against one quantity per panel.
 
-    A point is the mean over trainings, and the bar at it one standard deviation to each side.
+    A point is the mean over runs, and the bar at it one standard deviation to each side.
 
     Args:
         panels: List of dicts with the keys:

@@ -122,7 +122,7 @@ def _claim_training(workdir, wanted):
 
 
 def _difference(found, wanted):
-    """Returns the first difference between two trainings, in words."""
+    """Returns the first difference between two runs, in words."""
     for there, now in zip(found["layers"], wanted["layers"], strict=False):
         for name in there:
             if there["layer"] == now["layer"] and there[name] != now.get(name):
