@@ -291,6 +291,8 @@ def _download_index(base):
 def _keras_home():
     """Returns the folder where `keras.utils.get_file` keeps what it downloads."""
     home = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    with contextlib.suppress(OSError):
+        home.mkdir(parents=True, exist_ok=True)
     return home if os.access(home, os.W_OK) else pathlib.Path(tempfile.gettempdir(), ".keras")
 
 

@@ -153,7 +153,7 @@ def test_a_card_says_what_the_model_is_and_is_not():
     text = cards.model_card(result)
     assert text.startswith("# vgg_pan on cub50\n\nVGG with progressive attention")
     for phrase in (
-        "our reading of the paper's row",
+        "our interpretation of a row of the paper's Table 1",
         "first 50 of CUB-200-2011's 200 classes",
         "from scratch",
         "| error of a guess | 90.00 % |",
