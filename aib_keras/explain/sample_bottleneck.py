@@ -142,13 +142,16 @@ def _least_information(features, slope, beta, steps, learning_rate, sigma):
         # Reflected at the edges, the filter is its own transpose.
         return ndimage.gaussian_filter(values, (0, sigma, sigma, 0), mode="reflect")
 
+    def sigmoid(logits):
+        return 1 / (1 + np.exp(-logits))
+
     def passed_at(shares):
         return np.minimum(smooth(shares), _MOST_PASSED).astype(np.float32)
 
     logits = np.full(features.shape, _FIRST_LOGIT, np.float32)
     first, second = np.zeros_like(logits), np.zeros_like(logits)
     for step in range(1, steps + 1):
-        shares = 1 / (1 + np.exp(-logits))
+        shares = sigmoid(logits)
         passed = passed_at(shares)
         # Of the mean over the features of one image.
         price = beta / features[0].size * _information_slope(features, passed)
@@ -157,7 +160,7 @@ def _least_information(features, slope, beta, steps, learning_rate, sigma):
         second = 0.999 * second + 0.001 * np.square(found)
         corrected = np.sqrt(second / (1 - 0.999**step))
         logits -= learning_rate * first / (1 - 0.9**step) / (corrected + 1e-8)
-    return passed_at(1 / (1 + np.exp(-logits)))
+    return passed_at(sigmoid(logits))
 
 
 def _information(features, passed):

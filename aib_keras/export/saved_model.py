@@ -81,20 +81,20 @@ def to_saved_model(model, path, class_names=None, input_dtype=None, crop_pct=1.0
         ExportError: if the SavedModel disagrees with the model. It is then not kept.
     """
     path = saved_model_destination(path, overwrite)
+    write = checked_writer(model, class_names, input_dtype, crop_pct)
     with staged(path) as folder:
-        return write_checked(model, folder, path, class_names, input_dtype, crop_pct)
+        return write(folder, path)
 
 
-def write_checked(model, folder, path, class_names, input_dtype, crop_pct):
-    """Writes a SavedModel to `folder`, and compares its outputs with the model's.
+def checked_writer(model, class_names, input_dtype, crop_pct):
+    """Checks what `to_saved_model` is given, before anything is written.
 
-    Args:
-        folder: Path to write to.
-        path: Path that the report and the errors name, where the SavedModel will be.
-        model, class_names, input_dtype, crop_pct: As in `to_saved_model`.
+    The arguments and errors are those of `to_saved_model`.
 
-    Returns, raises:
-        As `to_saved_model`.
+    Returns:
+        A function of (folder, path) that writes a SavedModel to `folder`, compares its outputs with
+        the model's, and returns the `ExportReport`. The report and its errors name `path`, where
+        the SavedModel will be.
     """
     check_exportable(model)
     input_dtype = _checked_dtype(model, input_dtype)
@@ -103,14 +103,18 @@ def write_checked(model, folder, path, class_names, input_dtype, crop_pct):
     images = images_to_compare(model, input_spec(model).shape[1:])
     expected = expected_outputs(model, images)
     class_names = checked_class_names(class_names, expected["logits"].shape[-1])
-    _write(signatures(model, class_names, input_dtype, transform), folder)
-    call = loaded(folder)
-    found = call(SIGNATURE, images.astype(input_dtype))
-    report = verified_report(path, size(folder), expected, found, FLOAT32_LIMITS)
-    if model.preprocessing is not None:
-        files = [_png_around(image, transform) for image in images]
-        _check_files(path, call(BYTES_SIGNATURE, files), found["probabilities"])
-    return report
+
+    def write(folder, path):
+        _write(signatures(model, class_names, input_dtype, transform), folder)
+        call = loaded(folder)
+        found = call(SIGNATURE, images.astype(input_dtype))
+        report = verified_report(path, size(folder), expected, found, FLOAT32_LIMITS)
+        if model.preprocessing is not None:
+            files = [_png_around(image, transform) for image in images]
+            _check_files(path, call(BYTES_SIGNATURE, files), found["probabilities"])
+        return report
+
+    return write
 
 
 def write(model, folder, input_dtype=None):

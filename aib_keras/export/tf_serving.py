@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from aib_keras.export.destination import local_path, scratch_beside, size
-from aib_keras.export.saved_model import write_checked
+from aib_keras.export.saved_model import checked_writer
 from aib_keras.utils.optional import require
 
 WARMUP_FILE = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
@@ -49,9 +49,10 @@ def to_serving(model, folder, class_names=None, input_dtype=None, crop_pct=1.0):
     folder = local_path("folder", folder)
     # Another export can be the next version before this one is complete.
     path = folder / str(_next_version(folder))
+    write = checked_writer(model, class_names, input_dtype, crop_pct)
     with scratch_beside(path) as scratch:
         staging = scratch / "new"
-        report = write_checked(model, staging, path, class_names, input_dtype, crop_pct)
+        report = write(staging, path)
         _write_warmup(staging, folder.name, prediction_log)
         size_in_bytes = size(staging)
         path = _add_version(folder, staging)

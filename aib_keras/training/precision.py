@@ -10,9 +10,9 @@ from aib_keras.training.device_strategies import has_accelerator
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 _CPU_INFO = pathlib.Path("/proc/cpuinfo")
-# Without these units a CPU emulates bfloat16, which takes several times as long as float32.
 _AMPERE = (8, 0)
 _ONEDNN_BFLOAT16 = "auto_mixed_precision_onednn_bfloat16"
+# Without these units a CPU emulates bfloat16, which takes several times as long as float32.
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
