@@ -41,6 +41,14 @@ def pytest_runtest_setup(item):
         pytest.skip(f"needs the TensorFlow backend: {marker.args[0]}")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef):
+    # Such a fixture is set up before those of the test, and by any test: without this its weights
+    # would depend on the order in which two processes run the tests.
+    if fixturedef.scope != "function":
+        keras.utils.set_random_seed(0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _training_steps_are_traced_once():
     """TensorFlow traces a training step again if its first call has made the optimiser's variables.

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from aib_keras import explain, metrics
-from aib_keras.app import choices
+from aib_keras.app import choices, rendering
 from aib_serve.overlay import overlay
 
 client_library = pytest.importorskip("gradio_client", reason="the page needs Gradio")
@@ -105,7 +105,7 @@ def test_the_pictures_are_the_maps_of_the_image_and_its_modification(
     before, after = trained.predict(np.stack([image, changed]))
     limits = (0.0, 1.0)
     if stretch:
-        limits = float(before.maps[kind].min()), float(before.maps[kind].max())
+        limits = rendering.limits(before.maps[kind], stretch)
     nearest = kind == "quantised map"
     assert single["visible"]
     assert not pair["visible"]
@@ -140,7 +140,7 @@ def test_a_map_beside_another_one_of_the_same_model(look, load, image_file, othe
     assert pair["visible"]
     for path, kind in zip(pair["value"], ("map", other), strict=True):
         attention = found.maps[kind]
-        limits = float(attention.min()), float(attention.max())
+        limits = rendering.limits(attention, stretch=True)
         assert same(path, over(photo, attention, limits, nearest=kind == "quantised map"))
         assert f"<span>{kind} of {MODEL}</span><span>{limits[1]:.3g}</span>" in scale
     assert f"| left: map of {MODEL} | right: {other} of {MODEL} |" in table
@@ -153,7 +153,7 @@ def test_two_models_side_by_side(look, load, image_file):
     trained = load(other)
     (found,) = trained.predict(trained.transform.read(image_file)[None])
     attention, photo = found.maps["map"], np.asarray(Image.open(image_file))
-    limits = float(attention.min()), float(attention.max())
+    limits = rendering.limits(attention, stretch=True)
     # This one sees the whole image.
     picture = photo.repeat(2, axis=0).repeat(2, axis=1)
     assert same(pair["value"][1], overlay(picture, attention, limits=limits))
