@@ -6,7 +6,7 @@ from keras import ops
 
 from aib_keras.explain import runners
 from aib_keras.explain.gradients import gradient
-from aib_keras.models import VariationalClassifier
+from aib_keras.models import VariationalClassifier, class_outputs
 from aib_keras.models.through_predict import ThroughPredict
 from aib_keras.utils.checks import (
     check_class_index,
@@ -111,7 +111,7 @@ class _Attack:
     """The arguments of an attack, checked, and its steps."""
 
     def __init__(self, model, images, labels, epsilon, samples, bounds, batch_size):
-        runners.check_model(model)
+        runners.check_differentiable(runners.check_model(model))
         self.batch_size = check_integer("batch_size", batch_size, minimum=1)
         self.epsilon = check_number("epsilon", epsilon, minimum=0)
         samples = check_integer("samples", samples, minimum=0)
@@ -179,4 +179,4 @@ class _LossGradient(ThroughPredict):
         """Returns the logits of all predictions, `(P, B, C)`."""
         if self.samples:
             return self.classifier.sampled_logits(images, self.samples, self.seed_generator)
-        return runners.logits(self.classifier, images)[None]
+        return class_outputs.logits(self.classifier, images)[None]

@@ -4,11 +4,12 @@ import numpy as np
 from keras import ops
 
 from aib_keras.explain import runners
-from aib_keras.explain.class_scores import ClassScores, known_classes, predict
+from aib_keras.explain.class_scores import ClassScores, batch_by_batch, known_classes, predict
 from aib_keras.explain.gradients import gradient
 from aib_keras.explain.tapped_layers import Features, output_of, tapped_layer
 
 
+@batch_by_batch
 def grad_cam(model, images, layer=None, class_index=None, batch_size=64):
     """Computes Grad-CAM maps, without sampling.
 
@@ -23,11 +24,14 @@ def grad_cam(model, images, layer=None, class_index=None, batch_size=64):
 
     Args:
         model: Built `keras.Model` from images to logits or probabilities `(B, C)`.
-        images: Array `(N, H, W, 3)`, in the range that the model takes.
-        layer: Optional layer of the model, or its name, whose output `(B, h, w, C)` is used as the
-            features. By default, for an `ImageClassifier` it is `model.features_layer`, which in
-            the zoo is the layer at the place of IB attention, before any modulation. For other
-            models it is the last layer whose output is a map, as in the paper.
+        images: Array `(N, H, W, channels)`, in the range that the model takes, or batches of such
+            images, with or without labels: a `keras.utils.PyDataset`, a `tf.data.Dataset`, a
+            PyTorch `DataLoader`.
+        layer: Optional layer or operation of the model, or its name, whose output `(B, h, w, C)`
+            is used as the features. By default, for an `ImageClassifier` it is
+            `model.features_layer`, which in the zoo is the layer at the place of IB attention,
+            before any modulation. For other models it is the last layer, or operation such as a
+            sum, whose output is a map.
         class_index: Integer, or integers `(N,)`, the class to explain. Defaults to the predicted
             class of each image.
         batch_size: Integer, the number of images per forward pass.
@@ -44,6 +48,7 @@ def grad_cam(model, images, layer=None, class_index=None, batch_size=64):
     return predict(runners.runner(_GradCAM, model, tapped), model, images, class_index, batch_size)
 
 
+@batch_by_batch
 def grad_cam_plus_plus(model, images, layer=None, class_index=None, batch_size=64):
     """Computes Grad-CAM++ maps, which weight the positions of a channel by their gradients.
 
@@ -60,6 +65,7 @@ def grad_cam_plus_plus(model, images, layer=None, class_index=None, batch_size=6
     )
 
 
+@batch_by_batch
 def score_cam(model, images, layer=None, class_index=None, batch_size=64):
     """Computes Score-CAM maps, which weight each channel by the logit of the image masked with it.
 

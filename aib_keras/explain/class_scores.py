@@ -1,10 +1,15 @@
 """The class whose logit a saliency map explains."""
 
+import functools
+import inspect
+
 import numpy as np
 from keras import ops
 
 from aib_keras.explain import runners
+from aib_keras.models import class_outputs
 from aib_keras.models.through_predict import ThroughPredict
+from aib_keras.utils.batches import images_of_batches, is_dataset
 from aib_keras.utils.checks import check_class_index, check_integer
 
 
@@ -13,7 +18,7 @@ class ClassScores(ThroughPredict):
 
     def logits_of(self, images, classes):
         """Returns the logits of the classes, `(B,)`. A class below 0 is the predicted one."""
-        logits = runners.logits(self.classifier, images)
+        logits = class_outputs.logits(self.classifier, images)
         chosen = ops.where(classes < 0, ops.argmax(logits, axis=-1), classes)
         return ops.sum(ops.one_hot(chosen, logits.shape[-1], dtype="float32") * logits, axis=-1)
 
@@ -31,6 +36,35 @@ def predict(runner, model, images, class_index, batch_size):
     images = runners.checked_images(model, images)
     classes = _classes(model, class_index, images)
     return runners.run(runner, [images, classes], batch_size)
+
+
+def batch_by_batch(function):
+    """Decorates a function `(model, images, ...)` that returns maps, so that it takes data sets.
+
+    `images` may then be a data set of batches, of which one is in memory at a time.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        given = signature.bind(*args, **kwargs).arguments
+        if not is_dataset(given.get("images")):
+            return function(*args, **kwargs)
+        classes = given.get("class_index")
+        per_image = None if np.ndim(classes) == 0 else np.asarray(classes)
+        found, count = [], 0
+        for images in images_of_batches(given["images"]):
+            if per_image is not None:
+                classes = check_class_index(per_image[count : count + len(images)], len(images))
+            found.append(function(**{**given, "images": images, "class_index": classes}))
+            count += len(images)
+        if not count:
+            raise ValueError("The data set `images` has no batches.")
+        if per_image is not None:
+            check_class_index(per_image, count)
+        return np.concatenate(found)
+
+    return call
 
 
 def _classes(model, class_index, images):

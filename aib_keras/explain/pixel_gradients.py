@@ -5,11 +5,12 @@ import numpy as np
 from keras import ops
 
 from aib_keras.explain import runners
-from aib_keras.explain.class_scores import ClassScores, predict
+from aib_keras.explain.class_scores import ClassScores, batch_by_batch, predict
 from aib_keras.explain.gradients import gradient
 from aib_keras.utils.checks import check_size
 
 
+@batch_by_batch
 def gradient_map(model, images, map_shape=None, class_index=None, batch_size=64):
     """Computes how strongly each pixel changes a class's logit, without sampling.
 
@@ -19,7 +20,7 @@ def gradient_map(model, images, map_shape=None, class_index=None, batch_size=64)
 
     Args:
         model: As in `grad_cam`.
-        images: Array `(N, H, W, 3)`, in the range that the model takes.
+        images: As in `grad_cam`.
         map_shape: Optional (height, width) of a coarser map, at most (H, W). Each of its cells is
             the mean over its pixels. Defaults to (H, W).
         class_index: As in `grad_cam`.
@@ -34,7 +35,7 @@ def gradient_map(model, images, map_shape=None, class_index=None, batch_size=64)
         ValueError: If `images` are not as described, the model has no such class, or `map_shape` is
             finer than the images.
     """
-    runners.check_model(model)
+    runners.check_differentiable(runners.check_model(model))
     if map_shape is not None:
         map_shape = check_size("map_shape", map_shape)
         sides = np.shape(images)[1:3]

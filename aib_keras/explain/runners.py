@@ -1,15 +1,14 @@
 """What saliency maps and attacks share: they run something of any Keras model through `predict`."""
 
 import keras
-from keras import ops
 
 from aib_keras.models import ImageClassifier, image_checks
-from aib_keras.models.final_softmax import without_softmax
+from aib_keras.models.class_outputs import check_class_outputs, check_class_shape
 from aib_keras.utils import processes
 
 
 def check_model(model):
-    """Returns `model` if it is a Keras model that is built or builds itself."""
+    """Returns `model` if it is a Keras model from images to classes, built or building itself."""
     # An ImageClassifier is built when it sees the images.
     if not isinstance(model, keras.Model) or not (
         model.built or isinstance(model, ImageClassifier)
@@ -18,15 +17,26 @@ def check_model(model):
             "`model` must be a built keras.Model from images to logits or probabilities, got "
             f"{type(model).__name__}."
         )
+    check_class_outputs(model)
     return model
+
+
+def check_differentiable(model):
+    """Raises a ValueError for a model that casts its images to integers, where gradients end."""
+    for tensor in getattr(model, "inputs", None) or ():
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        if "float" not in dtype:
+            raise ValueError(
+                f"{model.name} takes images as {dtype}, so its gradient with respect to them is 0. "
+                "Build it with a keras.Input of dtype float32: the values can stay the same."
+            )
 
 
 def checked_images(model, images):
     """Returns images as an array that the model takes."""
     if isinstance(model, ImageClassifier):
         return model._as_batch(images)
-    images = ops.convert_to_numpy(images)
-    image_checks.check_shape(model.name, images, _input_shape(model))
+    images = image_checks.checked_array(model, images)
     image_checks.check_finite(model.name, images)
     return images
 
@@ -34,13 +44,8 @@ def checked_images(model, images):
 def count_classes(model, images):
     """Returns the number of classes of a model that takes these images."""
     outputs = model.compute_output_spec(keras.KerasTensor(images.shape, dtype="float32"))
+    check_class_shape(model, outputs.shape)
     return outputs.shape[-1]
-
-
-def logits(model, images):
-    """Returns the logits of a batch, float32 `(B, C)`, without sampling."""
-    with without_softmax(model):
-        return ops.cast(model(images, training=False), "float32")
 
 
 def runner(kind, model, *arguments):
@@ -64,9 +69,3 @@ def run(runner, inputs, batch_size):
     # Batches need not divide evenly between JAX devices.
     with processes.undistributed():
         return runner.predict(inputs, batch_size=batch_size, verbose=0)
-
-
-def _input_shape(model):
-    shape = getattr(model, "input_shape", None)
-    is_one_batch = isinstance(shape, tuple) and len(shape) == 4
-    return shape if is_one_batch else (None, None, None, None)

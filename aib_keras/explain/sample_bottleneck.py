@@ -9,6 +9,7 @@ from aib_keras.explain import runners
 from aib_keras.explain.class_scores import known_classes, predict
 from aib_keras.explain.gradients import gradient
 from aib_keras.explain.tapped_layers import Features, output_of, tapped_layer
+from aib_keras.models import class_outputs
 from aib_keras.utils.checks import check_integer, check_positive, check_seed
 from aib_keras.utils.optional import require
 
@@ -118,9 +119,11 @@ class _LogProbability(Features):
 
         def score(passed):
             kept = mean + scale * (passed * normalized + (1.0 - passed) * noise)
-            kept = ops.cast(kept, self.tapped.compute_dtype)
+            # An operation such as a sum has no precision of its own.
+            dtype = getattr(self.tapped, "compute_dtype", self.classifier.compute_dtype)
+            kept = ops.cast(kept, dtype)
             with output_of(self.tapped, replaced_by=kept):
-                logits = runners.logits(self.classifier, images)
+                logits = class_outputs.logits(self.classifier, images)
             chosen = ops.one_hot(classes, logits.shape[-1], dtype="float32")
             return ops.sum(chosen * ops.log_softmax(logits))
 

@@ -49,26 +49,41 @@ def tapped_layer(model, layer):
 
 
 def _last_map(model):
-    """Returns the last layer of a model whose output is a map, or None if the graph is unknown."""
+    """Returns the last step of a model whose output is a map, or None if the graph is unknown."""
     found = None
-    for layer in getattr(model, "layers", []):
-        if isinstance(layer, keras.Model):
-            found = _last_map(layer) or found
+    for step in _steps(model):
+        if isinstance(step, keras.Model):
+            found = _last_map(step) or found
             continue
         try:
-            shape = layer.output.shape
+            shape = step.output.shape
         except (AttributeError, ValueError):
             continue
-        if len(shape) == 4 and not isinstance(layer, keras.layers.InputLayer) and shape[1] != 1:
-            found = layer
+        if len(shape) == 4 and not isinstance(step, keras.layers.InputLayer) and shape[1] != 1:
+            found = step
     return found
 
 
+def _steps(model):
+    """Returns the layers of a model in order, and operations such as the sum `x + y`.
+
+    In a residual network the sum has the features, and the layer before it only what a branch adds.
+    """
+    return getattr(model, "operations", getattr(model, "layers", ()))
+
+
 def _find_layer(model, layer):
-    """Returns `layer`, or the layer of the model that has this name."""
-    if isinstance(layer, keras.layers.Layer):
+    """Returns `layer`, or the layer or operation of the model that has this name."""
+    if isinstance(layer, keras.Operation):
         return layer
-    layers = model._flatten_layers(include_self=False)
+    layers = list(model._flatten_layers(include_self=False))
+    graphs = [model, *(part for part in layers if isinstance(part, keras.Model))]
+    layers += [
+        step
+        for graph in graphs
+        for step in _steps(graph)
+        if not isinstance(step, keras.layers.Layer)
+    ]
     found = [each for each in layers if each.name == layer]
     if len(found) > 1:
         raise ValueError(

@@ -6,10 +6,10 @@ from keras import ops
 
 from aib_keras.metrics.checks import check_finite, check_maps
 from aib_keras.metrics.imputation import impute
-from aib_keras.models.final_softmax import final_softmax
+from aib_keras.models import class_outputs, image_checks
+from aib_keras.utils.batches import images_of_batches, is_dataset
 from aib_keras.utils.checks import (
     check_class_index,
-    check_image_batch,
     check_integer,
     check_non_negative,
     check_positive,
@@ -33,9 +33,9 @@ def deletion(model, images, maps, steps=16, class_index=None, batch_size=128, se
     Source: Petsiuk et al., RISE, BMVC 2018, section 3.3. They replace pixels by a constant.
 
     Args:
-        model: Keras model from images to logits, or to probabilities if it is a functional or
-            Sequential model that ends in a softmax.
-        images: Array `(N, H, W, 3)`, in the range that the model takes.
+        model: Keras model from images to logits or probabilities `(B, C)`.
+        images: Array `(N, H, W, channels)`, in the range that the model takes, or batches of such
+            images, as in `aib_keras.explain.grad_cam`.
         maps: Array `(N, h, w)` or `(N, h, w, 1)` of finite numbers, with h <= H and w <= W. Only
             the order of a map's values matters.
         steps: Integer in [1, h * w]. The curve has `steps + 1` points.
@@ -78,9 +78,9 @@ def insertion(
     Source: Petsiuk et al., RISE, BMVC 2018, section 3.3.
 
     Args:
-        model: Keras model from images to logits, or to probabilities if it is a functional or
-            Sequential model that ends in a softmax.
-        images: Array `(N, H, W, 3)`, in the range that the model takes.
+        model: Keras model from images to logits or probabilities `(B, C)`.
+        images: Array `(N, H, W, channels)`, in the range that the model takes, or batches of such
+            images, as in `aib_keras.explain.grad_cam`.
         maps: Array `(N, h, w)` or `(N, h, w, 1)`, as in `deletion`.
         blur: Positive number, the standard deviation of the Gaussian blur as a share of the
             images' height and width. With the default, an object keeps its colour and roughly its
@@ -183,40 +183,50 @@ def _measure(model, images, maps, change, steps, class_index, batch_size, seed, 
     `change(batch)` returns a function from booleans `(B, H, W, 1)`, the pixels that are changed, to
     the changed images.
     """
-    images = check_image_batch("images", images)
-    maps = check_maps(maps, len(images), "images")
-    _check_resolution(maps, images)
-    cells = maps[0].size
-    steps = check_integer("steps", steps, minimum=1)
+    class_outputs.check_class_outputs(model)
     batch_size = check_integer("batch_size", batch_size, minimum=1)
+    steps = check_integer("steps", steps, minimum=1)
+    if is_dataset(images):
+        # How many images it has is known at its end.
+        batches, number, count = images_of_batches(images), None, len(maps)
+    else:
+        images = image_checks.checked_array(model, images)
+        starts, count = range(0, len(images), batch_size), len(images)
+        batches, number = (images[start : start + batch_size] for start in starts), len(starts)
+    maps = check_maps(maps, count, "images")
+    cells = maps[0].size
     if steps > cells:
         raise ValueError(f"`steps` must be at most the {cells} cells of a map, got {steps}.")
-    classes = None if class_index is None else check_class_index(class_index, len(images))
-    are_probabilities = final_softmax(model) is not None
+    classes = None if class_index is None else check_class_index(class_index, count)
     changed = np.linspace(0, cells, steps + 1).round().astype(int)
     ranks = _ranks(maps, check_seed("seed", seed))
 
-    probabilities = np.empty((len(images), steps + 1))
-    starts = range(0, len(images), batch_size)
-    bar = keras.utils.Progbar(len(starts) * (steps + 1), verbose=verbose, unit_name="batch")
-    for start in starts:
-        part = slice(start, start + batch_size)
-        batch = check_finite("images", images[part], first=start).astype(np.float32)
-        if classes is None:
-            outputs = ops.convert_to_numpy(model.predict_on_batch(batch))
-            chosen = outputs.argmax(axis=-1)
-        else:
-            chosen = classes[part]
+    probabilities = np.empty((count, steps + 1))
+    target = None if number is None else number * (steps + 1)
+    bar = keras.utils.Progbar(target, verbose=verbose, unit_name="batch")
+    seen = 0
+    for batch in batches:
+        part = slice(seen, seen + len(batch))
+        seen += len(batch)
+        if seen > count:
+            break
+        batch = image_checks.checked_array(model, batch)
+        batch = check_finite("images", batch, first=part.start).astype(np.float32)
+        _check_resolution(maps, batch)
+        chosen = _predicted(model, batch).argmax(axis=-1) if classes is None else classes[part]
         changed_images = change(batch)
         rank_of_pixel = _to_pixels(ranks[part], batch.shape[1:3])[..., None]
-        for step, count in enumerate(changed):
-            found = model.predict_on_batch(changed_images(rank_of_pixel < count))
-            if not are_probabilities:
-                found = ops.convert_to_numpy(ops.softmax(found, axis=-1))
-            if classes is not None and start == step == 0:
-                check_class_index(class_index, len(images), found.shape[-1])
+        for step, cells_changed in enumerate(changed):
+            found = _predicted(model, changed_images(rank_of_pixel < cells_changed))
+            if part.start == step == 0 and classes is not None:
+                check_class_index(class_index, count, found.shape[-1])
             probabilities[part, step] = found[np.arange(len(batch)), chosen]
             bar.add(1)
+    if seen != count:
+        raise ValueError(
+            f"Got {count} maps and {'more' if seen > count else f'{seen}'} images: pass one map "
+            "for each."
+        )
 
     shares = changed / cells
     per_image = np.trapezoid(probabilities, shares, axis=1)
@@ -226,6 +236,13 @@ def _measure(model, images, maps, change, steps, class_index, batch_size, seed, 
         "shares": shares,
         "curve": probabilities.mean(axis=0),
     }
+
+
+def _predicted(model, images):
+    """Returns the probabilities of the classes, a float32 array `(B, C)`."""
+    outputs = ops.convert_to_numpy(model.predict_on_batch(images))
+    class_outputs.check_class_shape(model, outputs.shape)
+    return class_outputs.probabilities(model, outputs)
 
 
 def _check_resolution(maps, images):

@@ -10,6 +10,35 @@ from keras import ops
 _SEEN = 16
 
 
+def checked_array(model, images):
+    """Returns images as an array, if it has the shape that a model takes.
+
+    Args:
+        model: Built `keras.Model`.
+        images: Array, tensor, or list of arrays of the same shape.
+
+    Raises:
+        TypeError: for anything else, such as a data set.
+        ValueError: for another shape.
+    """
+    if not isinstance(images, np.ndarray) and not ops.is_tensor(images):
+        given = type(images).__name__
+        try:
+            images = np.asarray(images)
+        except ValueError:  # A tuple of images and labels, for example.
+            images = np.empty((), object)
+        if images.dtype == object or images.ndim == 0:
+            raise TypeError(
+                f"`images` must be an array (N, H, W, channels), got {given}. Of a data set, pass "
+                "the images of its batches: np.concatenate([images for images, _ in dataset])."
+            )
+    images = ops.convert_to_numpy(images)
+    shape = getattr(model, "input_shape", None)
+    is_one_batch = isinstance(shape, tuple) and len(shape) == 4
+    check_shape(model.name, images, shape if is_one_batch else (None, None, None, None))
+    return images
+
+
 def check_shape(name, images, expected):
     """Raises a ValueError unless the images have the shape that a model was built for.
 

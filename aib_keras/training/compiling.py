@@ -3,17 +3,13 @@
 import dataclasses
 
 import keras
-import numpy as np
 
 from aib_keras.models import ImageClassifier
+from aib_keras.models.class_outputs import are_probabilities
 from aib_keras.training import device_strategies as devices
 from aib_keras.training.losses import SmoothedCrossentropy
 from aib_keras.training.optimizer import CoupledSGD
 from aib_keras.training.schedule import learning_rate
-
-# How far from 1 the sum of probabilities may be.
-_SUM_TOLERANCE = 1e-3
-_SUM_TOLERANCE_IN_16_BITS = 0.02
 
 
 def compile_classifier(model, config, steps_per_epoch, steps_per_execution=None):
@@ -83,10 +79,7 @@ def built(model, batches, config):
     outputs = keras.ops.convert_to_numpy(model(some, training=False))
     if config.from_logits is not None:
         return config
-    tolerance = _SUM_TOLERANCE if outputs.dtype.itemsize > 2 else _SUM_TOLERANCE_IN_16_BITS
-    sums = outputs.astype("float64").sum(axis=-1)
-    probabilities = outputs.min() >= 0 and np.abs(sums - 1).max() < tolerance
-    return _with_logits(config, not probabilities)
+    return _with_logits(config, not are_probabilities(outputs))
 
 
 def _with_logits(config, from_logits):

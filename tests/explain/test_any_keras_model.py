@@ -37,17 +37,48 @@ def small_classifier(kind):
         return keras.Sequential([inputs, *features.layers, *head])
     if kind == "softmax layer":
         return keras.Sequential([inputs, *features.layers, *head, layers.Softmax()])
+    if kind == "softmax operation":
+        return keras.Model(inputs, ops.softmax(head[1](head[0](features(inputs)))))
+    if kind == "softmax of another library":
+        head[1] = layers.Dense(4, another_softmax, name="classes")
+        return keras.Sequential([inputs, *features.layers, *head])
+    if kind == "softmax before the last layer":
+        last = layers.Activation("linear", dtype="float32")
+        return keras.Sequential([inputs, *features.layers, *head, layers.Softmax(), last])
+    if kind == "subclassed":
+        return Subclassed(keras.Sequential([inputs, *features.layers, *head, layers.Softmax()]))
     inner = keras.Sequential([keras.Input((7, 7, 8)), *head, layers.Softmax()])
     return keras.Model(inputs, inner(features(inputs)))
 
 
+class Subclassed(keras.Model):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+        self.build((None, 32, 32, 3))
+
+    def call(self, images):
+        return self.inner(images)
+
+
+def another_softmax(x):
+    exponentials = ops.exp(x - ops.max(x, axis=-1, keepdims=True))
+    return exponentials / ops.sum(exponentials, axis=-1, keepdims=True)
+
+
 KINDS = ["logits", "nested", "softmax", "softmax layer", "softmax in a nested model"]
+# Their softmax cannot be left out: gradients are those of the logarithm of the probabilities.
+OUT_OF_REACH = ["softmax of another library", "softmax before the last layer", "subclassed"]
+KINDS += ["softmax operation", *OUT_OF_REACH]
 
 
 @pytest.fixture(scope="module")
 def same_weights():
     """The models of all kinds, with the same weights."""
     models = {kind: small_classifier(kind) for kind in KINDS}
+    logits = small_classifier("logits")
+    outputs = ops.log_softmax(logits.outputs[0])
+    models["logarithms"] = keras.Model(logits.inputs, outputs)
     weights = models["logits"].get_weights()
     for model in models.values():
         model.set_weights(weights)
@@ -64,10 +95,12 @@ def same_weights():
     ],
 )
 def test_the_form_of_a_model_does_not_matter(kind, saliency, same_weights):
+    reference = "logarithms" if kind in OUT_OF_REACH else "logits"
+    settings = {} if saliency is explain.gradient_map else {"layer": "last"}
     for class_index in (None, 2, [0, 1, 3]):
         found, expected = (
-            saliency(same_weights[each], IMAGES, class_index=class_index)
-            for each in (kind, "logits")
+            saliency(same_weights[each], IMAGES, class_index=class_index, **settings)
+            for each in (kind, reference)
         )
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
         assert expected.any()
@@ -112,7 +145,7 @@ def test_grad_cam_plus_plus_is_equation_19(same_weights):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["softmax", "softmax layer", "softmax in a nested model"])
+@pytest.mark.parametrize("kind", KINDS[2:])
 @pytest.mark.parametrize("score", [metrics.deletion, metrics.insertion])
 def test_scores_take_logits_and_probabilities(kind, score, same_weights):
     maps = RNG.random((3, 8, 8))
@@ -122,6 +155,71 @@ def test_scores_take_logits_and_probabilities(kind, score, same_weights):
             score(same_weights[each], IMAGES, maps, **settings) for each in (kind, "logits")
         )
         np.testing.assert_allclose(found["curve"], expected["curve"], rtol=1e-4)
+
+
+def test_the_features_of_a_residual_network_are_its_sums():
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Conv2D(4, 3, strides=4, padding="same", name="stem")(inputs)
+    branch = layers.Conv2D(4, 3, padding="same", kernel_initializer="zeros", name="branch")(x)
+    x = x + branch
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    found = explain.grad_cam(model, IMAGES)
+    assert found.any()
+    names = [each.name for each in model.operations if each.name.startswith("add")]
+    np.testing.assert_array_equal(explain.grad_cam(model, IMAGES, layer=names[0]), found)
+    assert explain.per_sample_bottleneck(model, IMAGES, steps=1, samples=1).shape == (3, 8, 8, 1)
+
+
+def test_data_sets_give_what_arrays_give(same_weights):
+    import tensorflow as tf
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return IMAGES[2 * index : 2 * index + 2], np.zeros(2)
+
+    model, classes = same_weights["nested"], [0, 1, 3]
+    labelled = tf.data.Dataset.from_tensor_slices((IMAGES, [0, 1, 2])).batch(2)
+    for saliency in (explain.grad_cam, explain.gradient_map):
+        expected = saliency(model, IMAGES, class_index=classes)
+        for images in (labelled, Batches(workers=1)):
+            np.testing.assert_allclose(
+                saliency(model, images, class_index=classes), expected, rtol=1e-4, atol=1e-6
+            )
+    assert explain.grad_cam(model, labelled).shape == (3, 7, 7, 1)
+    with pytest.raises(ValueError, match="`class_index` must be an integer or 3 integers"):
+        explain.grad_cam(model, labelled, class_index=[0, 1, 3, 2])
+    with pytest.raises(ValueError, match="`class_index`"):
+        explain.grad_cam(model, labelled, class_index=[0, 1])
+    with pytest.raises(ValueError, match="no batches"):
+        explain.grad_cam(model, iter([]))
+    with pytest.raises(TypeError, match="must be an array .* got tuple"):
+        explain.grad_cam(model, (IMAGES, np.zeros(3)))
+
+
+def test_models_that_do_not_return_one_row_of_classes():
+    inputs = keras.Input((32, 32, 3), name="images")
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(inputs))
+    two = keras.Model(inputs, [layers.Dense(4)(pooled), layers.Dense(4)(pooled)])
+    binary = keras.Model(inputs, layers.Dense(1, "sigmoid")(pooled))
+    for model, message in ((two, "has 2 outputs"), (binary, "at least 2 classes")):
+        for score in (explain.grad_cam, explain.gradient_map):
+            with pytest.raises(ValueError, match=message):
+                score(model, IMAGES)
+        with pytest.raises(ValueError, match=message):
+            metrics.deletion(model, IMAGES, RNG.random((3, 4, 4)), verbose=0)
+
+
+def test_integer_images_have_no_gradient():
+    inputs = keras.Input((32, 32, 3), dtype="uint8")
+    x = layers.Rescaling(1 / 255)(inputs)
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    with pytest.raises(ValueError, match="takes images as uint8.*dtype float32"):
+        explain.gradient_map(model, IMAGES)
+    with pytest.raises(ValueError, match="takes images as uint8"):
+        explain.fgsm(model, IMAGES, [0, 1, 2], 1)
 
 
 @pytest.mark.parametrize(
@@ -140,3 +238,5 @@ def test_applications(name):
     gradients = explain.gradient_map(model, images, map_shape=(8, 8))
     assert gradients.shape == (2, 8, 8, 1)
     assert gradients.any()
+    found = metrics.deletion(model, images, maps, steps=2, verbose=0)
+    assert 0 < found["auc"] < 1
