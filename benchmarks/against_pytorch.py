@@ -37,7 +37,7 @@ ROUNDS = flags.DEFINE_integer("rounds", 5, "Rounds.", 1)
 CHILD = flags.DEFINE_string("child", None, "Measure this variant of --models, told by stdin.")
 
 
-def prepare_ours(name, precision):
+def prepare_ours(name, policy):
     """Returns a function that trains for a round."""
     import keras
     import numpy as np
@@ -45,7 +45,6 @@ def prepare_ours(name, precision):
     from aib_keras import data, zoo
     from aib_keras.training import FitConfig, compile_classifier, data_on_device
 
-    policy = "float32" if precision == "float32" else f"mixed_{precision}"
     keras.config.set_dtype_policy(policy)
     rng = np.random.default_rng(0)
     count = BATCH_SIZE.value * STEPS.value
@@ -95,7 +94,18 @@ def child():
     """Prepares, then trains a round for each line of stdin and prints its seconds."""
     framework, variant = CHILD.value.split(":")
     name = MODELS.value[0]
-    run = prepare_torch(name, variant) if framework == "torch" else prepare_ours(name, variant)
+    if framework == "torch":
+        time_rounds(prepare_torch(name, variant))
+        return
+    from aib_keras.training.precision import fast_kernels
+
+    policy = "float32" if variant == "float32" else f"mixed_{variant}"
+    with fast_kernels(policy):
+        time_rounds(prepare_ours(name, policy))
+
+
+def time_rounds(run):
+    """Runs a round for each line of stdin, after a first one, and prints its seconds."""
     run()
     print("ready", flush=True)
     for _ in sys.stdin:

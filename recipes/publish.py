@@ -27,11 +27,16 @@ def main(argv):
     del argv
     # TFDS logs every file that it opens.
     logging.set_verbosity(logging.WARNING)
-    if EVALUATE.value:
-        run.evaluate(WORKDIR.value, DATA_DIR.value)
-    entry = publishing.publish(
-        WORKDIR.value, NAME.value, ZOO.value, note=NOTE.value, bundled=BUNDLED.value
-    )
+    try:
+        # Before what takes minutes.
+        publishing.check_target(NAME.value, ZOO.value)
+        if EVALUATE.value:
+            run.evaluate(WORKDIR.value, DATA_DIR.value)
+        entry = publishing.publish(
+            WORKDIR.value, NAME.value, ZOO.value, note=NOTE.value, bundled=BUNDLED.value
+        )
+    except ValueError as error:
+        raise app.UsageError(str(error)) from None
     print(
         f'zoo.{entry.model}(weights="{entry.name}"): {100 * entry.error:.2f} % error, '
         f"{entry.bytes / 2**20:.1f} MiB"

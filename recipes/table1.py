@@ -97,15 +97,15 @@ def columns(results):
 
 def column(results, dataset):
     """Returns the cells of a data set: the paper's rows, then what else was trained on it."""
-    cells = []
+    found = []
     for row, figures in PAPER.items():
         paper = figures[COLUMNS.index(dataset)] if dataset in COLUMNS else None
         model = CUB_MODELS.get(row, row) if "birds" in dataset else row
-        cells.append(tables.cell(results, model, dataset, paper))
-    listed = {cell.model for cell in cells}
-    others = {r["model"] for r in results if r["dataset"] == dataset} - listed
-    cells += [tables.cell(results, model, dataset) for model in sorted(others)]
-    return [cell for cell in cells if cell.results or cell.paper is not None]
+        found += tables.cells(results, model, dataset, paper)
+    listed = {cell.model for cell in found}
+    for model in sorted({r["model"] for r in results if r["dataset"] == dataset} - listed):
+        found += tables.cells(results, model, dataset)
+    return [cell for cell in found if cell.results or cell.paper is not None]
 
 
 def training(dataset, model, seed, extra_flags):

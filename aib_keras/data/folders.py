@@ -246,8 +246,11 @@ def _find_images(folder, classes):
                 elif extension not in _OTHERS:
                     unknown.setdefault(extension, path)
         if not paths:
+            skipped = ", ".join(f"*{extension}" for extension in sorted(unknown))
+            others = f" Files of other kinds ({skipped}) are not read: convert them to JPEG."
             raise ValueError(
                 f"The class folder {folder / name} has no images in it: add some or remove it."
+                f"{others if unknown else ''}"
             )
         found.append(paths)
     if unknown:

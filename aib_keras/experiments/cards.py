@@ -109,7 +109,7 @@ def _start(config):
     if weights == "imagenet":
         weights = "ImageNet weights"
     frozen = {
-        "features": " (the layers before the attention are frozen)",
+        "features": " (its first layers are frozen)",
         "backbone": " (all is frozen but the attention, the bottleneck and the classifier)",
     }
     return f"started from {weights}{frozen.get(config.freeze, '')}"
@@ -191,6 +191,9 @@ def _figures(result):
         samples = result["prediction_samples"]
         yield f"error, last epoch, `predict_mc` with {samples} samples", _percent(sampled)
     yield "negative log-likelihood", f"{last['nll']:.4f} nats"
+    # Trainings of 0.1.0 did not measure it.
+    if "expected_calibration_error" in result:
+        yield "expected calibration error", _percent(result["expected_calibration_error"])
     if "kl_nats" in last:
         yield "information in z (KL to the prior)", f"{last['kl_nats']:.2f} nats per image"
     if "pointing" in result:

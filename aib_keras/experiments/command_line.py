@@ -8,6 +8,7 @@ import keras
 from absl import app, flags, logging
 
 from aib_keras import export, zoo
+from aib_keras.data.loading import is_own
 from aib_keras.experiments import cards, field_flags
 from aib_keras.experiments.examples import load_evaluation
 from aib_keras.experiments.results import read_result
@@ -117,9 +118,8 @@ def _run(argv, defaults, model_settings, report, needs_dataset):
     if report is not None:
         _check_installed(_OF_REPORT, "The report", "train")
     _check_exports_installed()
-    name = str(config.dataset).replace("/", "_").strip("_.")
-    workdir = flags.FLAGS.workdir or f"runs/{name}-{config.model}-seed{config.seed}"
-    workdir = pathlib.Path(workdir)
+    workdir = pathlib.Path(flags.FLAGS.workdir or _default_workdir(config))
+    _check_outside(workdir, config)
     try:
         result = train(config, workdir)
     except ModuleNotFoundError:
@@ -128,6 +128,25 @@ def _run(argv, defaults, model_settings, report, needs_dataset):
         # Without a traceback, as absl reports a flag that it refuses itself.
         raise app.UsageError(field_flags.as_flags(str(error), defaults)) from error
     processes.on_first(_after_training, workdir, result, report)
+
+
+def _default_workdir(config):
+    name = str(config.dataset).replace("/", "_").strip("_.")
+    # Of "." and "..".
+    name = name or pathlib.Path(config.dataset).resolve().name
+    return f"runs/{name}-{config.model}-seed{config.seed}"
+
+
+def _check_outside(workdir, config):
+    """Raises an error if a work directory is in the folder of the images, as if it were a class."""
+    if not is_own(config.dataset, config.data_dir):
+        return
+    folder = pathlib.Path(config.dataset).expanduser().resolve()
+    if folder.is_dir() and folder in workdir.expanduser().resolve().parents:
+        raise app.UsageError(
+            f"--workdir={workdir} is in the folder of the images, {folder}, whose folders are the "
+            "classes. Pass a --workdir elsewhere, or call the command from another folder."
+        )
 
 
 def _take_dataset(argv):
@@ -143,9 +162,9 @@ def _take_dataset(argv):
 
 
 def _after_training(workdir, result, report):
+    export_model(workdir, flags.FLAGS.export)
     if report is not None:
         _write_report(report, workdir, result)
-    export_model(workdir, flags.FLAGS.export)
     for line in _error_lines(result):
         print(line)
     print(f"Everything is in {workdir}.")
@@ -189,7 +208,8 @@ def _check_no_arguments(argv):
 def _write_report(report, workdir, result):
     """Writes the report of a trained model on its evaluation examples, unless it is there."""
     path = workdir / "report.html"
-    if not path.exists():
+    # The second is written last.
+    if not (path.exists() and (workdir / "report.json").exists()):
         print(f"Writing {path}: the maps and their scores can take minutes.", flush=True)
         model = keras.saving.load_model(workdir / "model.keras")
         examples = load_evaluation(result, flags.FLAGS.data_dir)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import numbers
 import os
+import warnings
 
 from aib_keras.experiments.paper_schedules import paper_stages
 from aib_keras.training.config import FitConfig, documented, setting
@@ -198,6 +199,7 @@ class TrainingConfig(FitConfig):
         optimizer, schedule, stages = self.optimizer, self.schedule, self.schedule_steps
         if optimizer == "auto":
             optimizer = "sgd" if self.epochs >= _PAPER_EPOCHS else "adam"
+            self._warn_of_settings_for_sgd(optimizer)
         if schedule == "auto":
             schedule = "paper" if optimizer == "sgd" else "cosine"
         if schedule == "paper":
@@ -210,3 +212,17 @@ class TrainingConfig(FitConfig):
             precision=resolve_precision(self.precision),
         )
         return super(TrainingConfig, chosen).resolved()
+
+    def _warn_of_settings_for_sgd(self, optimizer):
+        usual = TrainingConfig()
+        ignored = [
+            f"`{name}` {getattr(self, name)!r}"
+            for name in ("momentum", "nesterov", "weight_decay", "anchors_learning_rate")
+            if getattr(self, name) != getattr(usual, name)
+        ]
+        if optimizer == "adam" and ignored:
+            warnings.warn(
+                f"{' and '.join(ignored)} have no effect: they are for SGD, and below "
+                f"{_PAPER_EPOCHS} epochs `optimizer` 'auto' is Adam. Set `optimizer` to 'sgd'.",
+                stacklevel=3,
+            )

@@ -15,6 +15,8 @@ _EVALUATION_FIELDS = (
     "image_size",
     "crop_pct",
     "crop_to_box",
+    # Images that did not fit in memory still do not.
+    "stream",
 )
 
 

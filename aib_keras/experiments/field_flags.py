@@ -16,8 +16,8 @@ from aib_keras.utils.suggestions import did_you_mean
 
 # Fields that have a flag of another form.
 _SETTINGS = "settings"
-# Arguments of a zoo function that a training gives itself.
-_OF_THE_DATA = {"num_classes", "input_shape", "weights"}
+# Arguments of a zoo function that a training gives itself; it has images in [0, 255].
+_OF_THE_DATA = {"num_classes", "input_shape", "weights", "include_preprocessing"}
 
 
 def define(defaults, values=flags.FLAGS):

@@ -2,6 +2,7 @@
 
 import hashlib
 import pathlib
+import re
 import shutil
 import tempfile
 
@@ -12,9 +13,13 @@ from aib_keras import zoo
 from aib_keras.experiments import cards, markdown
 from aib_keras.experiments.config import TrainingConfig
 from aib_keras.experiments.results import read_result
+from aib_keras.plots.error_curves import error_curves_figure
 from aib_keras.training.fitting import MODEL_FILE, trained_file
-from aib_keras.utils.files import atomic_path, read_json, write_json
+from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write_json
 from aib_keras.zoo.pretrained import Pretrained
+from aib_keras.zoo.weights_file import is_path
+
+_INDEX = "index.json"
 
 _README = """# Trained models
 
@@ -41,10 +46,11 @@ def publish(workdir, name, folder, note="", bundled=False, license="Apache-2.0")
         The `Pretrained` entry.
 
     Raises:
-        ValueError: for weights that float16 cannot hold, or a training that used held-out examples,
-            whose error is not that on test images.
+        ValueError: for weights that float16 cannot hold, a training that used held-out examples,
+            whose error is not that on test images, a name that is none, or a folder that is no zoo.
     """
     workdir, folder = pathlib.Path(workdir), pathlib.Path(folder)
+    check_target(name, folder)
     result = read_result(workdir)
     config = TrainingConfig.from_json(result["config"])
     if config.validation_examples:
@@ -75,9 +81,9 @@ def publish(workdir, name, folder, note="", bundled=False, license="Apache-2.0")
     }
     entry = Pretrained.from_index(config.model, name, fields)
 
-    index = read_json(folder / "index.json")
+    index = read_json(folder / _INDEX)
     index.setdefault(config.model, {})[name] = fields
-    write_json(folder / "index.json", {key: index[key] for key in sorted(index)})
+    write_json(folder / _INDEX, {key: index[key] for key in sorted(index)})
     (folder / "cards").mkdir(exist_ok=True)
     card = cards.model_card(result)
     if note:
@@ -85,9 +91,40 @@ def publish(workdir, name, folder, note="", bundled=False, license="Apache-2.0")
     if (workdir / "attention.png").is_file():
         shutil.copy(workdir / "attention.png", folder / "cards" / f"{stem}.png")
         card += f"\n![Maps of test images]({stem}.png)\n"
+    lines = read_json_lines(workdir / "metrics.jsonl")
+    if len(lines) > 1:
+        _error_curves(lines).savefig(folder / "cards" / f"{stem}-curve.png", dpi=100)
+        card += f"\n![Errors after each epoch]({stem}-curve.png)\n"
     (folder / "cards" / f"{stem}.md").write_text(card)
     write_readme(folder)
     return entry
+
+
+def _error_curves(lines):
+    """Returns a figure of the errors after each epoch of a training."""
+    names = {"training": "accuracy", "test": "val_accuracy"}
+    curves = {
+        name: {str(line["epoch"]): [1 - line[key]] for line in lines if key in line}
+        for name, key in names.items()
+    }
+    lines = {name: curve for name, curve in curves.items() if curve}
+    return error_curves_figure([{"xlabel": "epoch", "lines": lines}])
+
+
+def check_target(name, folder):
+    """Raises a ValueError for a name that weights cannot have, or a folder that is no zoo.
+
+    The arguments are those of `publish`.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or is_path(name):
+        raise ValueError(
+            f"`name` {name!r}: expected a name such as 'cifar10-flagship', of letters, digits, "
+            f"'.', '_' and '-', that does not end like a file of weights."
+        )
+    if not (pathlib.Path(folder) / _INDEX).is_file():
+        raise ValueError(
+            f"{folder} is no zoo: it has no {_INDEX}. For a new zoo, write {{}} to that file."
+        )
 
 
 def unpack(entry, folder):
@@ -142,7 +179,7 @@ def _sha256_of(workdir):
 
 def write_readme(folder):
     """Writes the zoo's README, a table of what its index lists."""
-    index = read_json(folder / "index.json")
+    index = read_json(folder / _INDEX)
     rows = []
     for model, entries in index.items():
         for name, content in entries.items():

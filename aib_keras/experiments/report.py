@@ -88,8 +88,7 @@ def write_report(path, model, examples, title, verbose=1):
         "expected_calibration_error": calibration.expected_calibration_error,
     }
     maps = found[model.map_names[0]] if model.map_names else None
-    # Of IB attention, which is a share.
-    numbers["passes"] = float(maps.mean()) if "attention_std" in found else None
+    numbers["passes"] = _share_that_passes(model, found)
     body = [_facts(numbers, found)]
     if maps is not None:
         body.append(_overlays(examples, maps, predicted, probabilities))
@@ -106,6 +105,13 @@ def write_report(path, model, examples, title, verbose=1):
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return numbers
+
+
+def _share_that_passes(model, found):
+    """Returns the mean of what features are multiplied by, or None if all of them pass anyway."""
+    if model.attention is None or model.attention.modulation == "residual":
+        return None
+    return float(found.get("attention_quantized", found["attention"]).clip(0, 1).mean())
 
 
 def _facts(numbers, found):

@@ -49,7 +49,8 @@ def measure(model, images, maps, classes, verbose):
                 model,
                 images,
                 made,
-                steps=_STEPS,
+                # Of a small image, a map can have fewer cells.
+                steps=min(_STEPS, maps[0].size),
                 class_index=classes,
                 # In a log file the bar would be many lines.
                 verbose=int(verbose and sys.stdout.isatty()),

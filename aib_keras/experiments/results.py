@@ -10,6 +10,7 @@ import aib_keras
 from aib_keras import data
 from aib_keras.data.loading import is_own
 from aib_keras.experiments.config import TrainingConfig
+from aib_keras.metrics.calibration import expected_calibration_error
 from aib_keras.metrics.localization import pointing_game
 from aib_keras.training.workdir import deciding_fields
 from aib_keras.utils.files import read_json
@@ -54,6 +55,7 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
         f"{split}_error_last_epoch": round(errors[-1], 6),
         **best,
         "last_epoch": last,
+        "expected_calibration_error": _calibration_error(model, evaluation),
         **_sampled(model, evaluation, config, split),
         **_pointing(model, evaluation),
         "parameters": model.count_params(),
@@ -109,6 +111,12 @@ def files(config):
         return {}
     folder = pathlib.Path(config.dataset).expanduser()
     return {"files": data.folder_digest(folder)} if folder.is_dir() else {}
+
+
+def _calibration_error(model, evaluation):
+    logits = model.predict(data.inputs_of(evaluation), verbose=0)
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits, axis=-1))
+    return round(expected_calibration_error(probabilities, evaluation.labels), 6)
 
 
 def _sampled(model, evaluation, config, split):

@@ -18,7 +18,7 @@ from aib_keras.training.callbacks import ErrorLine
 from aib_keras.training.device_strategies import check_batch_size, count
 from aib_keras.training.fitting import MODEL_FILE, trained_file
 from aib_keras.training.precision import fast_kernels
-from aib_keras.training.workdir import check_workdir
+from aib_keras.training.workdir import CONFIG_FILE, check_workdir
 from aib_keras.utils import processes
 from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write_json
 
@@ -52,7 +52,19 @@ def train(config, workdir, verbose="auto"):
     keras.utils.set_random_seed(config.seed)
     # First of all: a process can join others only before anything computes.
     with training.devices(config.strategy):
-        return _train_here(config.resolved(), workdir, verbose)
+        return _train_here(_as_begun(config, workdir).resolved(), workdir, verbose)
+
+
+def _as_begun(config, workdir):
+    """Returns a configuration with the precision that a training in its folder has begun with.
+
+    `"auto"` may stand for another one on this machine.
+    """
+    path = pathlib.Path(workdir).expanduser() / CONFIG_FILE
+    begun = config.precision
+    if begun == "auto" and path.is_file():
+        begun = read_json(path).get("precision", begun)
+    return dataclasses.replace(config, precision=begun)
 
 
 def _train_here(config, workdir, verbose):
@@ -133,11 +145,12 @@ def _train(config, workdir, verbose):
     train_data, evaluation, evaluated_on = processes.together(load_data, config)
     keras.utils.set_random_seed(config.seed)
     model = _create(config, evaluation)
-    if initial is not None:
-        copy_weights(initial, model)
+    copied = None if initial is None else copy_weights(initial, model)
     if config.freeze != "nothing":
         _warn_of_random_weights(config)
         model.freeze(config.freeze)
+        if initial is not None:
+            _check_frozen(config, initial, model, copied)
     if config.freeze_batch_norm:
         model.freeze("batch_norm")
     augment = _augmentation(config, evaluation.input_shape)
@@ -191,6 +204,35 @@ def _initial_model(initial_weights):
             f"{error}"
         ) from None
     return zoo.create(source, weights=name)
+
+
+def _check_frozen(config, initial, model, copied):
+    """Raises a ValueError if layers would stay as they are that the other model did not have."""
+    frozen = [
+        layer.name
+        for layer in model._flatten_layers()
+        if not layer.trainable
+        and layer.weights
+        and not layer._flatten_layers(include_self=False, recursive=False)
+    ]
+    if random := [name for name in frozen if name not in copied]:
+        raise ValueError(
+            f"`freeze` {config.freeze!r} keeps layers as they are that `initial_weights` "
+            f"{config.initial_weights!r} have no weights of the same shapes for: "
+            f"{', '.join(random[:3])}{' and others' if len(random) > 3 else ''}. Choose the "
+            "settings, such as `width`, that those weights were trained with."
+        )
+    normalizations = [
+        {**part.get_config(), "name": None, "dtype": None}
+        for part in (initial.preprocessing, model.preprocessing)
+        if part is not None
+    ]
+    if len(normalizations) == 2 and normalizations[0] != normalizations[1]:
+        raise ValueError(
+            f"`initial_weights` {config.initial_weights!r} were trained on images that were "
+            "normalised in another way, and `freeze` keeps layers of theirs. Set `mean` and `std` "
+            "as there."
+        )
 
 
 def _warn_of_random_weights(config):

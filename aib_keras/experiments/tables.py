@@ -45,9 +45,11 @@ class Cell:
         return self._spread((r["last_epoch"].get(name) for r in self.results), factor=1)
 
     def _spread(self, values, factor=100):
-        values = [factor * value for value in values if value is not None]
-        if not values:
+        values = list(values)
+        # A mean over some of the seeds would not be that of the row.
+        if not values or None in values:
             return None
+        values = [factor * value for value in values]
         return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
 
     def summary(self):
@@ -107,7 +109,8 @@ def cell(results, model, dataset, paper=None):
 
     Raises:
         ValueError: if these runs differ in more than their seeds, so that their mean would
-            mean nothing, or if one of them was evaluated on held-out examples.
+            mean nothing, if two have the same seed, or if one of them was evaluated on held-out
+            examples.
     """
     found = [r for r in results if (r["model"], r["dataset"]) == (model, dataset)]
     found.sort(key=lambda result: result["seed"])
@@ -117,6 +120,12 @@ def cell(results, model, dataset, paper=None):
                 f"{result['workdir']} was evaluated on held-out examples, not on the test set: "
                 "move it to another folder."
             )
+        twice = [other for other in found if other["seed"] == result["seed"]][1:]
+        if twice:
+            raise ValueError(
+                f"{result['workdir']} and {twice[0]['workdir']} are both runs of {model} on "
+                f"{dataset} with seed {result['seed']}: move one of them to another folder."
+            )
         first = found[0]
         if deciding_settings(result) != deciding_settings(first):
             raise ValueError(
@@ -125,6 +134,22 @@ def cell(results, model, dataset, paper=None):
                 "another folder."
             )
     return Cell(model, dataset, paper, found)
+
+
+def cells(results, model, dataset, paper=None):
+    """Returns a `Cell` for each scale of the results of one model on one data set, at least one.
+
+    The scale is what a training had less of than the paper's. The full size comes first.
+
+    Raises:
+        ValueError: as `cell`.
+    """
+    scales = {}
+    for result in results:
+        if (result["model"], result["dataset"]) == (model, dataset):
+            scales.setdefault(tuple(reductions(result)), []).append(result)
+    groups = [scales[scale] for scale in sorted(scales)] or [[]]
+    return [cell(group, model, dataset, paper) for group in groups]
 
 
 def section(cells):
@@ -154,6 +179,7 @@ _COLUMNS = {
     "last, sampled": _error("test_error_last_epoch_sampled"),
     "best epoch": _error("test_error_best_epoch"),
     "shared classes": _error("test_error_shared_classes"),
+    "ECE": _error("expected_calibration_error"),
     "NLL": lambda cell: _text(cell.last_epoch("nll"), 3),
     "nats": lambda cell: _text(cell.last_epoch("kl_nats"), 1),
     "parameters": _of_results(lambda results: f"{results[0]['parameters']:,}"),

@@ -24,7 +24,7 @@ def attach(
     num_anchors=20,
     beta=0.01,
     kl_scale="std",
-    modulation="residual",
+    modulation="mask",
     map_beta=0.0,
     stochastic=True,
     quantization_weight=0.4,
@@ -60,8 +60,11 @@ def attach(
         num_anchors: Integer Q, the levels of a quantised map.
         beta: As in `VariationalEncoder`.
         kl_scale: As in `VariationalEncoder`.
-        modulation: As in `IBAttention`.
-        map_beta: As in `IBAttention`.
+        modulation: As in `IBAttention`. With `"mask"`, the default here, only what the map lets
+            through reaches the classifier. `"residual"` is the paper's.
+        map_beta: As in `IBAttention`. Warm a price up, as `aib_keras.training.fit` and
+            `BetaWarmup` do: with its full weight from the first step, the map can close before the
+            network has learned anything.
         stochastic: As in `VariationalClassifier`.
         quantization_weight: As in `AnchorQuantizer`, for a quantised map.
         commitment_weight: As in `AnchorQuantizer`, for a quantised map.

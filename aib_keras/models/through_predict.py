@@ -100,7 +100,7 @@ def _on_this_process(value):
 
 def _shared(batch, distribution):
     """Returns a batch that is spread over the devices if it divides evenly."""
-    if len(batch) % distribution.num_model_replicas:
+    if len(batch) % processes.replicas():
         return batch
     layout = distribution.get_data_layout(batch.shape)
     return keras.distribution.distribute_tensor(keras.ops.convert_to_tensor(batch), layout)

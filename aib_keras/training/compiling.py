@@ -3,7 +3,9 @@
 import dataclasses
 
 import keras
+import numpy as np
 
+from aib_keras.data import AugmentedBatches
 from aib_keras.models import ImageClassifier
 from aib_keras.models.class_outputs import are_probabilities
 from aib_keras.training import device_strategies as devices
@@ -29,7 +31,7 @@ def compile_classifier(model, config, steps_per_epoch, steps_per_execution=None)
     jit = config.jit
     if devices.is_mirrored():
         devices.check_mirrored(optimizer, jit)
-        devices.synchronize_batch_norm(model, True)
+        devices.prepare_replicas(model)
         jit = False
         print(
             "Under a MirroredStrategy, Keras shows a `loss` that counts the terms of attention and "
@@ -66,6 +68,27 @@ def _optimizer(config, steps):
         coupled_weight_decay=config.weight_decay,
         learning_rate_multipliers={"anchors": config.anchors_learning_rate},
     )
+
+
+def check_labels(model, *data):
+    """Raises a ValueError if labels that are known are none of a built model's classes.
+
+    Some backends would train with them, as with an image of no class.
+    """
+    known = [batches for batches in data if isinstance(batches, AugmentedBatches)]
+    if not known:
+        return
+    labels = np.concatenate([np.unique(batches.data.labels) for batches in known])
+    low, high = labels.min(), labels.max()
+    inputs, *_ = known[0][0]
+    first = keras.KerasTensor((1, *inputs.shape[1:]), dtype=str(inputs.dtype))
+    classes = model.compute_output_spec(first).shape[-1]
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"The labels are in [{low}, {high}], and {model.name} has {classes} outputs, for the "
+            f"labels 0 to {classes - 1}. Number the classes from 0, and give the model an output "
+            "for each, also if there are two."
+        )
 
 
 def built(model, batches, config):

@@ -232,6 +232,11 @@ class FitConfig:
                 "The schedule 'steps' needs `schedule_steps`, pairs such as ((0, 1.0), (0.5, 0.1)) "
                 "of a share of the training and a factor of the learning rate."
             )
+        if self.schedule_steps and self.schedule != "steps":
+            raise ValueError(
+                f"`schedule_steps` {self.schedule_steps} are for the schedule 'steps', and "
+                f"`schedule` is {self.schedule!r}. Choose that schedule, or leave them out."
+            )
 
     def resolved(self):
         """Returns a copy in which None is replaced by the value that it stands for."""

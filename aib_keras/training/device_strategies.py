@@ -91,7 +91,7 @@ def _data_parallel():
     _need_backend("data_parallel", "jax")
     # Every process reads its own share of a batch, see `SharedBatches`.
     distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
-    number = distribution.num_model_replicas
+    number = len(keras.distribution.list_devices())
     if number == 1:
         warnings.warn(
             'strategy="data_parallel" found one device, on which strategy="one" computes the same '
@@ -174,7 +174,7 @@ def count():
 
         return tf.distribute.get_strategy().num_replicas_in_sync
     if is_distributed():
-        return keras.distribution.distribution().num_model_replicas
+        return processes.replicas()
     return 1
 
 
@@ -226,15 +226,51 @@ def check_mirrored(optimizer, jit):
         raise ValueError("`jit=True` does not work under a MirroredStrategy. Leave it out.")
 
 
-def synchronize_batch_norm(model, synchronized):
-    """Sets whether every batch norm takes its statistics over all replicas.
+def prepare_replicas(model):
+    """Makes the replicas of a MirroredStrategy compute gradients of one model together.
 
-    With statistics of their own the replicas' moving averages drift apart, one replica's are
-    saved, and the result depends on the number of devices.
+    Every batch norm takes its statistics over all replicas. With statistics of their own their
+    moving averages drift apart, one replica's are saved, and the result depends on the number of
+    devices.
+
+    At each call, every replica clears the terms that layers have added to the loss, and they share
+    the list of these. So they wait for each other, lest one clear what another has added already.
     """
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = synchronized
+    import tensorflow as tf
+
+    for norm in _batch_norms(model):
+        norm.synchronized = True
+
+    def clear_losses():
+        type(model)._clear_losses(model)
+        context = tf.distribute.get_replica_context()
+        if context is not None:
+            context.merge_call(lambda strategy: None)
+
+    model._clear_losses = clear_losses
+
+
+@contextlib.contextmanager
+def left_as_it_was(model):
+    """Takes back at the end what a training changes in a model apart from its weights.
+
+    A function that trains on the device holds the examples, too, and takes no other ones.
+    """
+    norms = _batch_norms(model)
+    synchronized = [norm.synchronized for norm in norms]
+    try:
+        yield
+    finally:
+        for norm, value in zip(norms, synchronized, strict=True):
+            norm.synchronized = value
+        if "_clear_losses" in vars(model):
+            del model._clear_losses
+        model.train_function = None
+
+
+def _batch_norms(model):
+    layers = model._flatten_layers()
+    return [each for each in layers if isinstance(each, keras.layers.BatchNormalization)]
 
 
 def has_accelerator():

@@ -19,7 +19,7 @@ from aib_keras.training.callbacks import (
     has_stalled,
 )
 from aib_keras.training.checkpoint import Checkpoint, StopOnNaN
-from aib_keras.training.compiling import built, compile_classifier
+from aib_keras.training.compiling import built, check_labels, compile_classifier
 from aib_keras.training.config import FitConfig
 from aib_keras.training.data_on_device import train_on_device, use_data_on_device
 from aib_keras.training.fit_data import as_batches, weights_of_classes
@@ -123,6 +123,7 @@ def fit_part(
     # Before the work that follows, and claimed after what may fail.
     workdir = check_workdir(workdir, config)
     batches = as_batches(train_data, config, augment, training=True)
+    _check_same_classes(train_data, validation_data)
     evaluation = as_batches(validation_data, config)
     if evaluation is None and config.patience is not None:
         raise ValueError("`patience` needs `validation_data`: it waits for a better evaluation.")
@@ -132,62 +133,79 @@ def fit_part(
     claim_workdir(workdir, config)
     steps = share_training(batches)
     config = built(model, batches, config)
+    check_labels(model, batches, evaluation)
     claim_training(workdir, model, batches)
-    compile_classifier(model, config, len(batches), steps_per_execution=1 if on_device else None)
-    # TensorFlow traces a step twice if it makes the optimiser's variables in the first one.
-    model.optimizer.build(model.trainable_variables)
-    if on_device:
-        steps = train_on_device(model, batches, config.steps_per_execution)
+    with devices.left_as_it_was(model):
+        compile_classifier(
+            model, config, len(batches), steps_per_execution=1 if on_device else None
+        )
+        # TensorFlow traces a step twice if it makes the optimiser's variables in the first one.
+        model.optimizer.build(model.trainable_variables)
+        if on_device:
+            steps = train_on_device(model, batches, config.steps_per_execution)
 
-    checkpoint = Checkpoint(
-        workdir / "checkpoint", config.checkpoint_epochs, config.checkpoint_steps
-    )
-    log = MetricsLog(workdir / "metrics.jsonl")
-    done, first = checkpoint.restore(model)
-    is_saved = is_finished(workdir)
-    if is_saved:
-        # Callbacks can end a training early, and change the weights at its end.
-        whole.load_weights(processes.together(_seen_file, workdir))
-    log.resume(math.inf if is_saved else done)
-    is_done = is_saved or done == config.epochs or has_stalled(log.lines, config.patience)
-    if not processes.is_first():
-        verbose = 0
-    elif is_done:
-        print(f"{workdir} holds a finished training: loaded its weights.")
-    elif done or first:
-        middle = f" and {first} steps" if first else ""
-        print(f"Resuming after epoch {done}{middle} of {config.epochs}.")
-    if not is_done:
-        watchers = [
-            *([SetEpoch(batches)] if isinstance(batches, AugmentedBatches) else []),
-            *_warmup(model, config),
-            StopOnNaN(checkpoint),
-            *(_watchers(workdir, model, validation_data) if processes.is_first() else []),
-            *callbacks,
-            log,
-            *([] if config.patience is None else [EndWhenStalled(log, config.patience)]),
-            # After what may end the training, because it saves the last epoch in any case.
-            checkpoint,
-        ]
-        evaluated = [*range(config.validation_freq, config.epochs, config.validation_freq)]
-        evaluated += [config.epochs]
-        with reading(batches, evaluation), shared_evaluation(model, evaluation) as shared:
-            for start, stop in _spans(model, batches, done, first, config.epochs):
-                model.fit(
-                    steps,
-                    epochs=stop,
-                    initial_epoch=start,
-                    validation_data=shared,
-                    validation_freq=evaluated,
-                    class_weight=class_weight,
-                    shuffle=False,
-                    verbose=_verbosity(verbose),
-                    callbacks=watchers,
-                )
-    devices.synchronize_batch_norm(model, False)
+        checkpoint = Checkpoint(
+            workdir / "checkpoint", config.checkpoint_epochs, config.checkpoint_steps
+        )
+        log = MetricsLog(workdir / "metrics.jsonl")
+        done, first = checkpoint.restore(model)
+        is_saved = is_finished(workdir)
+        if is_saved:
+            # Callbacks can end a training early, and change the weights at its end.
+            whole.load_weights(processes.together(_seen_file, workdir))
+        log.resume(math.inf if is_saved else done)
+        is_done = is_saved or done == config.epochs or has_stalled(log.lines, config.patience)
+        if not processes.is_first():
+            verbose = 0
+        elif is_done:
+            print(f"{workdir} holds a finished training: loaded its weights.")
+        elif done or first:
+            middle = f" and {first} steps" if first else ""
+            print(f"Resuming after epoch {done}{middle} of {config.epochs}.")
+        if not is_done:
+            watchers = [
+                *([SetEpoch(batches)] if isinstance(batches, AugmentedBatches) else []),
+                *_warmup(model, config),
+                StopOnNaN(checkpoint),
+                *(_watchers(workdir, model, validation_data) if processes.is_first() else []),
+                *callbacks,
+                log,
+                *([] if config.patience is None else [EndWhenStalled(log, config.patience)]),
+                # After what may end the training, because it saves the last epoch in any case.
+                checkpoint,
+            ]
+            evaluated = [*range(config.validation_freq, config.epochs, config.validation_freq)]
+            evaluated += [config.epochs]
+            with reading(batches, evaluation), shared_evaluation(model, evaluation) as shared:
+                for start, stop in _spans(model, batches, done, first, config.epochs):
+                    model.fit(
+                        steps,
+                        epochs=stop,
+                        initial_epoch=start,
+                        validation_data=shared,
+                        validation_freq=evaluated,
+                        class_weight=class_weight,
+                        shuffle=False,
+                        verbose=_verbosity(verbose),
+                        callbacks=watchers,
+                    )
     if not is_saved:
         processes.on_first(_save, whole, workdir)
     return log.lines
+
+
+def _check_same_classes(train_data, validation_data):
+    """Raises a ValueError if a label stands for another class in each of two `ImageData`."""
+    if not isinstance(train_data, ImageData) or not isinstance(validation_data, ImageData):
+        return
+    trained, evaluated = train_data.class_names, validation_data.class_names
+    if trained != evaluated:
+        differing = sorted(set(trained) ^ set(evaluated)) or "only in their order"
+        raise ValueError(
+            f"The training examples have {len(trained)} classes and the validation examples "
+            f"{len(evaluated)}, which differ: {differing}. A label would stand for different "
+            "classes. Load both with the same class folders."
+        )
 
 
 def _spans(model, batches, done, first, epochs):

@@ -30,6 +30,14 @@ def is_first():
     return index() == 0
 
 
+def replicas():
+    """Returns the number of copies of the model that share a batch in the current distribution."""
+    # From 3.15 on, Keras has this as `num_model_replicas`.
+    distribution = keras.distribution.distribution()
+    mesh = distribution.device_mesh
+    return mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
+
+
 def together(function, *args):
     """Calls a function in all processes, and stops all of them if it fails in one.
 

@@ -14,7 +14,11 @@ from aib_keras.zoo.weights_file import is_path, load_weights
 
 # What the docstring of a zoo function says of its settings.
 _DESCRIPTIONS = {
-    "width": "Float, multiplies every channel count. 1 is the paper's network.",
+    "width": (
+        "Float, multiplies every channel count. 1 is the paper's network. On CPUs, those whose "
+        "channel counts are multiples of 16 are the fastest: for VGG 0.25, 0.5 and 1, for "
+        "Wide-ResNets 0.2, 0.4 and 1."
+    ),
     "dropout": (
         "Float in [0, 1), the rate of dropout: between the two convolutions of a block of a "
         "Wide-ResNet, on the pooled features of an EfficientNet."

@@ -179,20 +179,34 @@ def test_the_last_lines_say_which_epoch_the_model_is_of():
     assert "best" not in "".join(command_line._error_lines(result))
 
 
+def test_a_work_directory_is_not_among_the_classes(tmp_path, monkeypatch, capsys):
+    for name in ("robin", "wren"):
+        (tmp_path / name).mkdir()
+        for index in range(2):
+            Image.new("RGB", (48, 48)).save(tmp_path / name / f"{index}.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "photos", ".")
+    error = capsys.readouterr().err
+    assert error.startswith(f"--workdir=runs/{tmp_path.name}-efficientnet_lite0_aib_qt-seed0 is in")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["robin", "wren"]
+
+
 @pytest.mark.parametrize(("package", "extra"), PACKAGES_OF_EXTRAS.items())
 def test_a_missing_package_is_named_before_a_training(
     package, extra, tmp_path, monkeypatch, capsys
 ):
+    folder = tmp_path / "photos"
     for name in ("robin", "wren"):
-        (tmp_path / name).mkdir()
+        (folder / name).mkdir(parents=True)
         for index in range(20):
-            Image.new("RGB", (48, 48), (index, 0, 0)).save(tmp_path / name / f"{index}.png")
+            Image.new("RGB", (48, 48), (index, 0, 0)).save(folder / name / f"{index}.png")
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *_: None if name == package else find(name, *_)
     )
     monkeypatch.setitem(sys.modules, package, None)
-    arguments = str(tmp_path), "--image_size=48", f"--workdir={tmp_path / 'run'}"
+    arguments = str(folder), "--image_size=48", f"--workdir={tmp_path / 'run'}"
     with pytest.raises(SystemExit):
         run(monkeypatch, "photos", *arguments)
     error = capsys.readouterr().err

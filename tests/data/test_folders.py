@@ -206,6 +206,10 @@ def test_structure_errors(root):
     (root / "cow").mkdir()
     with pytest.raises(ValueError, match="cow has no images"):
         load(root)
+    (root / "cow" / "1.heic").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"cow has no images.*\(\*\.heic\) are not read"):
+        load(root)
+    (root / "cow" / "1.heic").unlink()
     save(root / "cow" / "1.png")
     with pytest.raises(ValueError, match="cow has one image"):
         load(root)

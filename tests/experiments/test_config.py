@@ -190,6 +190,7 @@ def test_flags_of_every_kind():
         "--crop_to_box",
         "--augment=none",
         "--beta_warmup=0,0.5",
+        "--schedule=steps",
         "--schedule_steps=0:1,0.5:0.1",
         "--width=0.5",
         "--set=modulation=mask",
@@ -203,10 +204,20 @@ def test_flags_of_every_kind():
         crop_to_box=True,
         augment="none",
         beta_warmup=(0.0, 0.5),
+        schedule="steps",
         schedule_steps=((0.0, 1.0), (0.5, 0.1)),
         settings={"width": 0.5, "modulation": "mask", "num_anchors": 7},
         jit=False,
     )
+
+
+def test_settings_without_effect_are_told():
+    with pytest.raises(
+        ValueError, match="are for the schedule 'steps', and `schedule` is 'cosine'"
+    ):
+        TrainingConfig(schedule="cosine", schedule_steps=((0, 1), (0.5, 0.1)))
+    with pytest.warns(UserWarning, match="`weight_decay` 0.01 have no effect.*'auto' is Adam"):
+        TrainingConfig(epochs=20, weight_decay=1e-2).resolved()
 
 
 def test_a_config_file_is_the_start_and_flags_count_more(tmp_path):
@@ -228,6 +239,7 @@ def test_a_config_file_is_the_start_and_flags_count_more(tmp_path):
         ("--model=vgg_aibqt", "Did you mean 'vgg_aib"),
         ("--beta_warmup=0.2,x", "--beta_warmup 0.2,x: expected numbers"),
         ("--set=width", "expected name=value"),
+        ("--set=include_preprocessing=False", "has no setting 'include_preprocessing'"),
         ("--config=none.json", "none.json"),
     ],
 )

@@ -31,6 +31,16 @@ def test_evaluation_is_what_the_training_was_evaluated_on(changes, split):
     )
 
 
+def test_evaluation_is_streamed_if_the_training_was(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for index in range(8):
+            Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / name / f"{index}.png")
+    config = TrainingConfig(dataset=str(tmp_path), stream=True, validation_examples=4, image_size=8)
+    found = load_evaluation({"config": dataclasses.asdict(config)})
+    assert isinstance(found, data.StreamedImageData)
+
+
 def test_evaluation_does_not_read_the_training_images(monkeypatch):
     read = []
     load = data.load

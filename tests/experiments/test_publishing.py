@@ -1,5 +1,6 @@
 """From a training to weights by name, by way of the recipe's functions."""
 
+import dataclasses
 import json
 import shutil
 
@@ -30,6 +31,20 @@ def in_this_zoo(published, monkeypatch):
     monkeypatch.setenv("AIB_KERAS_ZOO", str(published[0]))
 
 
+@pytest.mark.parametrize("name", ["../cifar10", "a/b", "", "cifar10.keras", "-x"])
+def test_names_that_weights_cannot_have(name, published, small_run):
+    before = sorted(published[0].rglob("*"))
+    with pytest.raises(ValueError, match="expected a name such as"):
+        publishing.publish(small_run, name, published[0])
+    assert sorted(published[0].rglob("*")) == before
+
+
+def test_a_folder_that_is_no_zoo(tmp_path, small_run):
+    with pytest.raises(ValueError, match="is no zoo: it has no index.json"):
+        publishing.publish(small_run, "digits", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_published_weights_load_by_name(published, small_run):
     _, entry = published
     model = zoo.vgg_aib_qt(weights="digits")
@@ -50,7 +65,28 @@ def test_the_zoo_lists_what_was_published(published):
     card = (folder / "cards" / "vgg_aib_qt-digits.md").read_text()
     assert f"| error, last epoch | {100 * entry.error:.2f} % |" in card
     assert "Trained by a test." in card
-    assert (folder / "cards" / "vgg_aib_qt-digits.png").is_file()
+    assert "| expected calibration error | " in card
+    for picture in ("vgg_aib_qt-digits.png", "vgg_aib_qt-digits-curve.png"):
+        assert f"({picture})" in card
+        assert (folder / "cards" / picture).is_file()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"width": 0.125}, "no weights of the same shapes for: .* and others"),
+        ({"mean": (0.1, 0.1, 0.1)}, "normalised in another way"),
+    ],
+)
+def test_layers_that_stay_as_they_are_come_from_the_initial_weights(
+    settings, message, published, tmp_path
+):
+    del published
+    config = small_config(initial_weights="vgg_aib_qt/digits", freeze="features")
+    config = dataclasses.replace(config, settings={**config.settings, **settings})
+    with pytest.raises(ValueError, match=message):
+        experiments.train(config, tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_training_starts_from_published_weights(published, tmp_path):

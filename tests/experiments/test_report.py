@@ -100,6 +100,18 @@ def test_it_says_what_the_model_does(examples, small_run, tmp_path, capsys):
     assert page.links == []
 
 
+@pytest.mark.parametrize("modulation", ["residual", "mask"])
+def test_it_says_what_the_map_lets_through_where_it_is_a_share(modulation, examples, tmp_path):
+    model = zoo.vgg_aib_qt(width=0.03, latent_dim=4, modulation=modulation, input_shape=(16, 16, 3))
+    small = examples.center_crop((16, 16)).take(6)
+    numbers = report.write_report(tmp_path / "report.html", model, small, "small", verbose=0)
+    if modulation == "residual":
+        assert numbers["passes"] is None
+    else:
+        maps = model.explain(small.images)["attention_quantized"]
+        assert numbers["passes"] == pytest.approx(maps.mean(), rel=1e-5)
+
+
 def test_a_model_without_a_map_has_a_report_without_maps(examples, tmp_path):
     model = zoo.vgg(width=0.03)
     numbers = report.write_report(tmp_path / "report.html", model, examples, "vgg", verbose=0)

@@ -44,6 +44,25 @@ def write_run(folder, name, result, **others):
         (run / f"{file}.json").write_text(json.dumps(content))
 
 
+def test_each_scale_has_a_row_and_each_seed_counts_once():
+    full = {"width": 1.0}
+    large = make_result(config={"settings": full, "epochs": 200, "train_examples": None})
+    found = tables.cells([make_result(), large, make_result(seed=1)], "vgg", "cifar10", 7.77)
+    assert [[r["seed"] for r in cell.results] for cell in found] == [[0], [0, 1]]
+    assert [cell.summary()["full_size"] for cell in found] == [True, False]
+    assert [cell.results for cell in tables.cells([], "vgg", "cifar10")] == [[]]
+    with pytest.raises(ValueError, match="both runs of vgg on cifar10 with seed 0"):
+        tables.cells([make_result(), make_result(workdir="copy")], "vgg", "cifar10")
+
+
+def test_a_mean_is_over_all_seeds_or_there_is_none():
+    without = make_result(seed=1)
+    del without["test_error_best_epoch"]
+    cell = tables.cell([make_result(), without], "vgg", "cifar10")
+    assert cell.percent("test_error_best_epoch") is None
+    assert cell.percent("test_error_last_epoch") == (25.0, 0.0)
+
+
 def test_mean_and_standard_deviation_over_seeds():
     results = [make_result(seed=seed, error=error) for seed, error in ((1, 0.3), (0, 0.2))]
     cell = tables.cell([*results, make_result("vgg_gap")], "vgg", "cifar10", paper=7.77)

@@ -53,6 +53,25 @@ def aib_classifier():
     )
 
 
+def aib_classifier_without_batch_norm():
+    """Its losses are added before the devices first wait for each other."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((32, 32, 3))
+    features = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="low")
+    pooled = keras.layers.GlobalAveragePooling2D()(features(inputs))
+    return models.attach(
+        keras.Model(inputs, pooled),
+        "low",
+        10,
+        latent_dim=8,
+        num_anchors=4,
+        modulation="noise",
+        map_beta=1.0,
+        stochastic=False,
+        preprocessing=keras.layers.Rescaling(1 / 128, offset=-1),
+    )
+
+
 def branch_classifier():
     inputs = keras.Input((32, 32, 3))
     features = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(inputs)
@@ -146,6 +165,7 @@ def run(strategy):
         return {
             "devices": number,
             **train_without_noise("aib", aib_classifier),
+            **train_without_noise("price", aib_classifier_without_batch_norm),
             **train_without_noise("abn", branch_classifier),
             **fit_and_explain(),
             **draw_noise(),

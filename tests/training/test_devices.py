@@ -59,7 +59,16 @@ def test_two_devices_compute_what_one_does(one, two):
     assert len(names) > 10
     for name in names:
         np.testing.assert_allclose(two[name], one[name], atol=1e-5, err_msg=name)
-    for name in ("aib/nll", "aib/kl_nats", "aib/quantization_mse", "aib/accuracy", "abn/nll"):
+    assert one["history/price/map_nats"][0] > 0
+    for name in (
+        "price/nll",
+        "price/map_nats",
+        "aib/nll",
+        "aib/kl_nats",
+        "aib/quantization_mse",
+        "aib/accuracy",
+        "abn/nll",
+    ):
         np.testing.assert_allclose(two[f"history/{name}"], one[f"history/{name}"], rtol=1e-5)
 
 

@@ -400,6 +400,39 @@ def test_bad_data_are_refused(train, config, error, message, tmp_path):
         fit(plain_keras_model(), train, None, config, tmp_path / "run", verbose=0)
 
 
+def test_labels_are_those_of_the_outputs(examples, tmp_path):
+    model, (train, _) = plain_keras_model(), examples
+    for labels in (train.labels + 1, train.labels - 1):
+        with pytest.raises(ValueError, match="has 10 outputs, for the labels 0 to 9"):
+            fit(model, (train.images, labels), None, CONFIG, tmp_path / "run")
+
+
+def test_a_label_is_the_same_class_in_training_and_validation(examples, tmp_path):
+    train, test = examples
+    names = (*train.class_names[1:], "another")
+    other = data.ImageData(test.images, test.labels, names)
+    with pytest.raises(ValueError, match="which differ: .*'another'"):
+        fit(plain_keras_model(), train, other, CONFIG, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_is_afterwards_as_it_was(examples, tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.BatchNormalization(synchronized=keras.backend.backend() != "jax"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(10),
+        ]
+    )
+    before = model.layers[0].synchronized
+    config, (train, _) = dataclasses.replace(CONFIG, epochs=1), examples
+    fit(model, train, None, config, tmp_path / "run", verbose=0)
+    assert model.layers[0].synchronized == before
+    # Also where it trained from examples in the memory of a device.
+    model.fit(train.images, train.labels, verbose=0)
+
+
 def test_a_workdir_of_another_training_is_refused(examples, tmp_path):
     fit(new(plain_keras_model), *examples, CONFIG, tmp_path / "run", verbose=0)
     other = dataclasses.replace(CONFIG, seed=4)

@@ -4,8 +4,9 @@ import types
 
 import keras
 import pytest
+from small import small_config
 
-from aib_keras.experiments import TrainingConfig
+from aib_keras.experiments import TrainingConfig, train
 from aib_keras.training import precision
 
 
@@ -76,6 +77,17 @@ def test_a_resolved_configuration_names_the_precision(cpu):
     # On a machine that would choose otherwise.
     cpu("avx512_bf16")
     assert TrainingConfig.from_json(config.to_json()).resolved().precision == "float32"
+
+
+def test_a_resumed_training_keeps_the_precision_that_auto_chose(cpu, tmp_path):
+    cpu("fpu")
+    config = small_config(epochs=1)
+    assert config.precision == "auto"
+    train(config, tmp_path / "run", verbose=0)
+    # On a machine that would choose otherwise.
+    cpu("avx512_bf16")
+    result = train(config, tmp_path / "run", verbose=0)
+    assert result["config"]["precision"] == "float32"
 
 
 @pytest.mark.tensorflow("The options are those of TensorFlow.")

@@ -20,7 +20,7 @@ def batches(labels=LABELS):
 @pytest.mark.parametrize(
     ("model", "labels", "message"),
     [
-        ({"modulation": "mask"}, LABELS, "IBAttention: modulation 'residual' there, 'mask' now"),
+        ({"modulation": "noise"}, LABELS, "IBAttention: modulation 'mask' there, 'noise' now"),
         ({"beta": 0.5}, LABELS, "VariationalEncoder: beta 0.01 there, 0.5 now"),
         ({"latent_dim": 5}, LABELS, "VariationalEncoder: latent_dim 4 there, 5 now"),
         ({}, LABELS[:30], "32 examples there, 30 now"),
