@@ -22,6 +22,7 @@ from absl import app, flags, logging
 
 from aib_keras import data, explain, plots
 from aib_keras.experiments import load_evaluation, tables
+from aib_keras.experiments.examples import evaluated_images
 from aib_keras.training import read_map_history
 from aib_keras.utils import program
 
@@ -48,6 +49,13 @@ def main(argv):
         raise app.UsageError(
             f"--runs={RUNS.value} has no finished training on --dataset={DATASET.value}."
         )
+    first, *others = results
+    for other in others:
+        if evaluated_images(other) != evaluated_images(first):
+            raise app.UsageError(
+                f"{first['workdir']} and {other['workdir']} were evaluated on different images. "
+                "The figures show the same images under all maps: move one of them elsewhere."
+            )
     out.mkdir(parents=True, exist_ok=True)
     evaluation = load_evaluation(results[0], DATA_DIR.value)
     models = {}

@@ -43,6 +43,19 @@ def load_data(config):
     return train_data, _cropped(config, evaluation), evaluated_on
 
 
+def evaluated_images(result):
+    """Returns what decides which images a training was evaluated on, and how they look, as a dict.
+
+    Args:
+        result: The content of a `result.json`.
+    """
+    return {
+        name: result["config"][name]
+        for name in _EVALUATION_FIELDS
+        if name not in ("data_dir", "stream")
+    }
+
+
 def load_evaluation(result, data_dir=None):
     """Loads the examples that a training was evaluated on.
 

@@ -10,6 +10,7 @@ import typing
 from absl import app, flags
 
 from aib_keras import zoo
+from aib_keras.experiments.paper_schedules import paper_stages
 from aib_keras.training.workdir import deciding_fields
 from aib_keras.utils.files import read_json
 from aib_keras.utils.suggestions import did_you_mean
@@ -84,7 +85,7 @@ def read(defaults, model_settings=None, values=flags.FLAGS):
                     f"{values.config} is of `training.fit`, and names neither the model nor the "
                     "data. Use that of a training by a command or a recipe."
                 )
-            start = type(defaults).from_json(content)
+            start = _without_derived(type(defaults).from_json(content), values)
         changes = {
             field.name: _value(field, values[field.name].value)
             for field in dataclasses.fields(defaults)
@@ -103,6 +104,25 @@ def read(defaults, model_settings=None, values=flags.FLAGS):
         return dataclasses.replace(start, **changes, settings=settings)
     except (ValueError, OSError) as error:
         raise app.UsageError(as_flags(str(error), defaults)) from None
+
+
+def _without_derived(config, values):
+    """Returns a configuration of a file without what other values on the command line decide.
+
+    A file has the values that None, "auto" and "paper" stood for.
+    """
+    other = {
+        name
+        for name in ("model", "optimizer")
+        if values[name].present and values[name].value != getattr(config, name)
+    }
+    changes = {}
+    if other and config.schedule_steps == paper_stages(config.model):
+        changes |= {"schedule": "paper", "schedule_steps": ()}
+    if "optimizer" in other:
+        changes |= {"learning_rate": None, "batch_size": None}
+        changes |= {"schedule": "auto", "schedule_steps": ()}
+    return dataclasses.replace(config, **changes)
 
 
 def _check_settings(model, settings):

@@ -8,6 +8,10 @@ import subprocess
 import sys
 import threading
 
+from absl import app
+
+from aib_keras.utils.files import read_json, write_json
+
 # Data set -> the recipe that trains on it.
 RECIPES = {
     "cifar10": "train_cifar10.py",
@@ -66,9 +70,12 @@ def train(trainings, jobs=1):
     Their output goes to `logs/` beside their folders. They share the cores evenly.
 
     Raises:
+        absl.app.UsageError: if one of them was trained with other flags before.
         TrainingFailedError: if one fails. Those that already run are finished, no other starts.
             Ctrl-C ends them, too; the same call resumes them.
     """
+    for each in trainings:
+        _check_flags(each)
     missing = [each for each in trainings if not each.finished]
     environment = dict(os.environ)
     if jobs > 1:
@@ -88,6 +95,34 @@ def train(trainings, jobs=1):
             raise
 
 
+def _check_flags(one):
+    """Raises a UsageError if a training was begun with other flags; of old ones it is not known."""
+    path = _flags_file(one)
+    if not path.exists() or not one.workdir.exists():
+        return
+    then, now = set(read_json(path)), set(_flags(one))
+    if then != now:
+        raise app.UsageError(
+            f"{one.workdir} was trained with other flags: {' '.join(sorted(then - now)) or 'none'} "
+            f"in place of {' '.join(sorted(now - then)) or 'none'}. Use another folder for these, "
+            "or delete that one."
+        )
+
+
+def _flags(one):
+    """Returns the flags that decide what a training computes; of two with one name, the last."""
+    named = {flag.partition("=")[0]: flag for flag in one.command[2:] if "--set=" not in flag}
+    settings = [flag for flag in one.command[2:] if "--set=" in flag]
+    return sorted(
+        {flag for name, flag in named.items() if name not in ("--workdir", "--data_dir")}
+        | set(settings)
+    )
+
+
+def _flags_file(one):
+    return one.workdir.parent / "logs" / f"{one.workdir.name}.json"
+
+
 def _run(one, environment, stopped):
     """Runs one training and returns its folder; None if `stopped` is set, as a failure sets it."""
     # A thread takes the next training before another one can look at why the last has ended.
@@ -104,6 +139,7 @@ def _run(one, environment, stopped):
 def _run_process(one, environment):
     path = one.workdir.parent / "logs" / f"{one.workdir.name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(_flags_file(one), _flags(one))
     with open(path, "a") as log:
         done = subprocess.run(one.command, stdout=log, stderr=log, env=environment)
     if done.returncode:

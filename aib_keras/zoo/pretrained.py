@@ -96,21 +96,25 @@ def decode_predictions(logits, class_names, top=3):
     """Names the most probable classes.
 
         model = aib_keras.zoo.vgg_aib_qt(weights="cifar10")
-        names = {entry.name: entry.class_names for entry in aib_keras.zoo.weights("vgg_aib_qt")}
-        aib_keras.zoo.decode_predictions(model(images), names["cifar10"])
+        aib_keras.zoo.decode_predictions(model(images), "vgg_aib_qt/cifar10")
 
     Args:
         logits: Array `(B, num_classes)`.
-        class_names: Strings, one per class, such as those of `Pretrained`.
+        class_names: Strings, one per class; or "MODEL/NAME" of published weights, for those that
+            they were trained on.
         top: Integer, classes per image.
 
     Returns:
         For each image a list of pairs (class name, probability), the most probable one first.
 
     Raises:
-        ValueError: for another number of names than of classes, or a `top` below 1.
+        ValueError: for another number of names than of classes, weights that there are not, or a
+            `top` below 1.
     """
     check_integer("top", top, minimum=1)
+    if isinstance(class_names, str):
+        model, _, name = class_names.partition("/")
+        class_names = find(model, name).class_names
     logits = keras.ops.convert_to_numpy(logits)
     if logits.ndim != 2 or logits.shape[1] != len(class_names):
         raise ValueError(

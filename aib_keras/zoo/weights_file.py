@@ -2,13 +2,22 @@
 
 import collections
 import io
+import json
 import os
 import pathlib
 import zipfile
 
 import h5py
+import keras
+import numpy as np
 
 SUFFIXES = (".weights.h5", ".keras")
+# Parts of a model, their settings, and the arguments that these come from.
+_NOT_IN_SHAPES = (
+    ("preprocessing", "scale", "`std`"),
+    ("preprocessing", "offset", "`mean`"),
+    ("attention", "modulation", "`modulation`"),
+)
 # Arrays in a weights file that are not the model's: the optimiser's, the state of the noise, and
 # what the saved states of a training have besides.
 _IGNORED = ("optimizer/", "seed_generator_state", "aib_keras_")
@@ -32,6 +41,8 @@ def load_weights(model, model_name, path, num_classes):
     if not path.name.endswith(SUFFIXES):
         raise ValueError(f"{str(path)!r} is not a weights file: expected {SUFFIXES}.")
     _check_fit(model, model_name, path, num_classes)
+    if path.suffix == ".keras":
+        _check_settings(model, path)
     model.load_weights(path)
 
 
@@ -60,6 +71,26 @@ def _check_fit(model, model_name, path, num_classes):
             f"the config.json of its training). Of the model's arrays, "
             f"{'; '.join(sorted(problems)[:5])}{'; ...' if len(problems) > 5 else ''}."
         )
+
+
+def _check_settings(model, path):
+    """Raises a ValueError if the model in a `.keras` file computes something else with its weights.
+
+    The shapes do not tell how images are normalised, or how a map modulates features.
+    """
+    with zipfile.ZipFile(path) as archive:
+        saved = json.loads(archive.read("config.json"))["config"]
+    own = keras.saving.serialize_keras_object(model)["config"]
+    for part, setting, argument in _NOT_IN_SHAPES:
+        found, expected = (
+            ((config.get(part) or {}).get("config") or {}).get(setting) for config in (saved, own)
+        )
+        if None not in (found, expected) and not np.array_equal(found, expected):
+            raise ValueError(
+                f"{str(path)!r} was made with another {argument}: its {part} has {setting} "
+                f"{found}, and that of this model {expected}. Pass {argument} as in the training, "
+                "or load the file with keras.saving.load_model."
+            )
 
 
 def _shapes(path):

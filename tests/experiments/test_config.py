@@ -232,6 +232,18 @@ def test_a_config_file_is_the_start_and_flags_count_more(tmp_path):
     assert config == dataclasses.replace(saved, seed=4, settings={"width": 0.5, "beta": 0.1})
 
 
+def test_what_followed_from_the_optimiser_or_the_model_of_a_file_does_not_stay(tmp_path):
+    path = tmp_path / "config.json"
+    saved = TrainingConfig(model="vgg_aib_qt", epochs=200, seed=3).resolved()
+    path.write_text(json.dumps(saved.to_json()))
+    found = parsed(f"--config={path}", "--optimizer=adam").resolved()
+    usual = TrainingConfig(model="vgg_aib_qt", epochs=200, seed=3, optimizer="adam").resolved()
+    assert found == usual
+    found = parsed(f"--config={path}", "--model=wrn_aib_qt").resolved()
+    usual = TrainingConfig(model="wrn_aib_qt", epochs=200, seed=3).resolved()
+    assert found == usual
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [

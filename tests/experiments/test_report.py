@@ -102,14 +102,21 @@ def test_it_says_what_the_model_does(examples, small_run, tmp_path, capsys):
 
 @pytest.mark.parametrize("modulation", ["residual", "mask"])
 def test_it_says_what_the_map_lets_through_where_it_is_a_share(modulation, examples, tmp_path):
-    model = zoo.vgg_aib_qt(width=0.03, latent_dim=4, modulation=modulation, input_shape=(16, 16, 3))
-    small = examples.center_crop((16, 16)).take(6)
+    model = zoo.vgg_aib_qt(width=0.03, latent_dim=4, modulation=modulation)
+    small = examples.take(6)
     numbers = report.write_report(tmp_path / "report.html", model, small, "small", verbose=0)
     if modulation == "residual":
         assert numbers["passes"] is None
     else:
         maps = model.explain(small.images)["attention_quantized"]
         assert numbers["passes"] == pytest.approx(maps.mean(), rel=1e-5)
+
+
+def test_maps_of_a_few_cells_are_scored(examples):
+    model = zoo.vgg(width=0.03)
+    maps = np.random.default_rng(0).random((3, 2, 2, 1))
+    found = report_scores.measure(model, examples.images[:3], maps, np.zeros(3, int), verbose=0)
+    assert all(0 < each.mean() < 1 for scores in found.values() for each in scores.values())
 
 
 def test_a_model_without_a_map_has_a_report_without_maps(examples, tmp_path):

@@ -4,6 +4,7 @@ import sys
 import time
 
 import pytest
+from absl import app
 
 from aib_keras.experiments import sweep
 
@@ -49,6 +50,19 @@ def test_after_an_interrupt_no_other_training_starts(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         sweep.train(trainings)
     assert not (tmp_path / "7").exists()
+
+
+def test_a_training_with_other_flags_is_not_taken_for_the_one_asked_for(tmp_path):
+    def training(*flags):
+        code = "import pathlib; pathlib.Path({!r}).mkdir(exist_ok=True)"
+        command = (sys.executable, "-c", code.format(str(tmp_path / "run")), *flags)
+        return sweep.Training(command, tmp_path / "run")
+
+    first = training("--epochs=6", "--set=width=0.5", "--epochs=12", "--data_dir=here")
+    sweep.train([first])
+    sweep.train([training("--set=width=0.5", "--epochs=12", "--data_dir=there")])
+    with pytest.raises(app.UsageError, match="trained with other flags: --epochs=12 in place of"):
+        sweep.train([training("--set=width=0.5", "--epochs=6")])
 
 
 def test_each_training_is_told_when_it_ends(tmp_path, capsys):

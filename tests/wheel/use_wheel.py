@@ -66,6 +66,7 @@ def check_weights():
                 images = np.zeros((1, *entry.settings["input_shape"]), "uint8")
                 [best] = zoo.decode_predictions(model(images), entry.class_names, top=1)
                 assert best[0][0] in entry.class_names
+                assert np.isfinite(model.explain(images)["logits"]).all()
             else:
                 message = error_of(
                     ValueError, lambda n=name, e=entry: zoo.create(n, weights=e.name)

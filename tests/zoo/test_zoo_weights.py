@@ -43,6 +43,18 @@ def test_round_trip_through_a_path(trained, small, tmp_path, suffix, kind):
 
 
 @pytest.mark.parametrize(
+    ("settings", "argument"),
+    [({"modulation": "mask"}, "`modulation`"), ({"mean": (0.5, 0.5, 0.5)}, "`mean`")],
+)
+def test_a_model_file_with_other_settings_is_refused(settings, argument, small, tmp_path):
+    path = tmp_path / "model.keras"
+    small("vgg_aib", **settings).save(path)
+    with pytest.raises(ValueError, match=f"was made with another {argument}"):
+        small("vgg_aib", weights=path)
+    assert small("vgg_aib", weights=path, **settings).built
+
+
+@pytest.mark.parametrize(
     "name",
     ["vgg", "vgg_aib", *(pytest.param(n, marks=pytest.mark.slow) for n in ("wrn", "wrn_aib_qt"))],
 )
@@ -279,6 +291,13 @@ def test_predictions_are_decoded_by_the_names_of_the_classes():
         zoo.decode_predictions(logits, ("a", "b"))
     with pytest.raises(ValueError, match="top"):
         zoo.decode_predictions(logits, ("a", "b", "c"), top=0)
+
+
+def test_published_weights_name_the_classes():
+    [[(name, _)]] = zoo.decode_predictions(np.eye(10)[[3]], "vgg/cifar10", top=1)
+    assert name == "cat"
+    with pytest.raises(ValueError, match="no such"):
+        zoo.decode_predictions(np.eye(10), "vgg/no such")
 
 
 def test_a_zoo_on_hugging_face(index, tmp_path, monkeypatch, trained):
