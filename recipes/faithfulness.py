@@ -4,9 +4,10 @@ The paper has no such table. The recipe measures several maps of each model on t
 own map, also quantised if the model quantises it; Grad-CAM at the same features; the gradient; and
 two that every map must beat, a uniform one and a Gaussian in the middle. The scores are insertion
 and deletion AUC of the predicted class's probability (Petsiuk et al., 2018) and, for data with
-boxes, the pointing game (Zhang et al., 2016) and the energy in the box (Wang et al., 2020). All
-maps have the resolution of the model's own, because blocks of another size change an image in
-another way.
+boxes, the pointing game (Zhang et al., 2016) and the energy in the box (Wang et al., 2020). --maps
+and --curves name others, such as Grad-CAM++, Score-CAM and ROAD (Rong et al., 2022), which take
+longer. All maps have the resolution of the model's own, because blocks of another size change an
+image in another way.
 
     python recipes/faithfulness.py --runs=runs/table1
 
@@ -25,6 +26,12 @@ MODELS = flags.DEFINE_list("models", None, "Names of the zoo; default: all that 
 EXAMPLES = flags.DEFINE_integer("examples", 1000, "Number of test images to measure on.", 1)
 STEPS = flags.DEFINE_integer("steps", 16, "Points of the curves of insertion and deletion.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the order of cells with equal values.")
+MAPS = flags.DEFINE_list(
+    "maps", None, f"Maps to score, of {', '.join(map_scores.MAPS)}; default: all but the last 3."
+)
+CURVES = flags.DEFINE_list(
+    "curves", ["insertion", "deletion"], f"Scores to measure, of {', '.join(map_scores.CURVES)}."
+)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images in a forward pass.", 1)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data, if it has moved.")
 
@@ -32,6 +39,7 @@ DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data, if 
 COLUMNS = {
     "insertion": "insertion AUC ↑",
     "deletion": "deletion AUC ↓",
+    "road": "ROAD AUC ↓",
     "pointing": "pointing ↑",
     "energy": "energy in box ↑",
 }
@@ -41,8 +49,15 @@ def main(argv):
     del argv
     logging.set_verbosity(logging.WARNING)
     results = measured.chosen_trainings(RUNS.value, MODELS.value)
+    program.check_choices(MAPS, map_scores.MAPS)
+    program.check_choices(CURVES, map_scores.CURVES)
     settings = map_scores.Settings(
-        EXAMPLES.value, steps=STEPS.value, seed=SEED.value, batch_size=BATCH_SIZE.value
+        EXAMPLES.value,
+        maps=None if MAPS.value is None else tuple(MAPS.value),
+        steps=STEPS.value,
+        seed=SEED.value,
+        batch_size=BATCH_SIZE.value,
+        curves=tuple(CURVES.value),
     )
     found = [map_scores.measure(result, settings, DATA_DIR.value) for result in results]
     found = [each for each in found if each is not None]

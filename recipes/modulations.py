@@ -69,11 +69,7 @@ def main(argv):
     for name in filter(None, (*MODELS.value, PLAIN.value)):
         command_line.check_model(name)
     points = list(map(point, POINTS.value))
-    if unknown := set(MAPS.value) - set(map_scores.MAPS):
-        raise app.UsageError(
-            f"--maps: there is no map {', '.join(sorted(unknown))}. Expected some of "
-            f"{', '.join(map_scores.MAPS)}."
-        )
+    program.check_choices(MAPS, map_scores.MAPS)
     trainings = {}
     for seed in program.numbers(SEEDS, int):
         if PLAIN.value is not None:

@@ -12,16 +12,27 @@ from aib_keras.experiments.examples import load_evaluation
 from aib_keras.explain import (
     gaussian_map,
     grad_cam,
+    grad_cam_plus_plus,
     gradient_map,
     per_sample_bottleneck,
+    score_cam,
     uniform_map,
 )
-from aib_keras.metrics import deletion, energy_pointing_game, insertion, pointing_game
+from aib_keras.metrics import (
+    deletion,
+    energy_pointing_game,
+    insertion,
+    pointing_game,
+    road,
+)
 
 FILE = "faithfulness.json"
 # Schulz et al. (ICLR 2020) optimise a map for each image.
 _PER_SAMPLE = "per-sample bottleneck"
-MAPS = ("own", "own, quantised", "Grad-CAM", "gradient", "uniform", "Gaussian", _PER_SAMPLE)
+_USUAL = ("own", "own, quantised", "Grad-CAM", "gradient", "uniform", "Gaussian")
+# The others need many more passes.
+MAPS = (*_USUAL, "Grad-CAM++", "Score-CAM", _PER_SAMPLE)
+CURVES = {"insertion": insertion, "deletion": deletion, "road": road}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +41,14 @@ class Settings:
 
     Attributes:
         examples: Number of evaluation images.
-        curve_examples: Of these, how many are used for insertion and deletion, which need a forward
+        curve_examples: Of these, how many are used for the scores of `CURVES`, which need a forward
             pass per step. None: all.
-        maps: Names of the maps, of `MAPS`; None for all but the last, which takes as long as all
-            the others.
-        steps: Points of the curves of insertion and deletion.
+        maps: Names of the maps, of `MAPS`; None for all but the last three, which need many passes.
+        steps: Points of the curves.
         seed: Seed of the order of cells with equal values.
-        batch_size: Images per forward pass. It does not change the scores.
+        batch_size: Images per forward pass. It changes the noise of per-sample bottlenecks, and
+            nothing else.
+        curves: Names of the scores that are areas under curves, of `CURVES`.
     """
 
     examples: int = 1000
@@ -45,6 +57,7 @@ class Settings:
     steps: int = 16
     seed: int = 0
     batch_size: int = 128
+    curves: tuple = ("insertion", "deletion")
 
 
 def measure(result, settings, data_dir=None, without_map=False):
@@ -62,7 +75,8 @@ def measure(result, settings, data_dir=None, without_map=False):
     """
     workdir = pathlib.Path(result["workdir"])
     decisive = dataclasses.asdict(settings)
-    del decisive["batch_size"]
+    if _PER_SAMPLE not in (settings.maps or ()):
+        del decisive["batch_size"]
     if (found := measured.kept(workdir / FILE, decisive)) is not None:
         print(f"{workdir}: measured already ({FILE}).", flush=True)
         return found
@@ -100,14 +114,21 @@ def maps_of(model, images, settings):
     cam = grad_cam(model, images, batch_size=batch_size)
     shape = maps["own"].shape if maps else cam.shape
     maps |= {"Grad-CAM": cam}
-    if settings.maps is None or "gradient" in settings.maps:
+    wanted = _USUAL if settings.maps is None else settings.maps
+    if "gradient" in wanted:
         maps["gradient"] = gradient_map(model, images, shape[1:3], batch_size=batch_size)
-    if settings.maps is not None and _PER_SAMPLE in settings.maps:
-        maps[_PER_SAMPLE] = per_sample_bottleneck(model, images, batch_size=batch_size)
-    maps |= {"uniform": uniform_map(shape), "Gaussian": gaussian_map(shape)}
-    return {
-        name: each for name, each in maps.items() if settings.maps is None or name in settings.maps
+    others = {
+        "Grad-CAM++": grad_cam_plus_plus,
+        "Score-CAM": score_cam,
+        _PER_SAMPLE: per_sample_bottleneck,
     }
+    maps |= {
+        name: make(model, images, batch_size=batch_size)
+        for name, make in others.items()
+        if name in wanted
+    }
+    maps |= {"uniform": uniform_map(shape), "Gaussian": gaussian_map(shape)}
+    return {name: each for name, each in maps.items() if name in wanted}
 
 
 def map_scores(model, data, maps, settings):
@@ -120,8 +141,8 @@ def map_scores(model, data, maps, settings):
         "verbose": int(sys.stdout.isatty()),
     }
     scores, scored = {}, settings.curve_examples
-    for name, score in (("insertion", insertion), ("deletion", deletion)):
-        found = score(model, data.images[:scored], maps[:scored], **arguments)
+    for name in settings.curves:
+        found = CURVES[name](model, data.images[:scored], maps[:scored], **arguments)
         scores[name] = round(found["auc"], 6)
         scores[f"{name}_curve"] = found["curve"].round(6).tolist()
     if data.boxes is not None and data.has_visible_box.any():

@@ -55,6 +55,20 @@ def numbers(flag, kind=float):
     return [number(flag.name, text, kind) for text in flag.value]
 
 
+def check_choices(flag, choices):
+    """Raises an `absl.app.UsageError` for a value of a list that is none of the choices.
+
+    Args:
+        flag: `absl.flags.FlagHolder` of a list, or of None.
+        choices: Strings.
+    """
+    if unknown := [value for value in flag.value or () if value not in choices]:
+        raise app.UsageError(
+            f"--{flag.name}: there is no {', '.join(unknown)}. Expected some of "
+            f"{', '.join(choices)}."
+        )
+
+
 def parse(argv):
     """Parses flags as `absl.app.run` does, for its `flags_parser`; `--name=~/path` is at home.
 

@@ -71,6 +71,18 @@ def test_measures_every_map_once(runs, run, capsys, monkeypatch):
         run(runs, "--models=vgg_aib_qt", "--seed=1")
 
 
+def test_further_maps_and_scores_by_name(runs, run):
+    names, curves = ["own", "Grad-CAM++", "Score-CAM"], ["deletion", "road"]
+    run(runs, f"--maps={','.join(names)}", f"--curves={','.join(curves)}", "--steps=2")
+    text = (runs / "faithfulness.md").read_text()
+    assert "| model | seed | map | deletion AUC ↓ | ROAD AUC ↓ | pointing ↑ |" in text
+    for name in names:
+        assert f"| `vgg_aib_qt` | 0 | {name} | 0." in text
+    for flag in ("--maps=own,Grad-CAM+", "--curves=deletions"):
+        with pytest.raises(app.UsageError, match="there is no .*Expected some of"):
+            run(runs, flag)
+
+
 def assert_scores_are_those_of_the_maps(workdir, scores):
     model = keras.saving.load_model(workdir / "model.keras")
     digits = data.load("cluttered_digits", "test[:6]")

@@ -139,6 +139,20 @@ def whole(examples, tmp_path_factory):
     return whole
 
 
+@pytest.mark.slow
+def test_a_training_in_bfloat16_resumes_to_the_same_weights(examples, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    whole, settings = new(zoo_model), {"augment": data.CropFlip(), "verbose": 0}
+    fit(whole, *examples, CONFIG, tmp_path / "whole", **settings)
+    kill = {**settings, "callbacks": [KillAfter(epoch=1)]}
+    with pytest.raises(KilledError):
+        fit(new(zoo_model), *examples, CONFIG, tmp_path / "killed", **kill)
+    resumed = new(zoo_model)
+    assert resumed.compute_dtype == "bfloat16"
+    fit(resumed, *examples, CONFIG, tmp_path / "killed", **settings)
+    assert_same_weights(resumed, whole)
+
+
 # tests/experiments/test_run.py stops one of the zoo and goes on.
 @each("bare layers", "attached", "zoo")
 def test_a_killed_training_resumes_to_the_same_weights(make, whole, examples, tmp_path, capsys):

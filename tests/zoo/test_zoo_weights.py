@@ -13,8 +13,9 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from scipy import special
 
-from aib_keras import training, zoo
+from aib_keras import data, training, zoo
 from aib_keras.zoo import pretrained
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -291,6 +292,18 @@ def test_predictions_are_decoded_by_the_names_of_the_classes():
         zoo.decode_predictions(logits, ("a", "b"))
     with pytest.raises(ValueError, match="top"):
         zoo.decode_predictions(logits, ("a", "b", "c"), top=0)
+
+
+def test_published_weights_in_bfloat16():
+    digits = data.load("cluttered_digits", "test[:64]")
+    expected = zoo.vgg_aib_qt(weights="digits").explain(digits.images)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    found = zoo.vgg_aib_qt(weights="digits").explain(digits.images)
+    # The differences that docs/guides/training.md states.
+    assert (found["logits"].argmax(1) == expected["logits"].argmax(1)).all()
+    assert np.abs(found["attention"] - expected["attention"]).max() < 0.02
+    probabilities = [special.softmax(each["logits"], axis=1) for each in (found, expected)]
+    assert np.abs(probabilities[0] - probabilities[1]).max() < 0.05
 
 
 def test_published_weights_name_the_classes():
