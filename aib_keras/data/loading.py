@@ -38,7 +38,9 @@ def load(
               "svhn_cropped" (`aib_keras.data.tfds_source.load_tfds`).
         split: "train", "test" or a slice such as "train[:45000]", "train[-5000:]" or
             "train[90%:]". A TFDS data set may have other splits as well.
-        data_dir: Folder where TFDS finds or puts its data sets. Other sources do not use it.
+        data_dir: Folder where TFDS finds or puts its data sets. If it has a file NAME.npz, that is
+            the data set of this name, which then needs neither TFDS nor TensorFlow. Other sources
+            do not use it.
         image_size: Integer or (height, width) to which the images are resized (bilinear,
             antialiased), with their boxes. Required if the images have different sizes.
             `cluttered_digits` are drawn in this size and must be square.
@@ -71,7 +73,7 @@ def load(
         )
     if stream is not None:
         check_boolean("stream", stream)
-    if stream and (name == _DIGITS or _npz_paths(name)):
+    if stream and (name == _DIGITS or _npz_paths(name, data_dir)):
         raise ValueError(
             f"`stream` is for folders of images and TFDS data sets, not for {name!r}: leave it out."
         )
@@ -82,7 +84,7 @@ def load(
             f'`size` is for {_DIGITS!r} only: use split="{split.name}[:{size}]" for the first '
             f"{size} examples of {name}."
         )
-    if paths := _npz_paths(name):
+    if paths := _npz_paths(name, data_dir):
         return npz.load_npz(paths, split, target)
     name = os.fspath(name)
     path = pathlib.Path(name).expanduser()
@@ -110,7 +112,7 @@ def _load_digits(split, size, seed, target):
 
 
 def _is_tfds(name, data_dir):
-    if name == _DIGITS or _npz_paths(name):
+    if name == _DIGITS or _npz_paths(name, data_dir):
         return False
     return _is_prepared(os.fspath(name), data_dir) or not pathlib.Path(name).expanduser().exists()
 
@@ -126,12 +128,17 @@ def is_own(name, data_dir=None):
 
 def _is_prepared(name, data_dir):
     """Whether `name` is a data set in `data_dir`, even if a folder here has the same name."""
-    bare = not any(mark in name for mark in "/.~\\")
-    return bare and data_dir is not None and (pathlib.Path(data_dir) / name).is_dir()
+    if any(mark in name for mark in "/.~\\") or data_dir is None:
+        return False
+    data_dir = pathlib.Path(data_dir)
+    return (data_dir / name).is_dir() or (data_dir / f"{name}.npz").is_file()
 
 
-def _npz_paths(name):
+def _npz_paths(name, data_dir):
     """Returns the .npz files that `name` stands for; none if it stands for something else."""
+    if isinstance(name, str) and _is_prepared(name, data_dir):
+        path = pathlib.Path(data_dir) / f"{name}.npz"
+        return [path] if path.is_file() else []
     if isinstance(name, (list, tuple)):
         parts = [check_path("name", part) for part in name]
         if not parts:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aib_keras.data import load, pixels
+from aib_keras.data.loading import is_own
 
 
 def arrays(**changes):
@@ -40,6 +41,17 @@ def test_round_trip(save):
     # Both splits have the classes of both.
     assert train.class_names == test.class_names == ("0", "1", "2", "3")
     np.testing.assert_array_equal(load(path, "train[2:4]").images, arrays()["x_train"][2:4])
+
+
+def test_a_file_in_the_folder_of_data_sets_has_the_name_of_a_data_set(save, tmp_path):
+    path = save("cifar10.npz")
+    found = load("cifar10", "test", data_dir=tmp_path)
+    np.testing.assert_array_equal(found.images, load(path, "test").images)
+    assert not is_own("cifar10", tmp_path)
+    assert is_own(str(path), tmp_path)
+    for settings in ({"stream": True}, {"crop_to_box": True}):
+        with pytest.raises(ValueError, match="not for 'cifar10'"):
+            load("cifar10", data_dir=tmp_path, **settings)
 
 
 def test_names_boxes_and_resizing(save):

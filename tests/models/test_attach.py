@@ -241,3 +241,24 @@ def test_without_a_name_and_a_size_there_is_no_choice():
     backbone = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
     with pytest.raises(ValueError, match="images of any size.*Pass `layer_name`"):
         attach(backbone, None, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ResNet", "DenseNet"])
+def test_backbones_of_keras_hub(name):
+    hub = pytest.importorskip("keras_hub", reason="a user's choice, which no extra installs")
+    if name == "ResNet":
+        base = hub.models.ResNetBackbone(
+            input_conv_filters=[64],
+            input_conv_kernel_sizes=[3],
+            stackwise_num_filters=[64, 128],
+            stackwise_num_blocks=[1, 1],
+            stackwise_num_strides=[1, 2],
+            block_type="basic_block",
+            image_shape=(64, 64, 3),
+        )
+    else:
+        base = hub.models.DenseNetBackbone(stackwise_num_repeats=[1, 1], image_shape=(64, 64, 3))
+    found = attach(base, None, 5, latent_dim=8).explain(photos())
+    assert found["logits"].shape == (2, 5)
+    assert found["attention"].shape[1] in (4, 8)
