@@ -16,6 +16,8 @@ from aib_keras.utils.suggestions import did_you_mean
 THRESHOLDS = tuple(percent / 100 for percent in range(50, 101))
 
 _NAME = "`consistency`"
+# Of maps that a function made.
+_GIVEN = "maps"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,6 +75,7 @@ def consistency(
     *,
     original=None,
     map_name="attention",
+    maps=None,
     thresholds=THRESHOLDS,
     batch_size=256,
     verbose=1,
@@ -96,9 +99,9 @@ def consistency(
     Source: Lai et al., IJCAI 2021, Table 2.
 
     Args:
-        model: Model of the zoo that has a map, or any object with a method
+        model: Model of the zoo that has a map; any object with a method
             `explain(images, batch_size)` that returns a dict with `logits` `(B, C)` and a map
-            `(B, ...)`.
+            `(B, ...)`; or, with `maps`, any Keras model from images to logits or probabilities.
         images: uint8 array `(N, H, W, 3)`.
         perturbation: One of the perturbations of `aib_keras.explain`, or a function
             `perturbation(images, first)` that returns perturbed images, where `first` is the index
@@ -107,7 +110,9 @@ def consistency(
         original: Optional dict, the result of `model.explain(images)`. Passing it halves the time
             if several perturbations are scored.
         map_name: String, the key of the map in the result of `explain`, such as
-            `"attention_quantized"`.
+            `"attention_quantized"`. Not used with `maps`.
+        maps: Optional function `maps(model, images, batch_size=...)` that returns maps `(B, ...)`,
+            such as `aib_keras.explain.grad_cam`. By default the maps are those of `model.explain`.
         thresholds: Sequence of numbers in [-1, 1]. Defaults to 0.5, 0.51, ..., 1.0.
         batch_size: Integer, the number of images per forward pass. Each pass has a fixed cost, so
             large batches are faster for small images.
@@ -118,6 +123,7 @@ def consistency(
 
     Raises:
         ImportError: If SciPy is not installed.
+        TypeError: If the model has no method `explain`, and there are no `maps`.
         ValueError: If the model has no such map, a map is not finite, `original` does not belong to
             `images`, there are no images, or a threshold is not in [-1, 1].
     """
@@ -131,23 +137,39 @@ def consistency(
         )
     if not len(images):
         raise ValueError("There are no images: the score is a share of at least one image.")
+    if maps is not None:
+        map_name = _GIVEN
     if original is None:
         # All images in one call, because each call of `explain` has a fixed cost.
-        original = model.explain(images, batch_size=batch_size)
+        original = _explained(model, images, maps, batch_size)
     _check_explanation(original, map_name, len(images))
     similarities, unchanged = np.empty(len(images)), np.empty(len(images), bool)
     bar = keras.utils.Progbar(len(images), verbose=verbose, unit_name="image")
     for start in range(0, len(images), batch_size):
         part = slice(start, min(start + batch_size, len(images)))
         before = {name: original[name][part] for name in ("logits", map_name)}
-        after = model.explain(perturbation(images[part], first=start), batch_size=batch_size)
-        maps = [check_finite(map_name, each[map_name], first=start) for each in (before, after)]
-        similarities[part] = map_similarity(*maps)
+        perturbed = perturbation(images[part], first=start)
+        after = _explained(model, perturbed, maps, batch_size)
+        pair = [check_finite(map_name, each[map_name], first=start) for each in (before, after)]
+        similarities[part] = map_similarity(*pair)
         unchanged[part] = before["logits"].argmax(axis=-1) == after["logits"].argmax(axis=-1)
         bar.update(part.stop)
     counts = (similarities[unchanged][:, None] > thresholds).sum(axis=0)
     scores, intervals = _scores(counts, int(unchanged.sum()))
     return Consistency(similarities, unchanged, thresholds, scores, intervals)
+
+
+def _explained(model, images, maps, batch_size):
+    """Returns a dict with the logits or probabilities of images, and their maps."""
+    if maps is not None:
+        predicted = model.predict(images, batch_size=batch_size, verbose=0)
+        return {"logits": predicted, _GIVEN: maps(model, images, batch_size=batch_size)}
+    if not hasattr(model, "explain"):
+        raise TypeError(
+            f"{type(model).__name__} has no method `explain` that returns maps. Pass a function "
+            "that makes some as `maps`, such as aib_keras.explain.grad_cam."
+        )
+    return model.explain(images, batch_size=batch_size)
 
 
 def _scores(counts, total):

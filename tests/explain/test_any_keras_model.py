@@ -170,6 +170,19 @@ def test_the_features_of_a_residual_network_are_its_sums():
     assert explain.per_sample_bottleneck(model, IMAGES, steps=1, samples=1).shape == (3, 8, 8, 1)
 
 
+def test_the_consistency_of_maps_that_a_function_makes(same_weights):
+    model, images = same_weights["softmax"], IMAGES.astype("uint8")
+    window = explain.ColorWindow(12)
+    found = metrics.consistency(model, images, window, maps=explain.grad_cam, verbose=0)
+    perturbed = window(images, first=0)
+    pair = [explain.grad_cam(model, each) for each in (images, perturbed)]
+    np.testing.assert_allclose(found.similarities, metrics.map_similarity(*pair), rtol=1e-5)
+    classes = [model.predict(each, verbose=0).argmax(axis=1) for each in (images, perturbed)]
+    np.testing.assert_array_equal(found.unchanged, np.equal(*classes))
+    with pytest.raises(TypeError, match="has no method `explain`.*`maps`"):
+        metrics.consistency(model, images, window, verbose=0)
+
+
 def test_data_sets_give_what_arrays_give(same_weights):
     import tensorflow as tf
 
