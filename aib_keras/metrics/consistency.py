@@ -107,8 +107,9 @@ def consistency(
             `perturbation(images, first)` that returns perturbed images, where `first` is the index
             of `images[0]` in the data set. It is called once per batch, so only one batch of
             perturbed images is in memory.
-        original: Optional dict, the result of `model.explain(images)`. Passing it halves the time
-            if several perturbations are scored.
+        original: Optional dict, the result of `model.explain(images)`; with `maps`, a dict with
+            the `logits` and `maps` of the images. Passing it halves the time if several
+            perturbations are scored.
         map_name: String, the key of the map in the result of `explain`, such as
             `"attention_quantized"`. Not used with `maps`.
         maps: Optional function `maps(model, images, batch_size=...)` that returns maps `(B, ...)`,
