@@ -24,7 +24,7 @@ from aib_keras.utils import program
 RUNS = flags.DEFINE_list("runs", ["runs"], "Folders of work directories.")
 MODELS = flags.DEFINE_list("models", None, "Names of the zoo; default: all that have a map.")
 EXAMPLES = flags.DEFINE_integer("examples", 1000, "Number of test images to measure on.", 1)
-STEPS = flags.DEFINE_integer("steps", 16, "Points of the curves of insertion and deletion.", 1)
+STEPS = flags.DEFINE_integer("steps", 16, "Points of each curve.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the order of cells with equal values.")
 MAPS = flags.DEFINE_list(
     "maps", None, f"Maps to score, of {', '.join(map_scores.MAPS)}; default: all but the last 3."

@@ -152,6 +152,13 @@ def load_files(paths, labels, class_names=None, *, image_size=None, stream=None,
         raise
 
 
+def class_roots(root):
+    """Returns the folders whose folders are the classes: those of the splits, or `root` itself."""
+    root = pathlib.Path(root)
+    found = [_split_folder(root, names) for names in _SPLIT_FOLDERS.values()]
+    return [folder for folder in found if folder] or [root]
+
+
 def _split_folder(root, names):
     for name in names:
         # A folder "train" with images but no folders in it is a class: of vehicles, perhaps.
@@ -264,10 +271,9 @@ def _find_images(folder, classes):
 
 def _all_images(root):
     """Returns the paths of the images of all splits."""
-    places = [found for names in _SPLIT_FOLDERS.values() if (found := _split_folder(root, names))]
     return [
         path
-        for place in places or [root]
+        for place in class_roots(root)
         for of_class in _find_images(place, _subfolders(place))
         for path in sorted(of_class)
     ]

@@ -8,6 +8,7 @@ import keras
 from absl import app, flags, logging
 
 from aib_keras import export, zoo
+from aib_keras.data.folders import class_roots
 from aib_keras.data.loading import is_own
 from aib_keras.experiments import cards, field_flags
 from aib_keras.experiments.examples import load_evaluation
@@ -142,11 +143,14 @@ def _check_outside(workdir, config):
     if not is_own(config.dataset, config.data_dir):
         return
     folder = pathlib.Path(config.dataset).expanduser().resolve()
-    if folder.is_dir() and folder in workdir.expanduser().resolve().parents:
-        raise app.UsageError(
-            f"--workdir={workdir} is in the folder of the images, {folder}, whose folders are the "
-            "classes. Pass a --workdir elsewhere, or call the command from another folder."
-        )
+    if not folder.is_dir():
+        return
+    for place in class_roots(folder):
+        if place in workdir.expanduser().resolve().parents:
+            raise app.UsageError(
+                f"--workdir={workdir} is in {place}, whose folders are the classes. Pass a "
+                "--workdir elsewhere, or call the command from another folder."
+            )
 
 
 def _take_dataset(argv):

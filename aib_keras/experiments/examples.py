@@ -49,11 +49,13 @@ def evaluated_images(result):
     Args:
         result: The content of a `result.json`.
     """
-    return {
-        name: result["config"][name]
-        for name in _EVALUATION_FIELDS
-        if name not in ("data_dir", "stream")
+    config = result["config"]
+    unused = {
+        "data_dir",
+        "stream",
+        "test_split" if config["validation_examples"] else "train_split",
     }
+    return {name: config[name] for name in _EVALUATION_FIELDS if name not in unused}
 
 
 def load_evaluation(result, data_dir=None):

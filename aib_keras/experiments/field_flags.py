@@ -111,17 +111,27 @@ def _without_derived(config, values):
 
     A file has the values that None, "auto" and "paper" stood for.
     """
-    other = {
-        name
-        for name in ("model", "optimizer")
-        if values[name].present and values[name].value != getattr(config, name)
+    asked = {
+        name: values[name].value
+        for name in ("model", "optimizer", "epochs")
+        if values[name].present
     }
     changes = {}
-    if other and config.schedule_steps == paper_stages(config.model):
-        changes |= {"schedule": "paper", "schedule_steps": ()}
-    if "optimizer" in other:
-        changes |= {"learning_rate": None, "batch_size": None}
-        changes |= {"schedule": "auto", "schedule_steps": ()}
+    if config.schedule_steps and config.schedule_steps == paper_stages(config.model):
+        changes = {"schedule": "paper", "schedule_steps": ()}
+    if values["schedule"].present and values["schedule"].value != "steps":
+        changes["schedule_steps"] = ()
+    bare = {"learning_rate": None, "batch_size": None, "schedule": "auto", "schedule_steps": ()}
+    usual = dataclasses.replace(config, **bare).resolved()
+    if dataclasses.replace(config, **bare, **asked).resolved().optimizer != usual.optimizer:
+        # Those that the file does not have because of its optimiser stay.
+        changes |= {
+            name: None
+            for name in ("learning_rate", "batch_size")
+            if getattr(config, name) == getattr(usual, name)
+        }
+        if config.schedule in (usual.schedule, "steps"):
+            changes |= {"schedule": "auto", "schedule_steps": ()}
     return dataclasses.replace(config, **changes)
 
 

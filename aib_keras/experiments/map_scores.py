@@ -75,6 +75,9 @@ def measure(result, settings, data_dir=None, without_map=False):
     """
     workdir = pathlib.Path(result["workdir"])
     decisive = dataclasses.asdict(settings)
+    if settings.curves == Settings.curves:
+        # Version 0.1.0 had no such setting.
+        del decisive["curves"]
     if _PER_SAMPLE not in (settings.maps or ()):
         del decisive["batch_size"]
     if (found := measured.kept(workdir / FILE, decisive)) is not None:

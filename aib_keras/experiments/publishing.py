@@ -93,7 +93,8 @@ def publish(workdir, name, folder, note="", bundled=False, license="Apache-2.0")
         card += f"\n![Maps of test images]({stem}.png)\n"
     lines = read_json_lines(workdir / "metrics.jsonl")
     if len(lines) > 1:
-        _error_curves(lines).savefig(folder / "cards" / f"{stem}-curve.png", dpi=100)
+        with atomic_path(folder / "cards" / f"{stem}-curve.png") as temporary:
+            _error_curves(lines).savefig(temporary, dpi=100)
         card += f"\n![Errors after each epoch]({stem}-curve.png)\n"
     (folder / "cards" / f"{stem}.md").write_text(card)
     write_readme(folder)

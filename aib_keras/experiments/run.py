@@ -149,7 +149,8 @@ def _train(config, workdir, verbose):
     if config.freeze != "nothing":
         _warn_of_random_weights(config)
         model.freeze(config.freeze)
-        if initial is not None:
+        # Otherwise what is not copied has ImageNet weights.
+        if initial is not None and config.settings.get("backbone_weights") is None:
             _check_frozen(config, initial, model, copied)
     if config.freeze_batch_norm:
         model.freeze("batch_norm")
@@ -224,7 +225,7 @@ def _check_frozen(config, initial, model, copied):
         )
     normalizations = [
         {**part.get_config(), "name": None, "dtype": None}
-        for part in (initial.preprocessing, model.preprocessing)
+        for part in (getattr(each, "preprocessing", None) for each in (initial, model))
         if part is not None
     ]
     if len(normalizations) == 2 and normalizations[0] != normalizations[1]:

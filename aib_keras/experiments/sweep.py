@@ -10,6 +10,7 @@ import threading
 
 from absl import app
 
+from aib_keras.experiments.config import TrainingConfig
 from aib_keras.utils.files import read_json, write_json
 
 # Data set -> the recipe that trains on it.
@@ -18,6 +19,12 @@ RECIPES = {
     "cifar100": "train_cifar100.py",
     "caltech_birds2011": "train_cub.py",
     "svhn_cropped": "train_svhn.py",
+}
+# Flags that change nothing in what a training computes.
+_WITHOUT_EFFECT = {
+    "workdir",
+    "export",
+    *(each.name for each in dataclasses.fields(TrainingConfig) if not each.metadata["decides"]),
 }
 # This recipe trains on any data set.
 _ANY = "train_cifar10.py"
@@ -96,7 +103,10 @@ def train(trainings, jobs=1):
 
 
 def _check_flags(one):
-    """Raises a UsageError if a training was begun with other flags; of old ones it is not known."""
+    """Raises a UsageError if a training was begun with other flags.
+
+    Trainings of earlier versions, and of a recipe alone, have no record and are not checked.
+    """
     path = _flags_file(one)
     if not path.exists() or not one.workdir.exists():
         return
@@ -111,12 +121,13 @@ def _check_flags(one):
 
 def _flags(one):
     """Returns the flags that decide what a training computes; of two with one name, the last."""
-    named = {flag.partition("=")[0]: flag for flag in one.command[2:] if "--set=" not in flag}
-    settings = [flag for flag in one.command[2:] if "--set=" in flag]
-    return sorted(
-        {flag for name, flag in named.items() if name not in ("--workdir", "--data_dir")}
-        | set(settings)
-    )
+    found = {}
+    for flag in one.command[2:]:
+        name = flag.partition("=")[0].removeprefix("--")
+        if name.removeprefix("no") not in _WITHOUT_EFFECT and name not in _WITHOUT_EFFECT:
+            # Settings of the model are told apart by their own names.
+            found[flag.split("=")[1] if name == "set" else name.removeprefix("no")] = flag
+    return sorted(found.values())
 
 
 def _flags_file(one):
@@ -139,7 +150,8 @@ def _run(one, environment, stopped):
 def _run_process(one, environment):
     path = one.workdir.parent / "logs" / f"{one.workdir.name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(_flags_file(one), _flags(one))
+    if not one.workdir.exists():
+        write_json(_flags_file(one), _flags(one))
     with open(path, "a") as log:
         done = subprocess.run(one.command, stdout=log, stderr=log, env=environment)
     if done.returncode:

@@ -16,6 +16,7 @@ _ERRORS = (
     "test_error_best_epoch",
     "test_error_shared_classes",
 )
+_MEASURED = (*_ERRORS, "expected_calibration_error")
 
 
 @dataclasses.dataclass
@@ -98,7 +99,7 @@ def read_results(runs):
         results.append(result)
         transfer = pathlib.Path(result["workdir"]) / "transfer.json"
         if transfer.exists():
-            own = {name: value for name, value in result.items() if name not in _ERRORS}
+            own = {name: value for name, value in result.items() if name not in _MEASURED}
             for dataset, found in read_json(transfer).items():
                 results.append({**own, "last_epoch": {}, **found, "dataset": dataset})
     return results

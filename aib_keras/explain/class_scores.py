@@ -53,11 +53,13 @@ def batch_by_batch(function):
         classes = given.get("class_index")
         per_image = None if np.ndim(classes) == 0 else np.asarray(classes)
         found, count = [], 0
-        for images in images_of_batches(given["images"]):
-            if per_image is not None:
-                classes = check_class_index(per_image[count : count + len(images)], len(images))
-            found.append(function(**{**given, "images": images, "class_index": classes}))
-            count += len(images)
+        with runners.kept():
+            for images in images_of_batches(given["images"]):
+                if per_image is not None:
+                    part = per_image[count : count + len(images)]
+                    classes = check_class_index(part, len(images))
+                found.append(function(**{**given, "images": images, "class_index": classes}))
+                count += len(images)
         if not count:
             raise ValueError("The data set `images` has no batches.")
         if per_image is not None:

@@ -1,10 +1,15 @@
 """What saliency maps and attacks share: they run something of any Keras model through `predict`."""
 
+import contextlib
+import contextvars
+
 import keras
 
 from aib_keras.models import ImageClassifier, image_checks
 from aib_keras.models.class_outputs import check_class_outputs, check_class_shape
 from aib_keras.utils import processes
+
+_kept = contextvars.ContextVar("kept", default=None)
 
 
 def check_model(model):
@@ -48,20 +53,31 @@ def count_classes(model, images):
     return outputs.shape[-1]
 
 
+@contextlib.contextmanager
+def kept():
+    """Keeps the runners of any model while the context is active: compiling takes seconds."""
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
 def runner(kind, model, *arguments):
-    """Returns a new runner, or the one that an `ImageClassifier` keeps: compiling takes seconds.
+    """Returns a new runner, or one that the model (an `ImageClassifier`) or `kept` keeps.
 
     Args:
         kind: A subclass of `ThroughPredict`.
         model: The model that it runs.
         *arguments: Further arguments of `kind`, hashable.
     """
-    if not isinstance(model, ImageClassifier):
+    found = model._untracked.saliency if isinstance(model, ImageClassifier) else _kept.get()
+    if found is None:
         return kind(model, *arguments)
-    kept, key = model._untracked.saliency, (kind, *arguments)
-    if key not in kept:
-        kept[key] = kind(model, *arguments)
-    return kept[key]
+    key = (kind, *arguments)
+    if key not in found:
+        found[key] = kind(model, *arguments)
+    return found[key]
 
 
 def run(runner, inputs, batch_size):

@@ -44,7 +44,7 @@ def per_sample_bottleneck(
 
     Args:
         model: As in `grad_cam`.
-        images: As in `grad_cam`.
+        images: Array `(N, H, W, channels)`, in the range that the model takes.
         layer: As in `grad_cam`.
         class_index: As in `grad_cam`.
         beta: Positive number, the price of the information.

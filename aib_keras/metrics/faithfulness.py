@@ -204,7 +204,7 @@ def _measure(model, images, maps, change, steps, class_index, batch_size, seed, 
     probabilities = np.empty((count, steps + 1))
     target = None if number is None else number * (steps + 1)
     bar = keras.utils.Progbar(target, verbose=verbose, unit_name="batch")
-    seen = 0
+    seen, are_probabilities = 0, None
     for batch in batches:
         part = slice(seen, seen + len(batch))
         seen += len(batch)
@@ -213,13 +213,19 @@ def _measure(model, images, maps, change, steps, class_index, batch_size, seed, 
         batch = image_checks.checked_array(model, batch)
         batch = check_finite("images", batch, first=part.start).astype(np.float32)
         _check_resolution(maps, batch)
-        chosen = _predicted(model, batch).argmax(axis=-1) if classes is None else classes[part]
+        whole = _outputs(model, batch)
+        if are_probabilities is None:
+            # Changed images, one by one, may look otherwise by chance.
+            are_probabilities = class_outputs.returns_probabilities(model, whole)
+            if classes is not None:
+                check_class_index(class_index, count, whole.shape[-1])
+        chosen = whole.argmax(axis=-1) if classes is None else classes[part]
         changed_images = change(batch)
         rank_of_pixel = _to_pixels(ranks[part], batch.shape[1:3])[..., None]
         for step, cells_changed in enumerate(changed):
-            found = _predicted(model, changed_images(rank_of_pixel < cells_changed))
-            if part.start == step == 0 and classes is not None:
-                check_class_index(class_index, count, found.shape[-1])
+            found = _outputs(model, changed_images(rank_of_pixel < cells_changed))
+            if not are_probabilities:
+                found = ops.convert_to_numpy(ops.softmax(found, axis=-1))
             probabilities[part, step] = found[np.arange(len(batch)), chosen]
             bar.add(1)
     if seen != count:
@@ -238,11 +244,11 @@ def _measure(model, images, maps, change, steps, class_index, batch_size, seed, 
     }
 
 
-def _predicted(model, images):
-    """Returns the probabilities of the classes, a float32 array `(B, C)`."""
-    outputs = ops.convert_to_numpy(model.predict_on_batch(images))
+def _outputs(model, images):
+    """Returns the logits or probabilities of the classes, a float32 array `(B, C)`."""
+    outputs = ops.convert_to_numpy(model.predict_on_batch(images)).astype(np.float32)
     class_outputs.check_class_shape(model, outputs.shape)
-    return class_outputs.probabilities(model, outputs)
+    return outputs
 
 
 def _check_resolution(maps, images):

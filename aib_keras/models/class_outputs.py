@@ -21,7 +21,7 @@ def check_class_outputs(model):
 
     Of a subclassed model the outputs are not known before it runs: it passes.
     """
-    outputs = _outputs(model)
+    outputs = outputs_of(model)
     if len(outputs) > 1:
         raise ValueError(
             f"{model.name} has {len(outputs)} outputs, and one with a logit or a probability per "
@@ -42,20 +42,25 @@ def check_class_shape(model, shape):
         )
 
 
-def are_probabilities(outputs):
-    """Whether an array `(B, C)` holds probabilities: rows of at least 0 with a sum of 1."""
+def are_probabilities(outputs, tolerance=None):
+    """Whether an array `(B, C)` holds probabilities: rows of at least 0 with a sum of 1.
+
+    Args:
+        outputs: Array.
+        tolerance: How far from 1 the sums may be. Defaults to what the array's precision allows.
+    """
     outputs = np.asarray(outputs)
-    tolerance = _SUM_TOLERANCE if outputs.dtype.itemsize > 2 else _SUM_TOLERANCE_IN_16_BITS
+    if tolerance is None:
+        tolerance = _SUM_TOLERANCE if outputs.dtype.itemsize > 2 else _SUM_TOLERANCE_IN_16_BITS
     sums = outputs.astype("float64").sum(axis=-1)
     return bool(outputs.min() >= 0 and np.abs(sums - 1).max() < tolerance)
 
 
-def probabilities(model, outputs):
-    """Returns the probabilities of the classes, a float32 array `(B, C)`, for a model's outputs."""
-    outputs = ops.convert_to_numpy(outputs)
-    if _to_probabilities(model) is not None or are_probabilities(outputs):
-        return outputs.astype(np.float32)
-    return ops.convert_to_numpy(ops.softmax(ops.cast(outputs, "float32"), axis=-1))
+def returns_probabilities(model, outputs):
+    """Whether a model returns probabilities, by its last layer or by some of its outputs."""
+    if _to_probabilities(model) is not None:
+        return True
+    return are_probabilities(outputs, _tolerance(model))
 
 
 def logits(model, images):
@@ -67,15 +72,19 @@ def logits(model, images):
     """
     with _without_probabilities(model):
         outputs = ops.cast(model(images, training=False), "float32")
-    tolerance = _SUM_TOLERANCE
-    if keras.backend.standardize_dtype(model.compute_dtype) in ("float16", "bfloat16"):
-        tolerance = _SUM_TOLERANCE_IN_16_BITS
-    sums = ops.sum(outputs, axis=-1)
-    found = ops.logical_and(ops.min(outputs) >= 0, ops.max(ops.abs(sums - 1)) < tolerance)
+    distance = ops.max(ops.abs(ops.sum(outputs, axis=-1) - 1))
+    found = ops.logical_and(ops.min(outputs) >= 0, distance < _tolerance(model))
     return ops.where(found, ops.log(ops.maximum(outputs, _LEAST_PROBABILITY)), outputs)
 
 
-def _outputs(model):
+def _tolerance(model):
+    """Returns how far from 1 the sum of the probabilities of a model may be."""
+    layers = [model, *getattr(model, "layers", ())]
+    halves = {"float16", "bfloat16"} & {str(each.compute_dtype) for each in layers}
+    return _SUM_TOLERANCE_IN_16_BITS if halves else _SUM_TOLERANCE
+
+
+def outputs_of(model):
     """Returns the symbolic outputs of a model, none if its graph is not known."""
     try:
         return list(model.outputs or [])
@@ -85,7 +94,7 @@ def _outputs(model):
 
 def _to_probabilities(model):
     """Returns the operation at the end of a model that makes probabilities of logits, or None."""
-    outputs = _outputs(model)
+    outputs = outputs_of(model)
     if not outputs:
         return None
     last = outputs[0]._keras_history.operation

@@ -29,8 +29,8 @@ def checked_array(model, images):
             images = np.empty((), object)
         if images.dtype == object or images.ndim == 0:
             raise TypeError(
-                f"`images` must be an array (N, H, W, channels), got {given}. Of a data set, pass "
-                "the images of its batches: np.concatenate([images for images, _ in dataset])."
+                f"`images` must be an array (N, H, W, channels), got {given}. Of an ImageData "
+                "pass its `images`; of a data set, np.concatenate([x for x, _ in dataset])."
             )
     images = ops.convert_to_numpy(images)
     shape = getattr(model, "input_shape", None)

@@ -5,6 +5,7 @@ import statistics
 from aib_keras.plots.style import LINES, new_figure
 
 _COLUMNS = 4
+_MOST_TICKS = 10
 
 
 def error_curves_figure(panels):
@@ -52,7 +53,8 @@ def error_curves_figure(panels):
                 label=name,
             )
         # Evenly spaced, because the values may span decades.
-        axis.set_xticks(range(len(places)), places)
+        step = -(-len(places) // _MOST_TICKS)
+        axis.set_xticks(range(0, len(places), step), places[::step])
         axis.set(xlabel=panel["xlabel"], ylim=(0, None))
         axis.grid(alpha=0.3)
     for axis in axes[len(panels) :]:

@@ -3,11 +3,9 @@
 import dataclasses
 
 import keras
-import numpy as np
 
-from aib_keras.data import AugmentedBatches
 from aib_keras.models import ImageClassifier
-from aib_keras.models.class_outputs import are_probabilities
+from aib_keras.models.class_outputs import returns_probabilities
 from aib_keras.training import device_strategies as devices
 from aib_keras.training.losses import SmoothedCrossentropy
 from aib_keras.training.optimizer import CoupledSGD
@@ -70,27 +68,6 @@ def _optimizer(config, steps):
     )
 
 
-def check_labels(model, *data):
-    """Raises a ValueError if labels that are known are none of a built model's classes.
-
-    Some backends would train with them, as with an image of no class.
-    """
-    known = [batches for batches in data if isinstance(batches, AugmentedBatches)]
-    if not known:
-        return
-    labels = np.concatenate([np.unique(batches.data.labels) for batches in known])
-    low, high = labels.min(), labels.max()
-    inputs, *_ = known[0][0]
-    first = keras.KerasTensor((1, *inputs.shape[1:]), dtype=str(inputs.dtype))
-    classes = model.compute_output_spec(first).shape[-1]
-    if low < 0 or high >= classes:
-        raise ValueError(
-            f"The labels are in [{low}, {high}], and {model.name} has {classes} outputs, for the "
-            f"labels 0 to {classes - 1}. Number the classes from 0, and give the model an output "
-            "for each, also if there are two."
-        )
-
-
 def built(model, batches, config):
     """Builds a model if need be, and returns `config` with `from_logits` as the model has it."""
     if isinstance(model, ImageClassifier) and model.built:
@@ -102,7 +79,7 @@ def built(model, batches, config):
     outputs = keras.ops.convert_to_numpy(model(some, training=False))
     if config.from_logits is not None:
         return config
-    return _with_logits(config, not are_probabilities(outputs))
+    return _with_logits(config, not returns_probabilities(model, outputs))
 
 
 def _with_logits(config, from_logits):

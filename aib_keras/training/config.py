@@ -262,7 +262,11 @@ class FitConfig:
         because it trained as they do. Values are not checked.
         """
         renamed = {cls.earlier_names.get(name, name): value for name, value in content.items()}
-        return {**json.loads(json.dumps(cls().to_json())), **renamed}
+        found = {**json.loads(json.dumps(cls().to_json())), **renamed}
+        if found["schedule"] != "steps":
+            # Earlier versions ignored them.
+            found["schedule_steps"] = []
+        return found
 
     @classmethod
     def from_json(cls, content):

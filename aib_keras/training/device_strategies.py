@@ -254,7 +254,8 @@ def prepare_replicas(model):
 def left_as_it_was(model):
     """Takes back at the end what a training changes in a model apart from its weights.
 
-    A function that trains on the device holds the examples, too, and takes no other ones.
+    The training function of `train_on_device` holds the examples and accepts no others, so it is
+    removed, too.
     """
     norms = _batch_norms(model)
     synchronized = [norm.synchronized for norm in norms]

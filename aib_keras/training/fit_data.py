@@ -2,9 +2,12 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 
 from aib_keras.data import AugmentedBatches, ImageData, batches_of
+from aib_keras.models import ImageClassifier
+from aib_keras.models.class_outputs import outputs_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,6 +64,53 @@ def as_batches(data, config, augment=None, training=False):
             "`apply(tf.data.experimental.assert_cardinality(batches))`."
         ) from error
     return data
+
+
+def check_labels(model, *data):
+    """Raises a ValueError if labels that are known are none of a built model's classes.
+
+    Some backends would train with them, as with an image of no class.
+
+    Args:
+        model: Built `keras.Model`.
+        *data: What `as_batches` returned.
+    """
+    known = [batches for batches in data if isinstance(batches, AugmentedBatches)]
+    if not known:
+        return
+    labels = np.concatenate([np.unique(batches.data.labels) for batches in known])
+    low, high, classes = labels.min(), labels.max(), _number_of_outputs(model, known[0])
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"The labels are in [{low}, {high}], and {model.name} has {classes} outputs, for the "
+            f"labels 0 to {classes - 1}. Number the classes from 0, and give the model an output "
+            "for each, also if there are two."
+        )
+
+
+def _number_of_outputs(model, batches):
+    if outputs := outputs_of(model):
+        return outputs[0].shape[-1]
+    if isinstance(model, ImageClassifier):
+        images = keras.KerasTensor((1, *model.get_build_config()["input_shape"][1:]))
+    else:
+        inputs, *_ = batches[0]
+        images = keras.KerasTensor((1, *inputs.shape[1:]), dtype=str(inputs.dtype))
+    return keras.tree.flatten(model.compute_output_spec(images))[0].shape[-1]
+
+
+def check_same_classes(train_data, validation_data):
+    """Raises a ValueError if a label stands for another class in each of two `ImageData`."""
+    if not isinstance(train_data, ImageData) or not isinstance(validation_data, ImageData):
+        return
+    trained, evaluated = train_data.class_names, validation_data.class_names
+    # One may end earlier, if its classes are the numbers up to its largest label.
+    differing = [pair for pair in zip(trained, evaluated, strict=False) if pair[0] != pair[1]]
+    if differing:
+        raise ValueError(
+            f"A label stands for different classes in the training and the validation examples: "
+            f"{differing[0][0]!r} and {differing[0][1]!r}. Load both with the same class folders."
+        )
 
 
 def weights_of_classes(batches, config):

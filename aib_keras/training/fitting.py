@@ -19,10 +19,15 @@ from aib_keras.training.callbacks import (
     has_stalled,
 )
 from aib_keras.training.checkpoint import Checkpoint, StopOnNaN
-from aib_keras.training.compiling import built, check_labels, compile_classifier
+from aib_keras.training.compiling import built, compile_classifier
 from aib_keras.training.config import FitConfig
 from aib_keras.training.data_on_device import train_on_device, use_data_on_device
-from aib_keras.training.fit_data import as_batches, weights_of_classes
+from aib_keras.training.fit_data import (
+    as_batches,
+    check_labels,
+    check_same_classes,
+    weights_of_classes,
+)
 from aib_keras.training.sharing import share_training, shared_evaluation
 from aib_keras.training.workdir import check_workdir, claim_training, claim_workdir
 from aib_keras.utils import processes
@@ -123,17 +128,17 @@ def fit_part(
     # Before the work that follows, and claimed after what may fail.
     workdir = check_workdir(workdir, config)
     batches = as_batches(train_data, config, augment, training=True)
-    _check_same_classes(train_data, validation_data)
+    check_same_classes(train_data, validation_data)
     evaluation = as_batches(validation_data, config)
     if evaluation is None and config.patience is not None:
         raise ValueError("`patience` needs `validation_data`: it waits for a better evaluation.")
     class_weight = weights_of_classes(batches, config)
     processes.check_same("numbers of batches", (len(batches), evaluation and len(evaluation)))
     on_device = use_data_on_device(batches, config)
-    claim_workdir(workdir, config)
-    steps = share_training(batches)
-    config = built(model, batches, config)
+    with_outputs = built(model, batches, config)
     check_labels(model, batches, evaluation)
+    claim_workdir(workdir, config)
+    steps, config = share_training(batches), with_outputs
     claim_training(workdir, model, batches)
     with devices.left_as_it_was(model):
         compile_classifier(
@@ -192,20 +197,6 @@ def fit_part(
     if not is_saved:
         processes.on_first(_save, whole, workdir)
     return log.lines
-
-
-def _check_same_classes(train_data, validation_data):
-    """Raises a ValueError if a label stands for another class in each of two `ImageData`."""
-    if not isinstance(train_data, ImageData) or not isinstance(validation_data, ImageData):
-        return
-    trained, evaluated = train_data.class_names, validation_data.class_names
-    if trained != evaluated:
-        differing = sorted(set(trained) ^ set(evaluated)) or "only in their order"
-        raise ValueError(
-            f"The training examples have {len(trained)} classes and the validation examples "
-            f"{len(evaluated)}, which differ: {differing}. A label would stand for different "
-            "classes. Load both with the same class folders."
-        )
 
 
 def _spans(model, batches, done, first, epochs):

@@ -1,4 +1,4 @@
-"""Several processes that train one model together, on JAX. Everywhere else there is one."""
+"""The processes and devices that train one model together, on JAX. Elsewhere there is one."""
 
 import contextlib
 import zlib

@@ -64,7 +64,7 @@ def check_choices(flag, choices):
     """
     if unknown := [value for value in flag.value or () if value not in choices]:
         raise app.UsageError(
-            f"--{flag.name}: there is no {', '.join(unknown)}. Expected some of "
+            f"--{flag.name}: unknown value {', '.join(unknown)}. Expected some of "
             f"{', '.join(choices)}."
         )
 

@@ -108,7 +108,7 @@ def decode_predictions(logits, class_names, top=3):
         For each image a list of pairs (class name, probability), the most probable one first.
 
     Raises:
-        ValueError: for another number of names than of classes, weights that there are not, or a
+        ValueError: for another number of names than of classes, unknown weights, or a
             `top` below 1.
     """
     check_integer("top", top, minimum=1)

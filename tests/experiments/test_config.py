@@ -211,6 +211,11 @@ def test_flags_of_every_kind():
     )
 
 
+def test_steps_that_an_earlier_version_ignored_are_left_out():
+    content = {**TrainingConfig(schedule="cosine").to_json(), "schedule_steps": [[0, 1]]}
+    assert TrainingConfig.from_json(content).schedule_steps == ()
+
+
 def test_settings_without_effect_are_told():
     with pytest.raises(
         ValueError, match="are for the schedule 'steps', and `schedule` is 'cosine'"
@@ -239,6 +244,13 @@ def test_what_followed_from_the_optimiser_or_the_model_of_a_file_does_not_stay(t
     found = parsed(f"--config={path}", "--optimizer=adam").resolved()
     usual = TrainingConfig(model="vgg_aib_qt", epochs=200, seed=3, optimizer="adam").resolved()
     assert found == usual
+    found = parsed(f"--config={path}", "--schedule=cosine").resolved()
+    assert found == dataclasses.replace(saved, schedule="cosine", schedule_steps=())
+    own = dataclasses.replace(saved, learning_rate=0.01, batch_size=32)
+    path.write_text(json.dumps(own.to_json()))
+    found = parsed(f"--config={path}", "--optimizer=adam").resolved()
+    assert (found.learning_rate, found.batch_size, found.schedule) == (0.01, 32, "cosine")
+    path.write_text(json.dumps(saved.to_json()))
     found = parsed(f"--config={path}", "--model=wrn_aib_qt").resolved()
     usual = TrainingConfig(model="wrn_aib_qt", epochs=200, seed=3).resolved()
     assert found == usual

@@ -55,6 +55,17 @@ def test_each_scale_has_a_row_and_each_seed_counts_once():
         tables.cells([make_result(), make_result(workdir="copy")], "vgg", "cifar10")
 
 
+def test_the_calibration_of_one_data_set_is_not_that_of_another(tmp_path):
+    result = make_result(expected_calibration_error=0.034)
+    write_run(tmp_path, "vgg", result, transfer={"stl10_test": {"test_error_last_epoch": 0.5}})
+    found = tables.read_results(tmp_path)
+    cells = [tables.cell(found, "vgg", name) for name in ("cifar10", "stl10_test")]
+    assert [cell.percent("expected_calibration_error") for cell in cells] == [
+        (pytest.approx(3.4), None),
+        None,
+    ]
+
+
 def test_a_mean_is_over_all_seeds_or_there_is_none():
     without = make_result(seed=1)
     del without["test_error_best_epoch"]

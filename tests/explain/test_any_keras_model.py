@@ -184,8 +184,6 @@ def test_the_consistency_of_maps_that_a_function_makes(same_weights):
 
 
 def test_data_sets_give_what_arrays_give(same_weights):
-    import tensorflow as tf
-
     class Batches(keras.utils.PyDataset):
         def __len__(self):
             return 2
@@ -194,6 +192,7 @@ def test_data_sets_give_what_arrays_give(same_weights):
             return IMAGES[2 * index : 2 * index + 2], np.zeros(2)
 
     model, classes = same_weights["nested"], [0, 1, 3]
+    tf = pytest.importorskip("tensorflow")
     labelled = tf.data.Dataset.from_tensor_slices((IMAGES, [0, 1, 2])).batch(2)
     for saliency in (explain.grad_cam, explain.gradient_map):
         expected = saliency(model, IMAGES, class_index=classes)
@@ -210,6 +209,36 @@ def test_data_sets_give_what_arrays_give(same_weights):
         explain.grad_cam(model, iter([]))
     with pytest.raises(TypeError, match="must be an array .* got tuple"):
         explain.grad_cam(model, (IMAGES, np.zeros(3)))
+
+
+def test_a_data_set_is_traced_once(same_weights, monkeypatch):
+    traced = []
+    call = keras.layers.GlobalAveragePooling2D.call
+
+    def counted(self, inputs):
+        traced.append(inputs)
+        return call(self, inputs)
+
+    monkeypatch.setattr(keras.layers.GlobalAveragePooling2D, "call", counted)
+    model = small_classifier("logits")
+    traced.clear()
+    explain.gradient_map(model, IMAGES)
+    once = len(traced)
+    traced.clear()
+    explain.gradient_map(model, iter([IMAGES] * 5))
+    assert len(traced) == once
+
+
+def test_probabilities_in_half_precision_are_recognised():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    inputs = keras.Input((8, 8, 3))
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(inputs))
+    halves = layers.Dense(10, "softmax")(pooled)
+    model = keras.Model(inputs, layers.Activation("linear", dtype="float32")(halves))
+    images = RNG.random((12, 8, 8, 3)).astype("float32")
+    found = metrics.deletion(model, images, RNG.random((12, 2, 2)), steps=2, verbose=0)
+    expected = model.predict(images, verbose=0).max(axis=1).mean()
+    assert found["curve"][0] == pytest.approx(expected, rel=0.02)
 
 
 def test_models_that_do_not_return_one_row_of_classes():

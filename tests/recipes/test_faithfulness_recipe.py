@@ -79,7 +79,7 @@ def test_further_maps_and_scores_by_name(runs, run):
     for name in names:
         assert f"| `vgg_aib_qt` | 0 | {name} | 0." in text
     for flag in ("--maps=own,Grad-CAM+", "--curves=deletions"):
-        with pytest.raises(app.UsageError, match="there is no .*Expected some of"):
+        with pytest.raises(app.UsageError, match="unknown value .*Expected some of"):
             run(runs, flag)
 
 

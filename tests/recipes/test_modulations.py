@@ -61,7 +61,7 @@ def test_scores_every_point_and_the_plain_model_on_held_out_examples(recipe, tmp
         (["--points=mask:much"], "--points: expected numbers, got 'much'"),
         (["--seeds=zero"], "--seeds: expected integers"),
         (["--plain=vg"], "Did you mean"),
-        (["--maps=own,cam"], "--maps: there is no cam. Expected some of own,"),
+        (["--maps=own,cam"], "--maps: unknown value cam. Expected some of own,"),
     ],
 )
 def test_bad_flags_are_errors_before_any_training(recipe, tmp_path, arguments, message):

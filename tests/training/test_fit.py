@@ -19,6 +19,7 @@ from aib_keras.training import (
     fit,
     fitting,
 )
+from aib_keras.training.fit_data import as_batches, check_labels, check_same_classes
 from aib_keras.utils.files import read_json_lines
 
 EPOCHS = 3
@@ -425,9 +426,29 @@ def test_a_label_is_the_same_class_in_training_and_validation(examples, tmp_path
     train, test = examples
     names = (*train.class_names[1:], "another")
     other = data.ImageData(test.images, test.labels, names)
-    with pytest.raises(ValueError, match="which differ: .*'another'"):
+    with pytest.raises(ValueError, match="'0' and '1'. Load both"):
         fit(plain_keras_model(), train, other, CONFIG, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_with_a_layer_for_floats_and_its_output_in_a_dict(examples, tmp_path):
+    class Centred(keras.layers.Layer):
+        def call(self, images):
+            return images / 255.0 - 0.5
+
+    inputs = keras.Input((32, 32, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(Centred()(inputs))
+    outputs = {"classes": keras.layers.Dense(10)(pooled)}
+    config = dataclasses.replace(CONFIG, epochs=1)
+    model = keras.Model(inputs, outputs["classes"])
+    assert len(fit(model, *examples, config, tmp_path / "run", verbose=0)) == 1
+    check_labels(keras.Model(inputs, outputs), as_batches(examples[0], config, training=True))
+
+
+def test_validation_data_may_lack_the_last_class(examples):
+    train, test = examples
+    fewer = data.ImageData(test.images, test.labels % 9, test.class_names[:9])
+    check_same_classes(train, fewer)
 
 
 def test_a_model_is_afterwards_as_it_was(examples, tmp_path):

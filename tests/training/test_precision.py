@@ -79,6 +79,7 @@ def test_a_resolved_configuration_names_the_precision(cpu):
     assert TrainingConfig.from_json(config.to_json()).resolved().precision == "float32"
 
 
+@pytest.mark.tensorflow("On other backends, CPUs train in float32.")
 def test_a_resumed_training_keeps_the_precision_that_auto_chose(cpu, tmp_path):
     cpu("fpu")
     config = small_config(epochs=1)
