@@ -87,7 +87,8 @@ def test_docstrings_list_the_settings_and_their_defaults(name):
     assert ("num_anchors" in parameters) == name.endswith("_qt")
     for setting in parameters:
         assert f"{setting}: " in function.__doc__
-    assert "paper's network. Default: 1.0." in function.__doc__
+    assert "1 is the paper's network" in function.__doc__
+    assert "0.4 and 1. Default: 1.0." in function.__doc__
 
 
 def test_list_models_by_pattern():
