@@ -7,6 +7,7 @@ from keras import ops
 
 from aib_keras.explain.class_scores import ClassScores
 from aib_keras.models import ImageClassifier
+from aib_keras.models.graphs import steps_of
 from aib_keras.utils.suggestions import did_you_mean
 
 
@@ -51,7 +52,7 @@ def tapped_layer(model, layer):
 def _last_map(model):
     """Returns the last step of a model whose output is a map, or None if the graph is unknown."""
     found = None
-    for step in _steps(model):
+    for step in steps_of(model):
         if isinstance(step, keras.Model):
             found = _last_map(step) or found
             continue
@@ -64,14 +65,6 @@ def _last_map(model):
     return found
 
 
-def _steps(model):
-    """Returns the layers of a model in order, and operations such as the sum `x + y`.
-
-    In a residual network the sum has the features, and the layer before it only what a branch adds.
-    """
-    return getattr(model, "operations", getattr(model, "layers", ()))
-
-
 def _find_layer(model, layer):
     """Returns `layer`, or the layer or operation of the model that has this name."""
     if isinstance(layer, keras.Operation):
@@ -81,7 +74,7 @@ def _find_layer(model, layer):
     layers += [
         step
         for graph in graphs
-        for step in _steps(graph)
+        for step in steps_of(graph)
         if not isinstance(step, keras.layers.Layer)
     ]
     found = [each for each in layers if each.name == layer]

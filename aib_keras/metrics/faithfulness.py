@@ -188,7 +188,8 @@ def _measure(model, images, maps, change, steps, class_index, batch_size, seed, 
     steps = check_integer("steps", steps, minimum=1)
     if is_dataset(images):
         # How many images it has is known at its end.
-        batches, number, count = images_of_batches(images), None, len(maps)
+        batches = (image_checks.checked_array(model, batch) for batch in images_of_batches(images))
+        number, count = None, len(maps)
     else:
         images = image_checks.checked_array(model, images)
         starts, count = range(0, len(images), batch_size), len(images)
@@ -210,7 +211,6 @@ def _measure(model, images, maps, change, steps, class_index, batch_size, seed, 
         seen += len(batch)
         if seen > count:
             break
-        batch = image_checks.checked_array(model, batch)
         batch = check_finite("images", batch, first=part.start).astype(np.float32)
         _check_resolution(maps, batch)
         whole = _outputs(model, batch)

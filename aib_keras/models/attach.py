@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from aib_keras.models.assembly import assemble
+from aib_keras.models.graphs import outputs_of, steps_of
 from aib_keras.utils.checks import check_boolean, check_integer
 from aib_keras.utils.suggestions import did_you_mean
 
@@ -113,16 +114,14 @@ def attach(
 
 def _ends(backbone):
     """Returns the symbolic input and output of a backbone that has a graph and one of each."""
-    try:
-        inputs, outputs = backbone.inputs, backbone.outputs
-    except (AttributeError, ValueError):  # A subclassed model, or a Sequential that is not built.
-        inputs = outputs = None
-    if not inputs or not outputs:
+    outputs = outputs_of(backbone)
+    if not outputs:
         raise ValueError(
             f"attach cuts the graph of a functional model, and {backbone!r} has none. Pass a "
             "functional model or a built Sequential one. If yours is a subclassed model around a "
             "functional one, pass the functional one."
         )
+    inputs = backbone.inputs
     if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0].shape) not in (2, 4):
         raise ValueError(
             f"attach needs a backbone with one input and one output, (B, D) or (B, h, w, D); "
@@ -135,7 +134,7 @@ def _ends(backbone):
 
 def _default_layer(backbone, inputs, outputs):
     """Returns the name of the last layer that can be cut and has a map of about the usual size."""
-    possible = [step for step in _steps(backbone) if _cut_problem(step, inputs, outputs) is None]
+    possible = [step for step in steps_of(backbone) if _cut_problem(step, inputs, outputs) is None]
     if not possible:
         raise ValueError(f"{backbone.name} cannot be cut at any of its layers.")
     side = inputs.shape[1]
@@ -154,14 +153,9 @@ def _default_layer(backbone, inputs, outputs):
     return [step.name for step in possible if distance(step) == nearest][-1]
 
 
-def _steps(backbone):
-    # In ConvNeXt the ends of the blocks are no layers but operations: `inputs + x`.
-    return getattr(backbone, "operations", backbone.layers)
-
-
 def _features(backbone, layer_name, inputs, outputs):
     """Returns the output of the layer in the backbone's graph, if the graph can be cut there."""
-    steps = _steps(backbone)
+    steps = steps_of(backbone)
     named = {step.name: step for step in steps}
     if layer_name not in named:
         raise ValueError(

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from aib_keras.models.graphs import outputs_of
+
 # How far from 1 the sum of probabilities may be.
 _SUM_TOLERANCE = 1e-3
 _SUM_TOLERANCE_IN_16_BITS = 0.02
@@ -82,14 +84,6 @@ def _tolerance(model):
     layers = [model, *getattr(model, "layers", ())]
     halves = {"float16", "bfloat16"} & {str(each.compute_dtype) for each in layers}
     return _SUM_TOLERANCE_IN_16_BITS if halves else _SUM_TOLERANCE
-
-
-def outputs_of(model):
-    """Returns the symbolic outputs of a model, none if its graph is not known."""
-    try:
-        return list(model.outputs or [])
-    except (AttributeError, ValueError):  # A subclassed model, or a Sequential that is not built.
-        return []
 
 
 def _to_probabilities(model):

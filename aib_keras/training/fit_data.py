@@ -7,7 +7,7 @@ import numpy as np
 
 from aib_keras.data import AugmentedBatches, ImageData, batches_of
 from aib_keras.models import ImageClassifier
-from aib_keras.models.class_outputs import outputs_of
+from aib_keras.models.graphs import outputs_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
