@@ -41,6 +41,8 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
         for name, value in lines[-1].items()
         if name.startswith("val_") and name != "val_accuracy"
     }
+    # As for the figure of the maps, which has compiled it.
+    explained = model.explain(data.inputs_of(evaluation))
     return {
         "model": config.model,
         "dataset": config.dataset,
@@ -55,9 +57,9 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
         f"{split}_error_last_epoch": round(errors[-1], 6),
         **best,
         "last_epoch": last,
-        "expected_calibration_error": _calibration_error(model, evaluation),
+        "expected_calibration_error": _calibration_error(explained["logits"], evaluation),
         **_sampled(model, evaluation, config, split),
-        **_pointing(model, evaluation),
+        **_pointing(model, explained, evaluation),
         "parameters": model.count_params(),
         **files(config),
         "seconds": round(sum(line["seconds"] for line in lines), 1),
@@ -113,9 +115,7 @@ def files(config):
     return {"files": data.folder_digest(folder)} if folder.is_dir() else {}
 
 
-def _calibration_error(model, evaluation):
-    # As for the figure of the maps, which has compiled it.
-    logits = model.explain(data.inputs_of(evaluation))["logits"]
+def _calibration_error(logits, evaluation):
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits, axis=-1))
     return round(expected_calibration_error(probabilities, evaluation.labels), 6)
 
@@ -136,7 +136,7 @@ def _sampled(model, evaluation, config, split):
     }
 
 
-def _pointing(model, evaluation):
+def _pointing(model, explained, evaluation):
     """Returns the share of images whose map has its maximum in the box, and chance.
 
     Images whose box lies outside the crop do not count.
@@ -144,7 +144,7 @@ def _pointing(model, evaluation):
     if not model.map_names or evaluation.boxes is None or not evaluation.has_visible_box.any():
         return {}
     visible = evaluation.has_visible_box
-    maps = model.explain(data.inputs_of(evaluation))["attention"][visible]
+    maps = explained["attention"][visible]
     place = evaluation.boxes[visible], evaluation.input_shape[:2]
     return {
         "pointing": round(pointing_game(maps, *place), 6),

@@ -16,8 +16,7 @@ def images_of_batches(dataset):
         dataset: `keras.utils.PyDataset`, `tf.data.Dataset`, PyTorch `DataLoader` or another
             iterable, of images or of tuples that begin with images.
     """
-    is_keras = isinstance(dataset, keras.utils.PyDataset)
-    for batch in (dataset[index] for index in range(len(dataset))) if is_keras else dataset:
+    for batch in dataset:
         # PyTorch's loaders yield lists.
         batch = tuple(batch) if isinstance(batch, list) else batch
         images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
