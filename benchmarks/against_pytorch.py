@@ -207,7 +207,8 @@ def main(argv):
         baselines = [v for (n, k), v in speeds.items() if n == name and k.startswith("torch")]
         ratio = f"{speed / max(baselines):.2f}" if baselines else ""
         share = f"{speed * operations_per_image(name) / found_peak:.0%}" if found_peak else ""
-        print(f"| {name} | {variant} | {speed:,.0f} | {ratio} | {share} |", flush=True)
+        shown = f"{speed:,.0f}" if speed >= 100 else f"{speed:.1f}"
+        print(f"| {name} | {variant} | {shown} | {ratio} | {share} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,19 @@ def checked_array(model, images):
         TypeError: for anything else, such as a data set.
         ValueError: for another shape.
     """
+    images = as_array(images)
+    shape = getattr(model, "input_shape", None)
+    is_one_batch = isinstance(shape, tuple) and len(shape) == 4
+    check_shape(model.name, images, shape if is_one_batch else (None, None, None, None))
+    return images
+
+
+def as_array(images):
+    """Returns an array, a tensor or a list of arrays of the same shape as a NumPy array.
+
+    Raises:
+        TypeError: for anything else, such as a data set.
+    """
     if not isinstance(images, np.ndarray) and not ops.is_tensor(images):
         given = type(images).__name__
         try:
@@ -32,11 +45,7 @@ def checked_array(model, images):
                 f"`images` must be an array (N, H, W, channels), got {given}. Of an ImageData "
                 "pass its `images`; of a data set, np.concatenate([x for x, _ in dataset])."
             )
-    images = ops.convert_to_numpy(images)
-    shape = getattr(model, "input_shape", None)
-    is_one_batch = isinstance(shape, tuple) and len(shape) == 4
-    check_shape(model.name, images, shape if is_one_batch else (None, None, None, None))
-    return images
+    return ops.convert_to_numpy(images)
 
 
 def check_shape(name, images, expected):

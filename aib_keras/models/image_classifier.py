@@ -236,6 +236,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
               images is an upper bound on the information that z carries about an image.
 
         Raises:
+            TypeError: for anything else, such as a tuple of images and labels.
             ValueError: if there are no images, they do not have the shape that the model was built
                 for, or they have NaN or infinity in them.
         """
@@ -248,7 +249,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         return self._untracked.explainer.run(images, batch_size)
 
     def _as_batch(self, images):
-        images = ops.convert_to_numpy(images)
+        images = image_checks.as_array(images)
         if images.ndim == 4 and not self.built:
             self.build((None, *images.shape[1:]))
         if len(images) == 0:

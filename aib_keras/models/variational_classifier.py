@@ -113,6 +113,7 @@ class VariationalClassifier(ImageClassifier):
             single predictions' probabilities.
 
         Raises:
+            TypeError: as `explain` raises it.
             ValueError: if an argument is out of its range, or as `explain` raises it.
         """
         samples = check_integer("samples", samples, minimum=1)

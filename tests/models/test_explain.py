@@ -137,6 +137,11 @@ def test_no_image_is_an_error(make_classifier, images):
         make_classifier().explain(images[:0])
 
 
+def test_images_with_their_labels_are_an_error(make_classifier, images):
+    with pytest.raises(TypeError, match="must be an array .* got tuple"):
+        make_classifier().explain((images, np.zeros(len(images))))
+
+
 def test_every_zoo_model_explains_what_it_has():
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("uint8")
     plain = zoo.vgg(width=0.03)
