@@ -14,14 +14,15 @@ class ImageData:
 
     Args:
         images: uint8 (N, H, W, 3), values in [0, 255].
-        labels: int32 (N,), values in [0, len(class_names)).
+        labels: Integers (N,), values in [0, len(class_names)); kept as int32.
         class_names: Names of the classes, at least two.
         boxes: Optional float32 (N, 4): y0, x0, y1, x1 in pixels. The last row and the last column
             of a box are y1 - 1 and x1 - 1.
         name: Where the images come from, for messages and reports.
 
     Raises:
-        TypeError: If an array is not a NumPy array of the dtype above.
+        TypeError: If `images` or `boxes` is not a NumPy array of the dtype above, or labels are no
+            integers.
         ValueError: If a shape or a value is not as above, or there are no images.
     """
 
@@ -37,18 +38,22 @@ class ImageData:
         count = len(self.images)
         if count == 0:
             raise ValueError(f"{self._where}there are no images.")
-        self._check_array("labels", self.labels, np.int32, (count,))
+        labels = np.asarray(self.labels)
+        if labels.dtype.kind not in "iu":
+            raise TypeError(f"{self._where}labels must be integers; got {labels.dtype}.")
+        self._check_shape("labels", labels, (count,))
         if len(self.class_names) < 2:
             raise ValueError(
                 f"{self._where}a classifier needs at least two classes; "
                 f"got {list(self.class_names)}."
             )
-        low, high = int(self.labels.min()), int(self.labels.max())
+        low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= len(self.class_names):
             raise ValueError(
                 f"{self._where}labels must be in [0, {len(self.class_names)}), one for each class "
                 f"name; they are in [{low}, {high}]."
             )
+        object.__setattr__(self, "labels", labels.astype(np.int32, copy=False))
         if self.boxes is not None:
             self._check_array("boxes", self.boxes, np.float32, (count, 4))
             ordered = (self.boxes[:, 2:] >= self.boxes[:, :2]).all(axis=1)
@@ -68,6 +73,9 @@ class ImageData:
             raise TypeError(
                 f"{self._where}{field} must be a NumPy array of {np.dtype(dtype)}; got {got}."
             )
+        self._check_shape(field, array, shape)
+
+    def _check_shape(self, field, array, shape):
         if len(array.shape) != len(shape) or any(
             want is not None and want != got for want, got in zip(shape, array.shape, strict=True)
         ):

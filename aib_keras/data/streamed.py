@@ -156,7 +156,7 @@ class StreamedImageData(ImageData):
         images: An object with `__len__` and `__getitem__`, whose items are uint8 arrays
             `(H, W, 3)` of one size, the same whenever they are read. It is read from several
             threads at once, and is pickled if worker processes read it.
-        labels: int32 (N,), values in [0, len(class_names)).
+        labels: Integers (N,), values in [0, len(class_names)); kept as int32.
         class_names: Names of the classes, at least two.
         boxes: Optional float32 (N, 4), as in `ImageData`.
         name: Where the images come from, for messages and reports.

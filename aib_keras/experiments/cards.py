@@ -48,7 +48,7 @@ def model_card(result):
         "|---|---|",
         *(f"| {what} | {value} |" for what, value in _figures(result)),
         "",
-        "## What it is not",
+        "## Limits",
         "",
         *(f"- {limit}" for limit in limits(result)),
         "",
