@@ -61,6 +61,12 @@ class Trained:
         return None if self.model.quantizer is None else self.model.quantizer.num_anchors
 
     @property
+    def is_residual(self):
+        """Whether all features pass the model's map, which only adds to them."""
+        attention = self.model.attention
+        return attention is not None and attention.modulation == "residual"
+
+    @property
     def maps(self):
         """The names of the maps that the page can show of this model."""
         own = [MAP] if self.model.map_names else []

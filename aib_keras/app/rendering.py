@@ -125,6 +125,11 @@ def facts(trained, found, kind):
             "quantised map."
         )
     lines.append(_drawn(found, kind))
+    if trained.is_residual and kind != GRAD_CAM:
+        lines.append(
+            "With the residual modulation all features pass, so the map need not show what the "
+            "model uses."
+        )
     if trained.transform.box != (0.0, 0.0, 1.0, 1.0):
         lines.append("What is dim, the model does not see: it takes the middle of the image.")
     if trained.crop_to_box:

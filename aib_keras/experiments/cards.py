@@ -91,6 +91,13 @@ def limits(result):
     start = _sentence(_start(config))
     if start not in found:
         found.append(start)
+    if modulation(config) == "residual":
+        found.append(
+            'Its map need not show what the classifier uses: with `modulation="residual"`, all of '
+            "the features pass."
+        )
+    if config.label_smoothing:
+        found.append(f"Label smoothing of {config.label_smoothing:g} lowers its confidence.")
     if config.validation_examples:
         found.append("Evaluated on held-out training examples; the test set was not read.")
     found.append("One seed: the spread between seeds is not in these figures.")
@@ -100,6 +107,14 @@ def limits(result):
 
 def _sentence(phrase):
     return f"{phrase[0].upper()}{phrase[1:]}."
+
+
+def modulation(config):
+    """Returns the modulation of a model with IB attention, or None."""
+    defaults = inspect.signature(zoo.get(config.model)).parameters
+    if "modulation" not in defaults:
+        return None
+    return config.settings.get("modulation", defaults["modulation"].default)
 
 
 def _start(config):
@@ -196,6 +211,13 @@ def _figures(result):
         yield "expected calibration error", _percent(result["expected_calibration_error"])
     if "kl_nats" in last:
         yield "information in z (KL to the prior)", f"{last['kl_nats']:.2f} nats per image"
+    if "map_passes" in result:
+        yield "passed by the map", f"{_percent(result['map_passes'])} (100 % hides nothing)"
+    if "map_similarity" in result:
+        yield (
+            "cosine of two images' maps",
+            f"{result['map_similarity']:.3f} (1: the map does not depend on the image)",
+        )
     if "pointing" in result:
         chance = _percent(result["pointing_uniform_map"])
         yield "map's maximum in the box", f"{_percent(result['pointing'])} (uniform map {chance})"

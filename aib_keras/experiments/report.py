@@ -13,6 +13,7 @@ from aib_keras import metrics, plots
 from aib_keras.data import batches_of
 from aib_keras.experiments import report_scores
 from aib_keras.experiments.full_batches import FullBatches
+from aib_keras.experiments.selectivity import nats_by_cell, share_that_passes
 from aib_keras.metrics.intervals import wilson_interval
 from aib_keras.plots.overlay import shaded
 from aib_keras.plots.style import new_figure
@@ -88,7 +89,7 @@ def write_report(path, model, examples, title, verbose=1):
         "expected_calibration_error": calibration.expected_calibration_error,
     }
     maps = found[model.map_names[0]] if model.map_names else None
-    numbers["passes"] = _share_that_passes(model, found)
+    numbers["passes"] = share_that_passes(model, found)
     body = [_facts(numbers, found)]
     if maps is not None:
         body.append(_overlays(examples, maps, predicted, probabilities))
@@ -105,13 +106,6 @@ def write_report(path, model, examples, title, verbose=1):
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return numbers
-
-
-def _share_that_passes(model, found):
-    """Returns the mean of what features are multiplied by, or None if all of them pass anyway."""
-    if model.attention is None or model.attention.modulation == "residual":
-        return None
-    return float(found.get("attention_quantized", found["attention"]).clip(0, 1).mean())
 
 
 def _facts(numbers, found):
@@ -145,6 +139,16 @@ def _facts(numbers, found):
                 "passed by the map",
                 f"{100 * numbers['passes']:.0f} %",
                 "The mean of the attention map: 100 % would hide nothing from the classifier.",
+            )
+        )
+    if (nats := nats_by_cell(found)) is not None:
+        lowest, highest, total = map(metrics.nats_to_bits, nats)
+        rows.append(
+            (
+                "information that the map passes",
+                f"{lowest:.1f} to {highest:,.0f} bits per cell",
+                "In the darkest and in the brightest cell of a photo's map, on average; "
+                f"{total:,.0f} bits in all cells. Noise replaces the rest of the features.",
             )
         )
     if "kl_nats" in found:

