@@ -10,6 +10,10 @@ Scaled down for two CPU cores (eight models, 1 to 2 hours):
         --models=vgg,vgg_gap,vgg_pan,vgg_dvib,vgg_att2,vgg_att3,vgg_aib,vgg_aib_qt \
         -- --width=0.125 --train_examples=20000 --epochs=6
 
+Or as the published weights of a name were trained, each model with the settings of its card:
+
+    python recipes/table1.py --runs=runs/published --train --like=cifar10 --seeds=0,1,2
+
 What comes after `--` goes to every training. The same command again resumes. Other --models,
 --datasets and --seeds add to the table. The recipe writes table1.md and table1.json to --runs: the
 test error of the last epoch, deterministic and with `predict_mc`, and that of the best epoch, which
@@ -18,12 +22,15 @@ deviation over the seeds.
 """
 
 import pathlib
+import shlex
 
 from absl import app, flags
 
-from aib_keras.experiments import command_line, markdown, sweep, tables
+from aib_keras.experiments import cards, command_line, markdown, sweep, tables
+from aib_keras.experiments.config import TrainingConfig
 from aib_keras.experiments.sweep import RECIPES
 from aib_keras.utils import program
+from aib_keras.zoo import pretrained
 
 # The last two are CIFAR-10's models on STL-10, which recipes/eval_stl10.py evaluates.
 COLUMNS = (*RECIPES, "stl10_train", "stl10_test")
@@ -57,6 +64,9 @@ RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories, a
 TRAIN = flags.DEFINE_bool("train", False, "Train what --models, --datasets and --seeds name.")
 MODELS = flags.DEFINE_list("models", None, "Models; default: the paper's rows for each data set.")
 DATASETS = flags.DEFINE_list("datasets", list(RECIPES), "Data sets to train on.")
+LIKE = flags.DEFINE_string(
+    "like", None, "Train as the published weights of this name; --datasets is not used."
+)
 SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train with.")
 JOBS = flags.DEFINE_integer("jobs", 1, "Runs at the same time.", 1)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
@@ -65,10 +75,18 @@ DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 def main(argv):
     # The first training may be a day; a misspelt name should not wait for it.
     seeds = program.numbers(SEEDS, int)
+    program.check_choices(DATASETS, RECIPES)
+    if LIKE.value is None:
+        asked = [
+            (dataset, model, [])
+            for dataset in DATASETS.value
+            for model in MODELS.value or rows(dataset)
+        ]
+    else:
+        asked = list(published(LIKE.value, MODELS.value))
     jobs = [
-        training(dataset, model, seed, argv[1:])
-        for dataset in DATASETS.value
-        for model in MODELS.value or rows(dataset)
+        training(dataset, model, seed, [*settings, *argv[1:]])
+        for dataset, model, settings in asked
         for seed in seeds
     ]
     if TRAIN.value:
@@ -80,6 +98,30 @@ def main(argv):
     text = "\n".join(tables.section(cells) for cells in parts)
     summaries = [cell.summary() for cells in parts for cell in cells]
     markdown.write(RUNS.value, "table1", text, summaries)
+
+
+def published(name, models=None):
+    """Yields data set, model and flags of the trainings of published weights.
+
+    Args:
+        name: Name of the weights.
+        models: Names of models; None for all that have such weights.
+    """
+    try:
+        entries = [
+            entry for model in models or ["*"] for entry in pretrained.matching([f"{model}/{name}"])
+        ]
+    except ValueError as error:
+        raise app.UsageError(f"--like={name}: {error}") from None
+    for entry in entries:
+        config = TrainingConfig.from_json(entry.training["config"])
+        _, _, *given = shlex.split(cards.command(config))
+        # The seeds are those of the table.
+        yield (
+            config.dataset,
+            entry.model,
+            [flag for flag in given if not flag.startswith("--seed=")],
+        )
 
 
 def rows(dataset):
@@ -110,8 +152,6 @@ def column(results, dataset):
 
 def training(dataset, model, seed, extra_flags):
     """Returns the `sweep.Training` of one model."""
-    if dataset not in RECIPES:
-        raise app.UsageError(f"--datasets={dataset}: expected some of {', '.join(RECIPES)}.")
     command_line.check_model(model)
     return sweep.training(
         pathlib.Path(__file__).parent,

@@ -7,6 +7,7 @@ import numpy as np
 
 from aib_keras.metrics.checks import check_finite
 from aib_keras.metrics.intervals import wilson_interval
+from aib_keras.utils.batches import images_of_batches, is_dataset
 from aib_keras.utils.checks import check_integer
 from aib_keras.utils.maps import map_similarity
 from aib_keras.utils.optional import require
@@ -16,6 +17,7 @@ from aib_keras.utils.suggestions import did_you_mean
 THRESHOLDS = tuple(percent / 100 for percent in range(50, 101))
 
 _NAME = "`consistency`"
+_NO_IMAGES = "There are no images: the score is a share of at least one image."
 # Of maps that a function made.
 _GIVEN = "maps"
 
@@ -102,14 +104,16 @@ def consistency(
         model: Model of the zoo that has a map; any object with a method
             `explain(images, batch_size)` that returns a dict with `logits` `(B, C)` and a map
             `(B, ...)`; or, with `maps`, any Keras model from images to logits or probabilities.
-        images: uint8 array `(N, H, W, 3)`.
+        images: uint8 array `(N, H, W, 3)`, or batches of such: a `keras.utils.PyDataset`,
+            `tf.data.Dataset` or `DataLoader` of images, or of images and labels. A model that
+            takes other images needs a layer such as `keras.layers.Rescaling` in front.
         perturbation: One of the perturbations of `aib_keras.explain`, or a function
             `perturbation(images, first)` that returns perturbed images, where `first` is the index
             of `images[0]` in the data set. It is called once per batch, so only one batch of
             perturbed images is in memory.
         original: Optional dict, the result of `model.explain(images)`; with `maps`, a dict with
             the `logits` and `maps` of the images. Passing it halves the time if several
-            perturbations are scored.
+            perturbations are scored. Not for data sets.
         map_name: String, the key of the map in the result of `explain`, such as
             `"attention_quantized"`. Not used with `maps`.
         maps: Optional function `maps(model, images, batch_size=...)` that returns maps `(B, ...)`,
@@ -136,25 +140,47 @@ def consistency(
         raise ValueError(
             f"`thresholds` must be numbers in [-1, 1], as cosines are, got {thresholds.tolist()}."
         )
-    if not len(images):
-        raise ValueError("There are no images: the score is a share of at least one image.")
     if maps is not None:
         map_name = _GIVEN
-    if original is None:
-        # All images in one call, because each call of `explain` has a fixed cost.
-        original = _explained(model, images, maps, batch_size)
-    _check_explanation(original, map_name, len(images))
-    similarities, unchanged = np.empty(len(images)), np.empty(len(images), bool)
-    bar = keras.utils.Progbar(len(images), verbose=verbose, unit_name="image")
-    for start in range(0, len(images), batch_size):
-        part = slice(start, min(start + batch_size, len(images)))
-        before = {name: original[name][part] for name in ("logits", map_name)}
-        perturbed = perturbation(images[part], first=start)
-        after = _explained(model, perturbed, maps, batch_size)
-        pair = [check_finite(map_name, each[map_name], first=start) for each in (before, after)]
-        similarities[part] = map_similarity(*pair)
-        unchanged[part] = before["logits"].argmax(axis=-1) == after["logits"].argmax(axis=-1)
-        bar.update(part.stop)
+    if is_dataset(images):
+        if original is not None:
+            raise ValueError(
+                "`original` is for an array of images. Leave it out: a data set is explained batch "
+                "by batch."
+            )
+        count = None
+        batches = (
+            (batch, _explained(model, batch, maps, batch_size))
+            for batch in images_of_batches(images)
+        )
+    else:
+        count = len(images)
+        if not count:
+            raise ValueError(_NO_IMAGES)
+        if original is None:
+            # All images in one call, because each call of `explain` has a fixed cost.
+            original = _explained(model, images, maps, batch_size)
+        _check_explanation(original, map_name, count)
+        parts = (slice(start, start + batch_size) for start in range(0, count, batch_size))
+        batches = (
+            (images[part], {name: original[name][part] for name in ("logits", map_name)})
+            for part in parts
+        )
+    similarities, unchanged, seen = [], [], 0
+    bar = keras.utils.Progbar(count, verbose=verbose, unit_name="image")
+    for batch, before in batches:
+        _check_explanation(before, map_name, len(batch))
+        after = _explained(model, perturbation(batch, first=seen), maps, batch_size)
+        pair = [check_finite(map_name, each[map_name], first=seen) for each in (before, after)]
+        similarities.append(map_similarity(*pair))
+        unchanged.append(before["logits"].argmax(axis=-1) == after["logits"].argmax(axis=-1))
+        seen += len(batch)
+        bar.update(seen)
+    if not seen:
+        raise ValueError(_NO_IMAGES)
+    if count is None:
+        bar.update(seen, finalize=True)
+    similarities, unchanged = np.concatenate(similarities), np.concatenate(unchanged)
     counts = (similarities[unchanged][:, None] > thresholds).sum(axis=0)
     scores, intervals = _scores(counts, int(unchanged.sum()))
     return Consistency(similarities, unchanged, thresholds, scores, intervals)

@@ -126,6 +126,24 @@ def test_an_explanation_of_the_originals_can_be_given():
     np.testing.assert_array_equal(again.intervals, found.intervals)
 
 
+def test_a_data_set_is_scored_batch_by_batch():
+    before, after = (
+        [(3, 4), (0, 5), (5, 0), (1, 1), (2, 0)],
+        [(4, 3), (5, 0), (5, 1), (2, 2), (0, 2)],
+    )
+    model = Stub()
+    batches = [(images_of(before[i : i + 2]), np.zeros(len(before[i : i + 2]))) for i in (0, 2, 4)]
+    found = consistency(model, iter(batches), to(after, [0, 1, 0, 0, 1]), verbose=0)
+    expected = score(before, after, classes=[0, 1, 0, 0, 1])
+    np.testing.assert_array_equal(found.similarities, expected.similarities)
+    np.testing.assert_array_equal(found.unchanged, expected.unchanged)
+    assert model.seen == [2, 2, 2, 2, 1, 1]
+    with pytest.raises(ValueError, match="no images"):
+        consistency(model, iter([]), to(after), verbose=0)
+    with pytest.raises(ValueError, match="`original` is for an array"):
+        consistency(model, iter(batches), to(after), original={}, verbose=0)
+
+
 def test_the_map_can_be_chosen():
     found = score([(10, 0)], [(3, 4)])
     other = score([(10, 0)], [(3, 4)], map_name="doubled")

@@ -37,6 +37,19 @@ def test_every_figure_has_its_model_in_the_zoo(table1):
     assert len(table1.rows("cifar10")) == 12
 
 
+def test_models_are_trained_as_the_published_ones(table1):
+    found = {model: (dataset, given) for dataset, model, given in table1.published("cifar10")}
+    assert {"vgg", "vgg_dvib", "wrn"} <= set(found)
+    dataset, given = found["vgg_dvib"]
+    assert dataset == "cifar10"
+    assert {"--initial_weights=vgg/cifar10", "--freeze=features", "--epochs=5"} <= set(given)
+    assert "--set=width=0.2" in found["wrn"][1]
+    ((dataset, model, given),) = table1.published("digits", ["vgg_aib_qt"])
+    assert (dataset, model) == ("cluttered_digits", "vgg_aib_qt")
+    with pytest.raises(app.UsageError, match="--like=cifra10: "):
+        list(table1.published("cifra10"))
+
+
 def store(tfds, name, version, side, splits, folder, labels, with_id):
     """Random images as a data set that TFDS takes for the prepared one of that name."""
     rng = np.random.default_rng(0)
