@@ -13,7 +13,8 @@ image in another way.
 
 It takes about 6 minutes per model on two CPU cores, at an eighth of the width (200,000 forward
 passes of an image). The same command again measures only what is new. The recipe leaves
-faithfulness.json in each work directory, and faithfulness.md and .json in the first of --runs.
+faithfulness-scores.json in each work directory, and faithfulness.md and .json in the first of
+--runs.
 """
 
 from absl import app, flags, logging

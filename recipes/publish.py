@@ -35,7 +35,7 @@ def main(argv):
         entry = publishing.publish(
             WORKDIR.value, NAME.value, ZOO.value, note=NOTE.value, bundled=BUNDLED.value
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise app.UsageError(str(error)) from None
     print(
         f'zoo.{entry.model}(weights="{entry.name}"): {100 * entry.error:.2f} % error, '

@@ -78,15 +78,15 @@ def main(argv):
     program.check_choices(DATASETS, RECIPES)
     if LIKE.value is None:
         asked = [
-            (dataset, model, [])
+            (dataset, model, CUB_FLAGS if "birds" in dataset and model in PAPER else (), None)
             for dataset in DATASETS.value
             for model in MODELS.value or rows(dataset)
         ]
     else:
         asked = list(published(LIKE.value, MODELS.value))
     jobs = [
-        training(dataset, model, seed, [*settings, *argv[1:]])
-        for dataset, model, settings in asked
+        training(dataset, model, seed, [*settings, *argv[1:]], recipe)
+        for dataset, model, settings, recipe in asked
         for seed in seeds
     ]
     if TRAIN.value:
@@ -101,7 +101,7 @@ def main(argv):
 
 
 def published(name, models=None):
-    """Yields data set, model and flags of the trainings of published weights.
+    """Yields data set, model, flags and recipe of the trainings of published weights.
 
     Args:
         name: Name of the weights.
@@ -117,11 +117,9 @@ def published(name, models=None):
         config = TrainingConfig.from_json(entry.training["config"])
         _, _, *given = shlex.split(cards.command(config))
         # The seeds are those of the table.
-        yield (
-            config.dataset,
-            entry.model,
-            [flag for flag in given if not flag.startswith("--seed=")],
-        )
+        given = [flag for flag in given if not flag.startswith("--seed=")]
+        # Other recipes have defaults of their own, which the command has not.
+        yield config.dataset, entry.model, given, sweep.ANY
 
 
 def rows(dataset):
@@ -150,7 +148,7 @@ def column(results, dataset):
     return [cell for cell in found if cell.results or cell.paper is not None]
 
 
-def training(dataset, model, seed, extra_flags):
+def training(dataset, model, seed, extra_flags, recipe=None):
     """Returns the `sweep.Training` of one model."""
     command_line.check_model(model)
     return sweep.training(
@@ -160,7 +158,8 @@ def training(dataset, model, seed, extra_flags):
         model,
         seed,
         DATA_DIR.value,
-        flags=(*(CUB_FLAGS if "birds" in dataset and model in PAPER else ()), *extra_flags),
+        flags=extra_flags,
+        recipe=recipe,
     )
 
 

@@ -11,7 +11,8 @@ per model of the scaled Table 1 on two CPU cores:
         --ood=svhn_1083 --ood_split=train --data_dir=../shared/tfds
 
 It writes uncertainty.md, uncertainty.json, reliability.png, risk_coverage.png and, for each model
-with a bottleneck, information-FOLDER.png to --runs, and uncertainty.json beside each result.json.
+with a bottleneck, information-FOLDER.png to --runs, and uncertainty-scores.json beside each
+result.json.
 The same command again measures only what is new.
 
 error: top-1. NLL: mean -ln p(label). ECE: expected calibration error, 15 bins. AURC: mean error
@@ -43,7 +44,8 @@ EXAMPLES = flags.DEFINE_integer(
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data [as in the training].")
 
-FILE = "uncertainty.json"
+# Not the name of the table, which can be in the same folder.
+FILE = "uncertainty-scores.json"
 # Enough for a smooth line.
 CURVE_POINTS = 200
 

@@ -1,6 +1,7 @@
 """Images in files: in a folder for each class, or in a list."""
 
 import hashlib
+import itertools
 import os
 import pathlib
 import warnings
@@ -21,14 +22,19 @@ _OTHERS = frozenset((
     ".url", ".xml", ".yaml", ".yml",
 ))
 # fmt: on
-_SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "validation", "valid")}
+# In small letters, and in the order in which they are looked for.
+_SPLIT_FOLDERS = {
+    "train": ("train", "training", "training_set"),
+    "test": ("test", "testing", "test_set", "val", "validation", "valid"),
+}
 
 
 def load_folder(root, split, image_size, stream=None):
     """Reads `root/train/<class>/*` and `root/test/<class>/*`, or `root/<class>/*`.
 
-    A folder "val", "validation" or "valid" is read as "test" if there is no "test". Without such
-    folders a fifth of each class, rounded and at least one image, is "test" and the rest is
+    The folder of "train" can also be "training" or "training_set", and that of "test" "testing",
+    "test_set" or, if there is none of these, "val", "validation" or "valid", in any case. Without
+    such folders a fifth of each class, rounded and at least one image, is "test" and the rest is
     "train". The files of "test" are those whose paths relative to `root` have the smallest SHA-256
     hashes. The classes are the names of the folders, sorted. The examples are in the order of the
     same hashes, which mixes the classes, so that slices and held-out parts have examples of each
@@ -77,7 +83,7 @@ def list_files(root, split):
 
 
 def folder_digest(root):
-    """Returns a digest of the names and sizes of all images in a folder and its subfolders.
+    """Returns a digest of the names and sizes of all images of a folder's classes.
 
     It changes when an image is added, renamed or removed, or gets another size.
 
@@ -89,7 +95,9 @@ def folder_digest(root):
     """
     root = pathlib.Path(root)
     digest = hashlib.sha256()
-    for path in sorted(_images_below(root)):
+    # What else is there, such as the figures of a training, is not of the data.
+    paths = itertools.chain.from_iterable(map(_images_below, class_roots(root)))
+    for path in sorted(paths):
         digest.update(f"{path.relative_to(root)}\0{path.stat().st_size}\0".encode(errors="replace"))
     return digest.hexdigest()
 
@@ -160,10 +168,11 @@ def class_roots(root):
 
 
 def _split_folder(root, names):
+    there = {folder.lower(): folder for folder in reversed(_subfolders(root))}
     for name in names:
         # A folder "train" with images but no folders in it is a class: of vehicles, perhaps.
-        if (root / name).is_dir() and _subfolders(root / name):
-            return root / name
+        if name in there and _subfolders(root / there[name]):
+            return root / there[name]
     return None
 
 
@@ -200,11 +209,12 @@ def _presplit(root, folders, split):
 
 def _by_hash(root, split):
     classes = _classes(root)
-    if set(classes) <= {name for names in _SPLIT_FOLDERS.values() for name in names}:
+    if {name.lower() for name in classes} <= {*itertools.chain(*_SPLIT_FOLDERS.values())}:
         raise ValueError(
             f"The folders {', '.join(classes)} in {root} have no class folders in them: put the "
             "images into a folder for each class, such as train/cat/1.jpg."
         )
+    _check_are_classes(root, classes)
     files = []
     for label, paths in enumerate(_find_images(root, classes)):
         if len(paths) < 2:
@@ -217,6 +227,17 @@ def _by_hash(root, split):
         chosen = paths[:num_test] if split == "test" else paths[num_test:]
         files.extend((path, label) for path in chosen)
     return classes, files
+
+
+def _check_are_classes(root, classes):
+    """Raises a ValueError for folders that look like splits: all have the same folders in them."""
+    inner, *others = ({*_subfolders(root / name)} for name in classes)
+    if len(inner) > 1 and all(other == inner for other in others):
+        raise ValueError(
+            f"{root}: each of the folders {', '.join(classes)} has the same folders in it "
+            f"({', '.join(sorted(inner)[:3])}, ...), as if they were splits. Call them train and "
+            "test. If they are the classes, remove the folders in them."
+        )
 
 
 def _hash(root, path):

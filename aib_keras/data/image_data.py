@@ -15,7 +15,7 @@ class ImageData:
     Args:
         images: uint8 (N, H, W, 3), values in [0, 255].
         labels: Integers (N,), values in [0, len(class_names)); kept as int32.
-        class_names: Names of the classes, at least two.
+        class_names: Names of the classes, at least two, and no two alike.
         boxes: Optional float32 (N, 4): y0, x0, y1, x1 in pixels. The last row and the last column
             of a box are y1 - 1 and x1 - 1.
         name: Where the images come from, for messages and reports.
@@ -42,6 +42,7 @@ class ImageData:
         if labels.dtype.kind not in "iu":
             raise TypeError(f"{self._where}labels must be integers; got {labels.dtype}.")
         self._check_shape("labels", labels, (count,))
+        self._check_class_names()
         if len(self.class_names) < 2:
             raise ValueError(
                 f"{self._where}a classifier needs at least two classes; "
@@ -63,6 +64,18 @@ class ImageData:
                     f"{self._where}boxes must be finite y0, x0, y1, x1 with y0 <= y1 and x0 <= x1; "
                     f"box {bad[0]} is {self.boxes[bad[0]].tolist()}."
                 )
+
+    def _check_class_names(self):
+        """Names must tell classes apart, and fit the lists of names in exported models."""
+        seen = set()
+        for name in self.class_names:
+            if not name or "\n" in name or name in seen:
+                wrong = "is there twice" if name in seen else "is not one line of text"
+                raise ValueError(
+                    f"{self._where}each class needs a name of its own, but {name!r} {wrong}. "
+                    "Rename the class, as in 'crane (bird)'."
+                )
+            seen.add(name)
 
     def _check_images(self):
         self._check_array("images", self.images, np.uint8, (None, None, None, 3))

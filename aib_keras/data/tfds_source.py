@@ -39,7 +39,7 @@ def load_tfds(name, split, image_size, data_dir, crop_to_box=False, stream=None)
         ImportError: If TensorFlow or TensorFlow Datasets is not installed.
         ValueError: If there is no such data set or split, it is not one of labelled images, or it
             has no boxes to crop to.
-        RuntimeError: If it cannot be downloaded.
+        OSError: If it cannot be downloaded.
     """
     tf, tfds = _import_tfds(name)
     builder = _builder(tfds, name, data_dir)
@@ -131,7 +131,7 @@ def _download(builder, name, data_dir):
     try:
         builder.download_and_prepare()
     except Exception as error:  # The network, the disk, or a download that TFDS leaves to the user.
-        raise RuntimeError(
+        raise OSError(
             f"{name} is not prepared in {data_dir or 'the default folder of TFDS'} and could not "
             f"be downloaded ({error}). Prepare it on a machine with a network, copy the folder "
             "and pass it as `data_dir`."

@@ -26,7 +26,8 @@ from aib_keras.metrics import (
     road,
 )
 
-FILE = "faithfulness.json"
+# Not the name of the table, which can be in the same folder.
+FILE = "faithfulness-scores.json"
 # Schulz et al. (ICLR 2020) optimise a map for each image.
 _PER_SAMPLE = "per-sample bottleneck"
 _USUAL = ("own", "own, quantised", "Grad-CAM", "gradient", "uniform", "Gaussian")

@@ -51,7 +51,9 @@ def kept(path, settings):
     content = read_json(path)
     # As they are in the file: JSON has no tuples.
     settings = json.loads(json.dumps(settings))
-    return content.get("found") if content.get("settings") == settings else None
+    if not isinstance(content, dict) or content.get("settings") != settings:
+        return None
+    return content.get("found")
 
 
 def keep(path, settings, found):

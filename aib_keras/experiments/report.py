@@ -16,7 +16,7 @@ from aib_keras.experiments.full_batches import FullBatches
 from aib_keras.experiments.selectivity import nats_by_cell, share_that_passes
 from aib_keras.metrics.intervals import wilson_interval
 from aib_keras.plots.overlay import shaded
-from aib_keras.plots.style import new_figure
+from aib_keras.plots.style import new_figure, plain
 from aib_keras.utils.files import atomic_path
 
 # Images of each part of the report.
@@ -248,7 +248,7 @@ def _confusion(examples, predicted):
     # Room for the longest name on both axes.
     side = max(2.5, min(12.0, 0.3 * classes)) + 0.09 * max(map(len, names)) + 0.5
     figure = new_figure(side, side)
-    ConfusionMatrixDisplay(counts, display_labels=names).plot(
+    ConfusionMatrixDisplay(counts, display_labels=[*map(plain, names)]).plot(
         include_values=classes <= _SHOWN,
         xticks_rotation="vertical",
         colorbar=False,

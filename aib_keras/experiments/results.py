@@ -85,7 +85,10 @@ def read_result(workdir):
     Returns:
         The content of `result.json` as this version would have written it.
     """
-    content = read_json(pathlib.Path(workdir) / FILE)
+    path = pathlib.Path(workdir) / FILE
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is not of a training of this library.")
     # Their names in 0.1.0.
     content = {k.replace("held_out_error", "validation_error"): v for k, v in content.items()}
     if "config" in content:

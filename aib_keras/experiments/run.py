@@ -21,6 +21,7 @@ from aib_keras.training.precision import fast_kernels
 from aib_keras.training.workdir import CONFIG_FILE, check_workdir
 from aib_keras.utils import processes
 from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write_json
+from aib_keras.utils.optional import require
 
 _RESIDUAL = (
     "The map of modulation 'residual', the paper's, need not show what the classifier uses. For a "
@@ -150,6 +151,9 @@ def _train(config, workdir, verbose):
     train_data, evaluation, evaluated_on = processes.together(load_data, config)
     keras.utils.set_random_seed(config.seed)
     model = _create(config, evaluation)
+    if model.map_names:
+        # Now, and not at the end of the training.
+        require("matplotlib.figure", "The figure of the maps", "train")
     copied = None if initial is None else copy_weights(initial, model)
     if config.freeze != "nothing":
         _warn_of_random_weights(config)

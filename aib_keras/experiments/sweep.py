@@ -26,8 +26,8 @@ _WITHOUT_EFFECT = {
     "export",
     *(each.name for each in dataclasses.fields(TrainingConfig) if not each.metadata["decides"]),
 }
-# This recipe trains on any data set.
-_ANY = "train_cifar10.py"
+# This recipe trains on any data set, and its defaults are those of `TrainingConfig`.
+ANY = "train_cifar10.py"
 
 
 class TrainingFailedError(RuntimeError):
@@ -46,7 +46,7 @@ class Training:
         return (self.workdir / "result.json").exists()
 
 
-def training(recipes, workdir, dataset, model, seed, data_dir=None, flags=()):
+def training(recipes, workdir, dataset, model, seed, data_dir=None, flags=(), recipe=None):
     """Returns the `Training` of a model with the recipe of a data set.
 
     Args:
@@ -57,11 +57,12 @@ def training(recipes, workdir, dataset, model, seed, data_dir=None, flags=()):
         model, seed: As the recipes take them.
         data_dir: Where TFDS keeps its data, or None for its default.
         flags: Further flags of the recipe. Of two flags with one name, the last counts.
+        recipe: File name of another recipe than that of the data set.
     """
     command = (
         sys.executable,
-        str(pathlib.Path(recipes) / RECIPES.get(dataset, _ANY)),
-        *(() if dataset in RECIPES else (f"--dataset={dataset}",)),
+        str(pathlib.Path(recipes) / (recipe or RECIPES.get(dataset, ANY))),
+        *(() if recipe is None and dataset in RECIPES else (f"--dataset={dataset}",)),
         f"--model={model}",
         f"--seed={seed}",
         f"--workdir={workdir}",
@@ -122,12 +123,24 @@ def _check_flags(one):
 def _flags(one):
     """Returns the flags that decide what a training computes; of two with one name, the last."""
     found = {}
-    for flag in one.command[2:]:
+    for flag in _joined(one.command[2:]):
         name = flag.partition("=")[0].removeprefix("--")
         if name.removeprefix("no") not in _WITHOUT_EFFECT and name not in _WITHOUT_EFFECT:
             # Settings of the model are told apart by their own names.
             found[flag.split("=")[1] if name == "set" else name.removeprefix("no")] = flag
     return sorted(found.values())
+
+
+def _joined(arguments):
+    """Yields flags as `--name=value`, also those that were given as `--name value`."""
+    arguments = list(arguments)
+    for place, flag in enumerate(arguments):
+        following = arguments[place + 1 : place + 2]
+        if not flag.startswith("-"):
+            continue
+        if "=" not in flag and following and not following[0].startswith("-"):
+            flag = f"{flag}={following[0]}"
+        yield flag
 
 
 def _flags_file(one):

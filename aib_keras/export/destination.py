@@ -101,10 +101,6 @@ def local_path(name, path):
         TypeError: if it is neither a string nor a path.
         ValueError: if it is a URL.
     """
-    if "://" in str(path):
-        raise ValueError(
-            f"{str(path)!r} is not a local path. Export to a local path, then copy the files."
-        )
     return pathlib.Path(os.path.abspath(check_path(name, path)))
 
 

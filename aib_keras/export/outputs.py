@@ -8,6 +8,7 @@ from aib_keras.version import __version__
 
 SIGNATURE = "serving_default"
 INPUT_NAME = "images"
+_HALF = ("float16", "bfloat16")
 
 
 def check_exportable(model):
@@ -47,7 +48,8 @@ def in_float32(model):
     An exported model computes in float32 whatever its dtype policy in training was: LiteRT has no
     half-precision convolutions, and on CPUs they are slow.
     """
-    if model.compute_dtype == "float32":
+    # A backbone can have another policy than the model around it.
+    if {layer.compute_dtype for layer in model._flatten_layers()}.isdisjoint(_HALF):
         return model
     config = _with_float32_policies(keras.saving.serialize_keras_object(model))
     copy = keras.saving.deserialize_keras_object(config)

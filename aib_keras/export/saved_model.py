@@ -17,7 +17,7 @@ from aib_keras.export.outputs import (
     input_dtype,
     input_spec,
 )
-from aib_keras.export.signatures import BYTES_SIGNATURE, signatures
+from aib_keras.export.signatures import BYTES_SIGNATURE, signatures, takes_files
 from aib_keras.export.verify import (
     FLOAT32_LIMITS,
     ExportError,
@@ -53,7 +53,8 @@ def to_saved_model(model, path, class_names=None, input_dtype=None, crop_pct=1.0
       `predicted_class`, `class_names`, and the maps resized to the images,
       `(batch, height, width, 1)`: bilinear, or nearest neighbours for the quantised map.
 
-    A model without preprocessing takes normalised float32 images and has no `classify_bytes`.
+    A model without preprocessing takes normalised float32 images. It has no `classify_bytes`, and
+    nor has a model of images that are not in colour.
 
     TensorFlow Serving needs numbered folders and warm-up requests: see `to_serving`.
 
@@ -109,7 +110,7 @@ def checked_writer(model, class_names, input_dtype, crop_pct):
         call = loaded(folder)
         found = call(SIGNATURE, images.astype(input_dtype))
         report = verified_report(path, size(folder), expected, found, FLOAT32_LIMITS)
-        if model.preprocessing is not None:
+        if takes_files(model):
             files = [_png_around(image, transform) for image in images]
             _check_files(path, call(BYTES_SIGNATURE, files), found["probabilities"])
         return report

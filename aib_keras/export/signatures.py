@@ -29,7 +29,7 @@ def signatures(model, class_names, input_dtype, transform):
     # One function, so that the signatures share one graph of the model.
     outputs = tf.function(lambda images: exported_outputs(model, images))
     found = {SIGNATURE: (lambda images: outputs(_checked(images)), images)}
-    if model.preprocessing is not None:
+    if takes_files(model):
         found[BYTES_SIGNATURE] = (
             lambda contents: _classify_bytes(outputs, class_names, transform, contents),
             tf.TensorSpec((None,), tf.string, name=BYTES_NAME),
@@ -40,6 +40,11 @@ def signatures(model, class_names, input_dtype, transform):
             images,
         )
     return found
+
+
+def takes_files(model):
+    """Returns whether image files can be made into what a model takes: colours in [0, 255]."""
+    return model.preprocessing is not None and input_spec(model).shape[-1] == 3
 
 
 def _checked(images):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from aib_keras.utils.checks import check_seed
+from aib_keras.utils.checks import check_number, check_seed
 
 # Far apart, so that the seeds of the replicas of one layer do not meet the seeds of another.
 _REPLICA_STRIDE = 1_000_003
@@ -141,9 +141,9 @@ class Dropout(SavedSeed, keras.layers.Layer):
 
     def __init__(self, rate, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if not 0 <= rate < 1:
-            raise ValueError(f"`rate` must lie in [0, 1), got {rate!r}.")
-        self.rate = rate
+        self.rate = check_number("rate", rate, minimum=0.0)
+        if rate >= 1:
+            raise ValueError(f"`rate` must be less than 1, got {rate!r}.")
         self.supports_masking = True
         self.seed = None if seed is None else check_seed("seed", seed)
         self.seed_generator = ReplicaSeedGenerator(self.seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aib_keras.plots.style import new_figure
+from aib_keras.plots.style import new_figure, plain
 
 _COLOR_MAP = "viridis"
 _BAR_FONT_SIZE = 7
@@ -93,7 +93,7 @@ def draw_maps(axes, maps, image_shape, all_maps=None, orientation="vertical", la
 def class_title(class_names, label):
     """Returns the name of a class, shortened to fit above an image."""
     name = class_names[label]
-    return name if len(name) <= _TITLE_LENGTH else f"{name[: _TITLE_LENGTH - 1]}…"
+    return plain(name if len(name) <= _TITLE_LENGTH else f"{name[: _TITLE_LENGTH - 1]}…")
 
 
 def prediction_title(class_names, logits, label=None):

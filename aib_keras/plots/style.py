@@ -16,6 +16,11 @@ LINES = (
 )
 
 
+def plain(text):
+    """Returns a text in which Matplotlib takes no pair of dollar signs for mathematics."""
+    return text.replace("$", r"\$")
+
+
 def new_figure(width, height):
     """Returns an empty matplotlib figure, without pyplot and its global state.
 

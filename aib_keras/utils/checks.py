@@ -92,9 +92,14 @@ def _is_positive_integer(value):
 
 
 def check_path(name, value):
-    """Returns `value` as a `pathlib.Path` if it is a string or a path; `~` is the home folder."""
+    """Returns `value` as a `pathlib.Path` if it is a local path; `~` is the home folder."""
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"`{name}` must be a string or a path, got {value!r}.")
+    if "://" in str(value):
+        raise ValueError(
+            f"`{name}` must be a local path, got the URL {str(value)!r}. Mount the storage as a "
+            "folder, or copy the files."
+        )
     return pathlib.Path(value).expanduser()
 
 

@@ -33,8 +33,11 @@ def write_json(path, content):
 
 
 def read_json(path):
-    """Returns the content of a JSON file."""
-    return json.loads(pathlib.Path(path).read_text())
+    """Returns the content of a JSON file; a ValueError names a file that is none."""
+    try:
+        return json.loads(pathlib.Path(path).read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON file: {error}") from None
 
 
 def read_json_lines(path):

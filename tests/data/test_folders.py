@@ -48,9 +48,13 @@ def test_hash_split_does_not_depend_on_the_place(root, tmp_path_factory):
     assert greys(load(other, "test")) == before
 
 
-@pytest.mark.parametrize("test_name", ["test", "val", "validation", "valid"])
-def test_presplit(tmp_path, test_name):
-    for split, grey in (("train", 1), (test_name, 2)):
+@pytest.mark.parametrize(
+    ("train_name", "test_name"),
+    [("train", "test"), ("train", "val"), ("train", "validation"), ("train", "valid")]
+    + [("Training", "Testing"), ("training_set", "test_set"), ("TRAIN", "Val")],
+)
+def test_presplit(tmp_path, train_name, test_name):
+    for split, grey in ((train_name, 1), (test_name, 2)):
         for name in ("ant", "bee"):
             save(tmp_path / split / name / "deep" / "x.png", np.full((4, 4, 3), grey, np.uint8))
     assert greys(load(tmp_path, "train")) == [1, 1]
@@ -241,10 +245,29 @@ def test_split_folders_without_classes(tmp_path):
         load(tmp_path)
 
 
+def test_splits_of_other_names_are_not_taken_for_classes(tmp_path):
+    for split in ("first", "second"):
+        for name in ("ant", "bee"):
+            save(tmp_path / split / name / "1.png")
+    with pytest.raises(ValueError, match="same folders in it .ant, bee.*as if they were splits"):
+        load(tmp_path)
+
+
+def test_figures_beside_the_splits_are_not_of_the_data(tmp_path):
+    for split in SPLITS:
+        for name in ("ant", "bee"):
+            save(tmp_path / split / name / "1.png")
+    before = folder_digest(tmp_path)
+    save(tmp_path / "runs" / "attention.png")
+    assert folder_digest(tmp_path) == before
+    save(tmp_path / "test" / "bee" / "2.png")
+    assert folder_digest(tmp_path) != before
+
+
 def test_presplit_errors(tmp_path):
     for name in ("ant", "bee", "cow"):
         save(tmp_path / "train" / name / "1.png")
-    with pytest.raises(ValueError, match="no folder test/ or val/"):
+    with pytest.raises(ValueError, match="no folder test/ or testing/"):
         load(tmp_path, "test")
     for name in ("ant", "bee", "dog"):
         save(tmp_path / "test" / name / "1.png")

@@ -251,7 +251,7 @@ def test_tfds_downloads_only_what_is_missing(tmp_path):
         tfds.core.DatasetBuilder, "download_and_prepare", side_effect=OSError("no network")
     ):
         # The alias leads to the data set's real name.
-        with pytest.raises(RuntimeError, match="svhn is not prepared.*no network.*data_dir"):
+        with pytest.raises(OSError, match="svhn is not prepared.*no network.*data_dir"):
             load("svhn", data_dir=tmp_path)
         assert not list(tmp_path.iterdir())
 

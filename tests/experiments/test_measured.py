@@ -36,7 +36,9 @@ def test_a_model_that_was_trained_since_is_measured_anew(path):
     assert measured.kept(path, SETTINGS) is None
 
 
-@pytest.mark.parametrize("content", [{"settings": SETTINGS, "maps": {}}, {"asked": SETTINGS}])
+@pytest.mark.parametrize(
+    "content", [{"settings": SETTINGS, "maps": {}}, {"asked": SETTINGS}, [{"settings": SETTINGS}]]
+)
 def test_a_file_of_an_earlier_version_is_measured_anew(path, content):
     write_json(path, content)
     assert measured.kept(path, SETTINGS) is None

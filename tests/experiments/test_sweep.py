@@ -65,6 +65,16 @@ def test_a_training_with_other_flags_is_not_taken_for_the_one_asked_for(tmp_path
         sweep.train([training("--set=width=0.5", "--epochs=6")])
 
 
+def test_flags_are_the_same_in_either_form(tmp_path):
+    given = ("--set", "width=0.1", "--epochs", "6", "--nesterov", "--nojit")
+    joined = ("--set=width=0.1", "--epochs=6", "--nesterov", "--nojit")
+    apart, together = (
+        sweep.training(tmp_path, tmp_path / "run", "cifar10", "vgg", 0, flags=flags)
+        for flags in (given, joined)
+    )
+    assert sweep._flags(apart) == sweep._flags(together)
+
+
 def test_each_training_is_told_when_it_ends(tmp_path, capsys):
     sweep.train([program(tmp_path, name, "") for name in ("one", "two")])
     assert capsys.readouterr().out.splitlines() == [

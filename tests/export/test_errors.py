@@ -45,7 +45,9 @@ class TestBeforeAnyWork:
 
     @pytest.mark.parametrize("to", EXPORTS)
     def test_url(self, to, model):
-        with pytest.raises(ValueError, match="not a local path"):
+        with pytest.raises(
+            ValueError, match="must be a local path, got the URL 'gs://bucket/model'"
+        ):
             to(model, "gs://bucket/model")
 
     def test_existing_saved_model(self, model, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 from small import small_classifier
 
 from aib_keras import export
+from aib_keras.models import attach
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("export needs the TensorFlow backend", allow_module_level=True)
@@ -91,6 +92,33 @@ def test_a_model_in_mixed_precision_is_exported_in_float32(images, expected, tmp
     wanted = expected(model, images)
     for output in ("probabilities", "attention"):
         np.testing.assert_allclose(found[output], wanted[output], atol=1e-2, err_msg=output)
+
+
+def small_backbone(channels):
+    return keras.Sequential(
+        [keras.Input((16, 16, channels)), keras.layers.Conv2D(4, 3, strides=2, name="features")]
+    )
+
+
+def attached(backbone, preprocessing=None):
+    return attach(backbone, "features", num_classes=3, latent_dim=4, preprocessing=preprocessing)
+
+
+def test_a_backbone_in_half_precision_is_exported_in_float32(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    backbone = small_backbone(3)
+    keras.config.set_dtype_policy("float32")
+    report = export.to_saved_model(attached(backbone), tmp_path / "model")
+    graph = tf.saved_model.load(report.path).signatures["serving_default"].graph.as_graph_def()
+    nodes = [node for function in graph.library.function for node in function.node_def]
+    convolutions = [node.attr["T"].type for node in nodes if node.op == "Conv2D"]
+    assert set(convolutions) == {tf.float32.as_datatype_enum}
+
+
+def test_a_model_of_grey_images_takes_no_files(tmp_path):
+    model = attached(small_backbone(1), keras.layers.Rescaling(1 / 255))
+    report = export.to_saved_model(model, tmp_path / "model")
+    assert set(tf.saved_model.load(report.path).signatures) == {"serving_default", "explain"}
 
 
 def test_without_preprocessing_it_takes_normalised_images_and_no_files(images, expected, tmp_path):

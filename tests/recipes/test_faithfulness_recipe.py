@@ -48,7 +48,7 @@ def test_measures_every_map_once(runs, run, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "vgg has no map" in printed
     workdir = runs / "cluttered_digits-vgg_aib_qt-seed0"
-    found = json.loads((workdir / "faithfulness.json").read_text())["found"]
+    found = json.loads((workdir / "faithfulness-scores.json").read_text())["found"]
     assert list(found["maps"]) == MAPS
     assert found["evaluated_examples"] == 6
     assert_scores_are_those_of_the_maps(workdir, found["maps"])

@@ -38,13 +38,15 @@ def test_every_figure_has_its_model_in_the_zoo(table1):
 
 
 def test_models_are_trained_as_the_published_ones(table1):
-    found = {model: (dataset, given) for dataset, model, given in table1.published("cifar10")}
+    found = {model: (dataset, given) for dataset, model, given, _ in table1.published("cifar10")}
     assert {"vgg", "vgg_dvib", "wrn"} <= set(found)
     dataset, given = found["vgg_dvib"]
     assert dataset == "cifar10"
     assert {"--initial_weights=vgg/cifar10", "--freeze=features", "--epochs=5"} <= set(given)
     assert "--set=width=0.2" in found["wrn"][1]
-    ((dataset, model, given),) = table1.published("digits", ["vgg_aib_qt"])
+    ((dataset, model, given, recipe),) = table1.published("digits", ["vgg_aib_qt"])
+    # Other recipes have defaults that the published command does not have.
+    assert recipe == "train_cifar10.py"
     assert (dataset, model) == ("cluttered_digits", "vgg_aib_qt")
     with pytest.raises(app.UsageError, match="--like=cifra10: "):
         list(table1.published("cifra10"))

@@ -7,7 +7,8 @@ from small import small_classifier
 
 from aib_keras import data
 from aib_keras.models import attach
-from aib_keras.training.workdir import claim_training
+from aib_keras.training import FitConfig
+from aib_keras.training.workdir import check_workdir, claim_training
 
 LABELS = np.arange(32) % 10
 
@@ -33,6 +34,15 @@ def test_another_model_or_other_examples_are_refused(tmp_path, model, labels, me
     claim_training(tmp_path, small_classifier(), batches())
     with pytest.raises(ValueError, match=rf"belongs to another training \({message}\). Choose"):
         claim_training(tmp_path, small_classifier(**model), batches(labels))
+
+
+def test_a_url_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ValueError, match="`workdir` must be a local path, got the URL 'gs://b/run'"
+    ):
+        check_workdir("gs://b/run", FitConfig())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_without_layers_of_ours_is_known_by_its_weights(tmp_path):

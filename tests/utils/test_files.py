@@ -2,7 +2,13 @@ import json
 
 import pytest
 
-from aib_keras.utils.files import atomic_path, read_json_lines, write_json, write_json_lines
+from aib_keras.utils.files import (
+    atomic_path,
+    read_json,
+    read_json_lines,
+    write_json,
+    write_json_lines,
+)
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):
@@ -35,6 +41,13 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
         assert path.read_text() == "second"
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path):
+    path = tmp_path / "result.json"
+    path.write_text('{"a": 1}\n{"a": 2}\n')
+    with pytest.raises(ValueError, match=f"{path} is no JSON file: Extra data"):
+        read_json(path)
 
 
 def test_json_round_trip(tmp_path):
