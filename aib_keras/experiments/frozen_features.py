@@ -15,13 +15,13 @@ _MOST_BYTES = 4 * 2**30
 _BATCH_SIZE = 128
 
 
-def can_compute_once(model, config, count, input_shape):
+def can_compute_once(model, config, trained, evaluated, input_shape):
     """Returns whether a training can do with features that are computed before it.
 
     Args:
         model: `ImageClassifier` with frozen features.
         config: `TrainingConfig`.
-        count: Integer, the training examples.
+        trained, evaluated: Integers, the examples for training and for evaluation.
         input_shape: Of the images that the model sees, (H, W, C).
     """
     if config.freeze == "nothing" or (config.augment != "none" and not config.feature_views):
@@ -34,8 +34,8 @@ def can_compute_once(model, config, count, input_shape):
     # Dropout draws anew in every step, also where nothing is trained.
     if any(hasattr(layer, "seed_generator") for layer in features._flatten_layers()):
         return False
-    views = (config.feature_views or 1) * count
-    return 4 * views * math.prod(features.output_shape[1:]) <= _MOST_BYTES
+    held = (config.feature_views or 1) * trained + evaluated
+    return 4 * held * math.prod(features.output_shape[1:]) <= _MOST_BYTES
 
 
 def fit_head(
@@ -126,7 +126,10 @@ def _training_features(features, data, config, augment, bar):
         batches = batches_of(data, batch_size, num_workers=config.num_workers, shuffle=False)
         return _features(features, batches, len(data), bar)
     views = (_view(data, batch_size, augment, config, view) for view in range(config.feature_views))
-    return np.stack([_features(features, view, len(data), bar) for view in views], axis=1)
+    found = np.empty((len(data), config.feature_views, *features.output_shape[1:]), np.float32)
+    for number, view in enumerate(views):
+        found[:, number] = _features(features, view, len(data), bar)
+    return found
 
 
 def _features(model, batches, count, bar):

@@ -165,7 +165,9 @@ def _train(config, workdir, verbose):
         model.freeze("batch_norm")
     augment = _augmentation(config, evaluation.input_shape)
     fit, bar = training.fit, verbose == "auto" and sys.stdout.isatty()
-    if frozen_features.can_compute_once(model, config, len(train_data), evaluation.input_shape):
+    if frozen_features.can_compute_once(
+        model, config, len(train_data), len(evaluation), evaluation.input_shape
+    ):
         fit = functools.partial(frozen_features.fit_head, bar=bar)
     elif config.feature_views:
         raise ValueError(

@@ -178,14 +178,16 @@ def test_views_of_features_with_noise_are_an_error(tmp_path):
 
 
 def test_features_that_change_or_do_not_fit_into_memory_are_not_kept(monkeypatch):
-    model, digits = zoo.vgg(width=0.03), (4, (32, 32, 3))
+    model, digits = zoo.vgg(width=0.03), (4, 4, (32, 32, 3))
     config = TrainingConfig(freeze="features", augment="none")
     assert frozen_features.can_compute_once(model, config, *digits)
     for changes in ({"augment": "crop"}, {"freeze": "nothing"}):
         changed = dataclasses.replace(config, **changes)
         assert not frozen_features.can_compute_once(model, changed, *digits)
-    monkeypatch.setattr(frozen_features, "_MOST_BYTES", 1000)
-    assert not frozen_features.can_compute_once(model, config, *digits)
+    # 16x16 positions of 8 channels, 4 bytes each.
+    monkeypatch.setattr(frozen_features, "_MOST_BYTES", 8 * 16 * 16 * 8 * 4)
+    assert frozen_features.can_compute_once(model, config, *digits)
+    assert not frozen_features.can_compute_once(model, config, 4, 5, (32, 32, 3))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +200,7 @@ def test_features_with_noise_and_models_with_several_outputs_are_trained_as_a_wh
     model = zoo.create(name, width=0.05, **settings)
     model.freeze("features")
     config = TrainingConfig(freeze="features", augment="none")
-    assert frozen_features.can_compute_once(model, config, 4, (32, 32, 3)) is once
+    assert frozen_features.can_compute_once(model, config, 4, 4, (32, 32, 3)) is once
 
 
 def test_frozen_layers_with_random_weights_are_a_warning(tmp_path):
