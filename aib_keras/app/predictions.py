@@ -26,12 +26,15 @@ class Prediction:
             were asked for, to float32 arrays `(h, w)`. Most maps are in [0, 1]; a class activation
             map has any real numbers, and Grad-CAM has numbers of at least 0.
         bits: KL divergence of p(z|x) from the prior in bits, or None without a bottleneck.
+        cell_bits: Float `(h, w)`, the bits that pass each cell of the map with the modulation
+            `"noise"`; None with another one.
     """
 
     probabilities: np.ndarray
     class_name: str
     maps: dict
     bits: float | None
+    cell_bits: np.ndarray | None = None
 
     @property
     def anchors_in_use(self):
@@ -92,12 +95,17 @@ class Trained:
         if not all(np.isfinite(values).all() for values in (*found.values(), *maps.values())):
             raise ValueError("The model's outputs are not finite: its training has diverged.")
         probabilities = special.softmax(found["logits"].astype(np.float64), axis=-1)
+        bits, cell_bits = (
+            nats_to_bits(found[name]) if name in found else None
+            for name in ("kl_nats", "attention_nats")
+        )
         return [
             Prediction(
                 probabilities[index],
                 self.class_names[int(probabilities[index].argmax())],
                 {name: values[index, ..., 0] for name, values in maps.items()},
-                float(nats_to_bits(found["kl_nats"][index])) if "kl_nats" in found else None,
+                None if bits is None else float(bits[index]),
+                None if cell_bits is None else cell_bits[index, ..., 0],
             )
             for index in range(len(images))
         ]

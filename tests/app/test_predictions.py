@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from aib_keras import explain
+from aib_keras import explain, zoo
 from aib_keras.app import choices
-from aib_keras.app.predictions import GRAD_CAM, MAP, QUANTIZED
+from aib_keras.app.predictions import GRAD_CAM, MAP, QUANTIZED, Trained
+from aib_keras.data import EvaluationTransform
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,15 @@ def test_what_is_shown_is_what_the_model_explains(load, digits):
         np.testing.assert_allclose(one.maps[GRAD_CAM], grad_cam[index, ..., 0], rtol=1e-5)
         assert one.anchors_in_use == len(set(quantized.flat))
         assert one.bits == pytest.approx(expected["kl_nats"][index] / math.log(2))
+        assert one.cell_bits is None
+
+
+def test_bits_pass_the_cells_of_a_map_that_noise_fills_up(digits):
+    model = zoo.vgg_aib_qt(weights="digits")
+    found = Trained(model, "0123456789", EvaluationTransform(32)).predict(digits[:2])
+    nats = model.explain(digits[:2])["attention_nats"]
+    for index, one in enumerate(found):
+        np.testing.assert_allclose(one.cell_bits, nats[index, ..., 0] / math.log(2))
 
 
 @pytest.mark.parametrize(
