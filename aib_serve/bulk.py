@@ -296,8 +296,8 @@ def _check_model(model):
 
 def _no_signature(model):
     return (
-        f"{str(model)!r} has no signature `{_SIGNATURE}`. Export a model with preprocessing by "
-        "aib_keras.export.to_saved_model."
+        f"{str(model)!r} has no signature `{_SIGNATURE}`. Export a model of colour images that has "
+        "preprocessing by aib_keras.export.to_saved_model."
     )
 
 

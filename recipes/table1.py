@@ -116,8 +116,8 @@ def published(name, models=None):
     for entry in entries:
         config = TrainingConfig.from_json(entry.training["config"])
         _, _, *given = shlex.split(cards.command(config))
-        # The seeds are those of the table.
-        given = [flag for flag in given if not flag.startswith("--seed=")]
+        # The seeds are those of the table, and the precision is this machine's.
+        given = [flag for flag in given if not flag.startswith(("--seed=", "--precision="))]
         # Other recipes have defaults of their own, which the command has not.
         yield config.dataset, entry.model, given, sweep.ANY
 

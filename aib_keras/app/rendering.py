@@ -128,8 +128,8 @@ def facts(trained, found, kind):
     if found.cell_bits is not None and kind != GRAD_CAM:
         low, high = found.cell_bits.min(), found.cell_bits.max()
         lines.append(
-            f"**{low:.1f} to {high:,.0f} bits** pass a cell of the map. Noise replaces the rest of "
-            "the features."
+            f"**{low:.1f} to {high:,.0f} bits** pass through a cell of the map. Noise replaces the "
+            "rest of the features."
         )
     if trained.is_residual and kind != GRAD_CAM:
         lines.append(

@@ -22,7 +22,7 @@ _OTHERS = frozenset((
     ".url", ".xml", ".yaml", ".yml",
 ))
 # fmt: on
-# In small letters, and in the order in which they are looked for.
+# In lower case, and in the order in which they are looked for.
 _SPLIT_FOLDERS = {
     "train": ("train", "training", "training_set"),
     "test": ("test", "testing", "test_set", "val", "validation", "valid"),
@@ -38,7 +38,8 @@ def load_folder(root, split, image_size, stream=None):
     "train". The files of "test" are those whose paths relative to `root` have the smallest SHA-256
     hashes. The classes are the names of the folders, sorted. The examples are in the order of the
     same hashes, which mixes the classes, so that slices and held-out parts have examples of each
-    class. Hidden files and files that are not images are skipped.
+    class. Hidden files and files that are not images are skipped. Class folders that all contain
+    the same folders are an error, because they look like splits.
 
     Args:
         root: Path of the folder.
@@ -83,7 +84,7 @@ def list_files(root, split):
 
 
 def folder_digest(root):
-    """Returns a digest of the names and sizes of all images of a folder's classes.
+    """Returns a digest of the names and sizes of all images in the splits of a folder, or in it.
 
     It changes when an image is added, renamed or removed, or gets another size.
 
@@ -125,7 +126,8 @@ def load_files(paths, labels, class_names=None, *, image_size=None, stream=None,
     Args:
         paths: Paths of the image files, in the order of the examples.
         labels: Integers `(N,)`, the class of each file.
-        class_names: Names of the classes. None: the numbers from 0 to the largest label.
+        class_names: Names of the classes, all different. None: the numbers from 0 to the largest
+            label.
         image_size: Integer or (height, width) to which the images are resized (bilinear,
             antialiased). Required if the images have different sizes.
         stream: Boolean, whether to read the images when they are needed instead of all at once.
@@ -168,7 +170,8 @@ def class_roots(root):
 
 
 def _split_folder(root, names):
-    there = {folder.lower(): folder for folder in reversed(_subfolders(root))}
+    # Of two spellings, that in lower case, which sorts last, counts.
+    there = {folder.lower(): folder for folder in _subfolders(root)}
     for name in names:
         # A folder "train" with images but no folders in it is a class: of vehicles, perhaps.
         if name in there and _subfolders(root / there[name]):
@@ -236,7 +239,7 @@ def _check_are_classes(root, classes):
         raise ValueError(
             f"{root}: each of the folders {', '.join(classes)} has the same folders in it "
             f"({', '.join(sorted(inner)[:3])}, ...), as if they were splits. Call them train and "
-            "test. If they are the classes, remove the folders in them."
+            "test. If they are the classes, move the images of each directly into its folder."
         )
 
 

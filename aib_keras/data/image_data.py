@@ -15,14 +15,14 @@ class ImageData:
     Args:
         images: uint8 (N, H, W, 3), values in [0, 255].
         labels: Integers (N,), values in [0, len(class_names)); kept as int32.
-        class_names: Names of the classes, at least two, and no two alike.
+        class_names: Names of the classes, at least two, all different.
         boxes: Optional float32 (N, 4): y0, x0, y1, x1 in pixels. The last row and the last column
             of a box are y1 - 1 and x1 - 1.
         name: Where the images come from, for messages and reports.
 
     Raises:
-        TypeError: If `images` or `boxes` is not a NumPy array of the dtype above, or labels are no
-            integers.
+        TypeError: If `images` or `boxes` is not a NumPy array of the dtype above, or `labels` are
+            not integers.
         ValueError: If a shape or a value is not as above, or there are no images.
     """
 
@@ -69,8 +69,8 @@ class ImageData:
         """Names must tell classes apart, and fit the lists of names in exported models."""
         seen = set()
         for name in self.class_names:
-            if not name or "\n" in name or name in seen:
-                wrong = "is there twice" if name in seen else "is not one line of text"
+            if name.splitlines() != [name] or name in seen:
+                wrong = "appears twice" if name in seen else "is not one line of text"
                 raise ValueError(
                     f"{self._where}each class needs a name of its own, but {name!r} {wrong}. "
                     "Rename the class, as in 'crane (bird)'."

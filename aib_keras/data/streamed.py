@@ -157,7 +157,7 @@ class StreamedImageData(ImageData):
             `(H, W, 3)` of one size, the same whenever they are read. It is read from several
             threads at once, and is pickled if worker processes read it.
         labels: Integers (N,), values in [0, len(class_names)); kept as int32.
-        class_names: Names of the classes, at least two.
+        class_names: Names of the classes, at least two, all different.
         boxes: Optional float32 (N, 4), as in `ImageData`.
         name: Where the images come from, for messages and reports.
 

@@ -16,6 +16,7 @@ from aib_keras.experiments.results import read_result
 from aib_keras.experiments.run import train
 from aib_keras.training import TrainingDivergedError
 from aib_keras.utils import processes, program
+from aib_keras.utils.checks import check_path
 from aib_keras.utils.files import write_json
 
 # Name of a format -> the function of `aib_keras.export` that writes it, where in the workdir, and
@@ -119,9 +120,9 @@ def _run(argv, defaults, model_settings, report, needs_dataset):
     if report is not None:
         _check_installed(_OF_REPORT, "The report", "train")
     _check_exports_installed()
-    workdir = pathlib.Path(flags.FLAGS.workdir or _default_workdir(config))
-    _check_outside(workdir, config)
     try:
+        workdir = check_path("workdir", flags.FLAGS.workdir or _default_workdir(config))
+        _check_outside(workdir, config)
         result = train(config, workdir)
     except ModuleNotFoundError:
         raise

@@ -34,11 +34,11 @@ def define(defaults, values=flags.FLAGS):
     to = {"flag_values": values}
     flags.DEFINE_string("config", None, "A config.json of a training, to start from.", **to)
     flags.DEFINE_float("width", None, "Multiplies every channel count; 1 is the paper's.", **to)
-    help = "name=value of a setting of the model, see help(aib_keras.zoo.MODEL); repeatable."
+    text = "name=value of a setting of the model, an argument of its zoo function; repeatable."
     if defaults.settings:
         given = ", ".join(f"{name}={value}" for name, value in defaults.settings.items())
-        help += f" Without it: {given}"
-    flags.DEFINE_multi_string("set", [], help, **to)
+        text += f" Defaults here: {given}"
+    flags.DEFINE_multi_string("set", [], text, **to)
     for field in dataclasses.fields(defaults):
         if field.name != _SETTINGS:
             _define(field, getattr(defaults, field.name), to)

@@ -23,9 +23,9 @@ _INDEX = "index.json"
 
 _README = """# Trained models
 
-Weights that `aib_keras.zoo.MODEL(weights="NAME")` loads, one card per file: figures, limits, and how
-to repeat the training. `recipes/publish.py` writes this page, the cards and
-`index.json`. Errors are top-1 errors of the last epoch on the test images.
+Weights that `aib_keras.zoo.MODEL(weights="NAME")` loads, one card per file: figures, limits, and
+how to repeat the training. `recipes/publish.py` writes this page, the cards and `index.json`.
+Errors are top-1 errors of the last epoch on the test images.
 
 {table}
 """

@@ -24,8 +24,8 @@ from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write
 from aib_keras.utils.optional import require
 
 _RESIDUAL = (
-    "The map of modulation 'residual', the paper's, need not show what the classifier uses. For a "
-    "map to look at: --set=modulation=noise --set=map_beta=0.3."
+    "The map of `modulation` 'residual', the paper's, need not show what the classifier uses. For "
+    "a map to look at, give the model the settings `modulation` 'noise' and `map_beta` 0.3."
 )
 
 

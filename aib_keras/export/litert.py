@@ -248,19 +248,21 @@ def _described(model, content, expected, class_names):
     tensors[INPUT_NAME] = image_metadata(
         INPUT_NAME,
         _input_description(model),
-        image_size=tuple(input_spec(model).shape[1:3]),
+        image_shape=tuple(input_spec(model).shape[1:]),
         pixels=model.preprocessing is not None,
     )
     return with_metadata(content, model.name, description(model), tensors, class_names)
 
 
 def _input_description(model):
+    channels = input_spec(model).shape[-1]
+    images = "RGB images" if channels == 3 else "Images"
     if model.preprocessing is None:
-        return "RGB images, normalised like the images that the model was trained on."
-    given = "RGB images in [0, 255]. The model itself normalises them"
+        return f"{images}, normalised like the images that the model was trained on."
+    given = f"{images} in [0, 255]. The model itself normalises them"
     if not isinstance(model.preprocessing, keras.layers.Rescaling | keras.layers.Normalization):
         return f"{given}."
-    pixels = np.float32([0, 255])[:, None, None, None] * np.ones((1, 1, 3), np.float32)
+    pixels = np.float32([0, 255])[:, None, None, None] * np.ones((1, 1, channels), np.float32)
     black, white = keras.ops.convert_to_numpy(model.preprocessing(pixels))[:, 0, 0]
     std = 255 / (white - black)
     mean = -black * std

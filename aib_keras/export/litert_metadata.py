@@ -20,7 +20,9 @@ LABELS_FILE = "labels.txt"
 _ENTRY = "TFLITE_METADATA"
 # The oldest version of the standard that has all fields below.
 _MIN_PARSER_VERSION = "1.0.0"
-_RGB, _TENSOR_AXIS_LABELS = 1, 2
+_TENSOR_AXIS_LABELS = 2
+# By the number of channels: RGB and grey.
+_COLOR_SPACES, _UNKNOWN = {3: 1, 1: 2}, 0
 
 
 def check_labels(class_names):
@@ -30,23 +32,26 @@ def check_labels(class_names):
             raise ValueError(f"A class name must be one line of text, got {name!r}.")
 
 
-def image_metadata(name, description, image_size, pixels):
+def image_metadata(name, description, image_shape, pixels):
     """Returns the metadata of an input of images.
 
     Args:
         name, description: Strings.
-        image_size: (height, width).
+        image_shape: (height, width, channels).
         pixels: Boolean. True for values in [0, 255] that need no preparation; False for images that
             must be prepared as the description says.
     """
-    height, width = image_size
+    height, width, channels = image_shape
     size = {"width": width, "height": height}
     metadata = {
         "name": name,
         "description": description,
         "content": {
             "content_properties_type": litert_schema.IMAGE_PROPERTIES,
-            "content_properties": {"color_space": _RGB, "default_size": size},
+            "content_properties": {
+                "color_space": _COLOR_SPACES.get(channels, _UNKNOWN),
+                "default_size": size,
+            },
         },
     }
     if pixels:

@@ -8,7 +8,7 @@ from aib_keras.version import __version__
 
 SIGNATURE = "serving_default"
 INPUT_NAME = "images"
-_HALF = ("float16", "bfloat16")
+_OTHER_FLOATS = ("float16", "bfloat16", "float64")
 
 
 def check_exportable(model):
@@ -49,7 +49,7 @@ def in_float32(model):
     half-precision convolutions, and on CPUs they are slow.
     """
     # A backbone can have another policy than the model around it.
-    if {layer.compute_dtype for layer in model._flatten_layers()}.isdisjoint(_HALF):
+    if {layer.compute_dtype for layer in model._flatten_layers()}.isdisjoint(_OTHER_FLOATS):
         return model
     config = _with_float32_policies(keras.saving.serialize_keras_object(model))
     copy = keras.saving.deserialize_keras_object(config)

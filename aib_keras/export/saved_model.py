@@ -53,8 +53,8 @@ def to_saved_model(model, path, class_names=None, input_dtype=None, crop_pct=1.0
       `predicted_class`, `class_names`, and the maps resized to the images,
       `(batch, height, width, 1)`: bilinear, or nearest neighbours for the quantised map.
 
-    A model without preprocessing takes normalised float32 images. It has no `classify_bytes`, and
-    nor has a model of images that are not in colour.
+    Models without preprocessing take normalised float32 images. They, and models of grey images,
+    have no `classify_bytes`.
 
     TensorFlow Serving needs numbered folders and warm-up requests: see `to_serving`.
 

@@ -33,11 +33,11 @@ def write_json(path, content):
 
 
 def read_json(path):
-    """Returns the content of a JSON file; a ValueError names a file that is none."""
+    """Returns the content of a JSON file. If it is not valid, a ValueError names the file."""
     try:
         return json.loads(pathlib.Path(path).read_text())
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON file: {error}") from None
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
 
 
 def read_json_lines(path):

@@ -118,8 +118,8 @@ def test_the_facts_are_those_that_the_model_has():
     grad_cam = prediction(maps=["map", "Grad-CAM"])
     assert "all features pass" not in rendering.facts(residual, grad_cam, "Grad-CAM")
     counted = prediction(cell_bits=100 * MAP)
-    assert "**25.0 to 75 bits** pass a cell" in rendering.facts(trained(), counted, "map")
-    assert "pass a cell" not in rendering.facts(trained(), counted, "Grad-CAM")
+    assert "**25.0 to 75 bits** pass through a cell" in rendering.facts(trained(), counted, "map")
+    assert "pass through a cell" not in rendering.facts(trained(), counted, "Grad-CAM")
     text = rendering.facts(trained(), prediction(), "quantised map")
     assert "2x2 cells of the map are drawn as blocks" in text
     text = rendering.facts(trained(crop_pct=0.5), prediction(maps=["map"], bits=None), "map")

@@ -192,6 +192,14 @@ def test_a_work_directory_is_not_among_the_classes(tmp_path, monkeypatch, capsys
     assert sorted(path.name for path in tmp_path.iterdir()) == ["robin", "wren"]
 
 
+def test_a_url_is_no_work_directory(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "train", "--dataset=cluttered_digits", "--workdir=gs://bucket/run")
+    assert "must be a local path, got the URL 'gs://bucket/run'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("package", "extra"), PACKAGES_OF_EXTRAS.items())
 def test_a_missing_package_is_named_before_a_training(
     package, extra, tmp_path, monkeypatch, capsys

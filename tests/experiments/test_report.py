@@ -46,7 +46,8 @@ def pixels(source):
 @pytest.fixture(scope="module")
 def examples():
     found = data.load("cluttered_digits", "test[:40]")
-    names = tuple(f"<{name}>" for name in found.class_names)
+    # Markup in HTML and in Matplotlib.
+    names = tuple(f"<${name}_$5>" for name in found.class_names)
     return data.ImageData(found.images, found.labels, names)
 
 

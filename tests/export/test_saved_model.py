@@ -104,8 +104,9 @@ def attached(backbone, preprocessing=None):
     return attach(backbone, "features", num_classes=3, latent_dim=4, preprocessing=preprocessing)
 
 
-def test_a_backbone_in_half_precision_is_exported_in_float32(tmp_path):
-    keras.config.set_dtype_policy("mixed_bfloat16")
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
+def test_a_backbone_in_another_precision_is_exported_in_float32(policy, tmp_path):
+    keras.config.set_dtype_policy(policy)
     backbone = small_backbone(3)
     keras.config.set_dtype_policy("float32")
     report = export.to_saved_model(attached(backbone), tmp_path / "model")

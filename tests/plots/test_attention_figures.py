@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,11 @@ EXPLANATION = {
     "attention": RNG.random((3, 16, 16, 1)),
     "attention_quantized": RNG.random((3, 16, 16, 1)),
 }
+
+
+def test_dollar_signs_in_names_are_not_mathematics():
+    figure = attention_figure(IMAGES, EXPLANATION, [0, 0, 0], ("$1_$5", "$5_$9"))
+    figure.savefig(io.BytesIO())
 
 
 def test_a_row_for_images_and_one_for_each_map():

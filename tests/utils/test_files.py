@@ -46,7 +46,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 def test_a_file_that_is_no_json_is_named(tmp_path):
     path = tmp_path / "result.json"
     path.write_text('{"a": 1}\n{"a": 2}\n')
-    with pytest.raises(ValueError, match=f"{path} is no JSON file: Extra data"):
+    with pytest.raises(ValueError, match=f"{path} is not valid JSON: Extra data"):
         read_json(path)
 
 

@@ -16,6 +16,7 @@ from keras import ops
 from scipy import special
 
 from aib_keras import data, training, zoo
+from aib_keras.experiments import cards
 from aib_keras.zoo import pretrained
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -411,5 +412,7 @@ def test_every_published_file_is_the_one_in_the_index_and_has_a_card(model, name
     assert entry.training["test_error_last_epoch"] == entry.error
     assert entry.training["config"]["data_dir"] is None
     card = (REPOSITORY / "zoo" / "cards" / f"{model}-{name}.md").read_text()
+    # A note and pictures follow what is generated.
+    assert card.startswith(cards.model_card(dict(entry.training)))
     assert f"{100 * entry.error:.2f} %" in card
     assert f"cards/{model}-{name}.md" in (REPOSITORY / "zoo" / "README.md").read_text()
