@@ -15,7 +15,7 @@ pytestmark = [
 ]
 
 MODEL = "vgg_aib_qt on cluttered_digits (seed 0)"
-PUBLISHED = "vgg_aib_qt/cifar10 (published, 8.9% error)"
+PUBLISHED = "vgg_aib_qt/cifar10 (published, 9.3% error)"
 PICTURES = {
     "image": "The image that was given to the model",
     "map": "The map over the image",
