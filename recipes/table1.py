@@ -22,7 +22,6 @@ deviation over the seeds.
 """
 
 import pathlib
-import shlex
 
 from absl import app, flags
 
@@ -108,14 +107,12 @@ def published(name, models=None):
         models: Names of models; None for all that have such weights.
     """
     try:
-        entries = [
-            entry for model in models or ["*"] for entry in pretrained.matching([f"{model}/{name}"])
-        ]
+        entries = pretrained.matching([f"{model}/{name}" for model in models or ["*"]])
     except ValueError as error:
         raise app.UsageError(f"--like={name}: {error}") from None
     for entry in entries:
         config = TrainingConfig.from_json(entry.training["config"])
-        _, _, *given = shlex.split(cards.command(config))
+        _, *given = cards.arguments(config)
         # The seeds are those of the table, and the precision is this machine's.
         given = [flag for flag in given if not flag.startswith(("--seed=", "--precision="))]
         # Other recipes have defaults of their own, which the command has not.

@@ -8,6 +8,7 @@ from scipy import special
 
 from aib_keras import explain
 from aib_keras.data import EvaluationTransform
+from aib_keras.experiments.selectivity import is_residual
 from aib_keras.metrics import nats_to_bits
 
 # The maps that the page knows, and the names of a model's own among the outputs of `explain`.
@@ -66,8 +67,7 @@ class Trained:
     @property
     def is_residual(self):
         """Whether all features pass the model's map, which only adds to them."""
-        attention = self.model.attention
-        return attention is not None and attention.modulation == "residual"
+        return is_residual(self.model)
 
     @property
     def maps(self):

@@ -91,7 +91,7 @@ def limits(result):
     start = _sentence(_start(config))
     if start not in found:
         found.append(start)
-    if modulation(config) == "residual":
+    if _modulation(config) == "residual":
         found.append(
             'Its map need not show what the classifier uses: with `modulation="residual"`, all of '
             "the features pass."
@@ -109,7 +109,7 @@ def _sentence(phrase):
     return f"{phrase[0].upper()}{phrase[1:]}."
 
 
-def modulation(config):
+def _modulation(config):
     """Returns the modulation of a model with IB attention, or None."""
     defaults = inspect.signature(zoo.get(config.model)).parameters
     if "modulation" not in defaults:
@@ -159,10 +159,15 @@ def reductions(result):
 
 def command(config):
     """Returns the command line that trains with a configuration."""
+    return shlex.join(["aib-keras", *arguments(config)])
+
+
+def arguments(config):
+    """Returns the command of `aib-keras` that trains with a configuration, and its flags."""
     if _is_of_photos(config):
         base = dataclasses.replace(photo_settings.DEFAULTS, dataset=config.dataset)
         flags = field_flags.arguments(config.resolved(), base=base.resolved())
-        return shlex.join(["aib-keras", "photos", f"--dataset={config.dataset}", *flags])
+        return ["photos", f"--dataset={config.dataset}", *flags]
     config = config.resolved()
     named = {name: getattr(config, name) for name in ("model", "dataset", "epochs")}
     # A command without an optimiser may stand for another one.
@@ -170,7 +175,7 @@ def command(config):
         named["optimizer"] = config.optimizer
     flags = [f"--{name}={value}" for name, value in named.items()]
     flags += field_flags.arguments(config, base=TrainingConfig(**named).resolved())
-    return shlex.join(["aib-keras", "train", *flags])
+    return ["train", *flags]
 
 
 def _is_of_photos(config):

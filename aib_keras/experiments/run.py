@@ -12,6 +12,7 @@ from aib_keras import data, training, zoo
 from aib_keras.experiments import cards, frozen_features, results
 from aib_keras.experiments.config import TrainingConfig
 from aib_keras.experiments.examples import load_data
+from aib_keras.experiments.selectivity import is_residual
 from aib_keras.models import copy_weights
 from aib_keras.plots.attention import save_attention_figure
 from aib_keras.training.callbacks import ErrorLine
@@ -185,7 +186,7 @@ def _train(config, workdir, verbose):
                 f"({evaluated_on}).",
                 flush=True,
             )
-            if cards.modulation(config) == "residual":
+            if is_residual(model):
                 print(_RESIDUAL, flush=True)
     lines = fit(
         model,

@@ -5,6 +5,11 @@ import numpy as np
 from aib_keras.utils.maps import map_similarity
 
 
+def is_residual(model):
+    """Returns whether all features of an `ImageClassifier` pass, and its map only adds to them."""
+    return model.attention is not None and model.attention.modulation == "residual"
+
+
 def share_that_passes(model, explained):
     """Returns the mean of what features are multiplied by, or None if all of them pass anyway.
 
@@ -12,7 +17,7 @@ def share_that_passes(model, explained):
         model: `ImageClassifier`.
         explained: Dict, the result of `model.explain` for some images.
     """
-    if model.attention is None or model.attention.modulation == "residual":
+    if model.attention is None or is_residual(model):
         return None
     return float(_maps(explained).clip(0, 1).mean())
 

@@ -142,34 +142,13 @@ def consistency(
         )
     if maps is not None:
         map_name = _GIVEN
-    if is_dataset(images):
-        if original is not None:
-            raise ValueError(
-                "`original` is for an array of images. Leave it out: a data set is explained batch "
-                "by batch."
-            )
-        count = None
-        batches = (
-            (batch, _explained(model, batch, maps, batch_size))
-            for batch in images_of_batches(images)
-        )
-    else:
-        count = len(images)
-        if not count:
-            raise ValueError(_NO_IMAGES)
-        if original is None:
-            # All images in one call, because each call of `explain` has a fixed cost.
-            original = _explained(model, images, maps, batch_size)
-        _check_explanation(original, map_name, count)
-        parts = (slice(start, start + batch_size) for start in range(0, count, batch_size))
-        batches = (
-            (images[part], {name: original[name][part] for name in ("logits", map_name)})
-            for part in parts
-        )
+    count = None if is_dataset(images) else len(images)
+    if count == 0:
+        raise ValueError(_NO_IMAGES)
+    batches = _explained_batches(model, images, original, maps, map_name, batch_size)
     similarities, unchanged, seen = [], [], 0
     bar = keras.utils.Progbar(count, verbose=verbose, unit_name="image")
     for batch, before in batches:
-        _check_explanation(before, map_name, len(batch))
         after = _explained(model, perturbation(batch, first=seen), maps, batch_size)
         pair = [check_finite(map_name, each[map_name], first=seen) for each in (before, after)]
         similarities.append(map_similarity(*pair))
@@ -184,6 +163,28 @@ def consistency(
     counts = (similarities[unchanged][:, None] > thresholds).sum(axis=0)
     scores, intervals = _scores(counts, int(unchanged.sum()))
     return Consistency(similarities, unchanged, thresholds, scores, intervals)
+
+
+def _explained_batches(model, images, original, maps, map_name, batch_size):
+    """Yields the batches of images, and what is known of each before it is perturbed."""
+    if is_dataset(images):
+        if original is not None:
+            raise ValueError(
+                "`original` is for an array of images. Leave it out: a data set is explained batch "
+                "by batch."
+            )
+        for batch in images_of_batches(images):
+            before = _explained(model, batch, maps, batch_size)
+            _check_explanation(before, map_name, len(batch))
+            yield batch, before
+        return
+    if original is None:
+        # All images in one call, because each call of `explain` has a fixed cost.
+        original = _explained(model, images, maps, batch_size)
+    _check_explanation(original, map_name, len(images))
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        yield images[part], {name: original[name][part] for name in ("logits", map_name)}
 
 
 def _explained(model, images, maps, batch_size):
