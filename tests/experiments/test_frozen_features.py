@@ -66,8 +66,9 @@ def test_the_weights_are_those_of_a_training_that_computes_them_in_every_step(
 def test_recipes_compute_them_once_where_nothing_changes_them(tmp_path, capsys):
     config = small_config(freeze="features", augment="none", epochs=1)
     experiments.train(config, tmp_path / "once")
-    images, features, epoch = capsys.readouterr().out.splitlines()
+    images, residual, features, epoch = capsys.readouterr().out.splitlines()
     assert images == "64 images to train on, 32 to evaluate on (test[:32])."
+    assert residual.startswith("The map of `modulation` 'residual'")
     assert "computing them once" in features
     (line,) = read_json_lines(tmp_path / "once" / "metrics.jsonl")
     errors = [f"{100 * (1 - line[name]):.1f}" for name in ("accuracy", "val_accuracy")]
