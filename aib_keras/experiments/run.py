@@ -16,8 +16,9 @@ from aib_keras.experiments.selectivity import is_residual
 from aib_keras.models import copy_weights
 from aib_keras.plots.attention import save_attention_figure
 from aib_keras.training.callbacks import ErrorLine
-from aib_keras.training.device_strategies import check_batch_size, count
+from aib_keras.training.device_strategies import check_batch_size, count, has_accelerator
 from aib_keras.training.fitting import MODEL_FILE, trained_file
+from aib_keras.training.memory import keep_freed_memory
 from aib_keras.training.precision import fast_kernels
 from aib_keras.training.workdir import CONFIG_FILE, check_workdir
 from aib_keras.utils import processes
@@ -98,6 +99,8 @@ def _train_here(config, workdir, verbose):
             )
         return result
 
+    if not has_accelerator():
+        keep_freed_memory()
     previous_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
     try:
