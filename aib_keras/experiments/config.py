@@ -188,6 +188,12 @@ class TrainingConfig(FitConfig):
                 f"'backbone', got {self.freeze!r}) and an augmentation (got `augment` "
                 f"{self.augment!r})."
             )
+        if self.backbone_learning_rate != 1 and self.freeze != "nothing":
+            raise ValueError(
+                f"`backbone_learning_rate` {self.backbone_learning_rate!r} is for training all "
+                f"layers, and `freeze` {self.freeze!r} keeps some as they are. Set `freeze` to "
+                "'nothing', or leave `backbone_learning_rate` out."
+            )
         if self.train_examples is not None and self.train_examples < (self.batch_size or 1):
             raise ValueError(
                 f"`train_examples` {self.train_examples} do not fill one batch of "

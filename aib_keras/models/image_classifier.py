@@ -141,14 +141,23 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         if part == "batch_norm":
             self._freeze_batch_norm()
             return
-        # First, because it may raise an error.
+        for layer in self.part_layers(part):
+            layer.trainable = False
+
+    def part_layers(self, part):
+        """Returns the layers that `freeze` freezes, as a list.
+
+        Args:
+            part: `"features"` or `"backbone"`.
+
+        Raises:
+            ValueError: For another `part`, or if the model has no such part.
+        """
+        check_choice("part", part, ("features", "backbone"))
         trunk = self._trunk_layers() if part == "backbone" else []
         if self.feature_extractor is not None:
-            self.feature_extractor.trainable = False
-        else:
-            self._freeze_up_to_the_features()
-        for layer in trunk:
-            layer.trainable = False
+            return [self.feature_extractor, *trunk]
+        return [*self._layers_up_to_the_features(), *trunk]
 
     def _freeze_batch_norm(self):
         parts = [self]
@@ -175,7 +184,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
             )
         return [self._trunk]
 
-    def _freeze_up_to_the_features(self):
+    def _layers_up_to_the_features(self):
         layer = self.features_layer
         graphs = [
             part
@@ -187,8 +196,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
                 f"{self.name} has no layers before its features that could be frozen. Pass "
                 "`features_layer` when you make the model, or set `trainable` of its layers."
             )
-        for before in keras.Model(graphs[0].inputs, layer.output).layers:
-            before.trainable = False
+        return keras.Model(graphs[0].inputs, layer.output).layers
 
     def preprocess(self, images):
         """Returns images as the network takes them, in the compute dtype, `(B, H, W, 3)`."""

@@ -8,7 +8,7 @@ from aib_keras.models import ImageClassifier
 from aib_keras.models.class_outputs import returns_probabilities
 from aib_keras.training import device_strategies as devices
 from aib_keras.training.losses import SmoothedCrossentropy
-from aib_keras.training.optimizer import CoupledSGD
+from aib_keras.training.optimizer import AdamWithMultipliers, CoupledSGD
 from aib_keras.training.schedule import learning_rate
 
 
@@ -25,7 +25,7 @@ def compile_classifier(model, config, steps_per_epoch, steps_per_execution=None)
         ValueError: for settings that do not work on these devices.
     """
     config = config.resolved()
-    optimizer = _optimizer(config, config.epochs * steps_per_epoch)
+    optimizer = _optimizer(model, config, config.epochs * steps_per_epoch)
     jit = config.jit
     if devices.is_mirrored():
         devices.check_mirrored(optimizer, jit)
@@ -54,18 +54,48 @@ def compile_classifier(model, config, steps_per_epoch, steps_per_execution=None)
     )
 
 
-def _optimizer(config, steps):
+def _optimizer(model, config, steps):
     rate = learning_rate(config.schedule, config.learning_rate, steps, config.schedule_steps)
+    multipliers = _backbone_multipliers(model, config.backbone_learning_rate)
     if config.optimizer == "adam":
         # PyTorch's epsilon. The authors have the anchors at the base rate with Adam.
-        return keras.optimizers.Adam(rate, beta_1=0.5, epsilon=1e-8)
+        settings = {"beta_1": 0.5, "epsilon": 1e-8}
+        if not multipliers:
+            return keras.optimizers.Adam(rate, **settings)
+        return AdamWithMultipliers(rate, learning_rate_multipliers=multipliers, **settings)
     return CoupledSGD(
         rate,
         momentum=config.momentum,
         nesterov=config.nesterov,
         coupled_weight_decay=config.weight_decay,
-        learning_rate_multipliers={"anchors": config.anchors_learning_rate},
+        learning_rate_multipliers={"anchors": config.anchors_learning_rate, **multipliers},
     )
+
+
+def _backbone_multipliers(model, factor):
+    """Returns the factor of the learning rate by the path of each variable of the backbone."""
+    if factor == 1:
+        return {}
+    if not isinstance(model, ImageClassifier):
+        raise ValueError(
+            f"`backbone_learning_rate` {factor!r} needs to know the backbone, as the models of "
+            f"aib_keras.zoo and aib_keras.models do, got {type(model).__name__}. Leave it out, or "
+            "compile the model yourself."
+        )
+    try:
+        layers = model.part_layers("backbone")
+    except ValueError as error:
+        raise ValueError(f"`backbone_learning_rate` {factor!r}: {error}") from error
+    backbone = {
+        id(variable): variable.path for layer in layers for variable in layer.trainable_variables
+    }
+    others = {each.path for each in model.trainable_variables if id(each) not in backbone}
+    if shared := sorted(others & set(backbone.values())):
+        raise ValueError(
+            f"`backbone_learning_rate` {factor!r} cannot tell variables of the backbone from "
+            f"others of the same path: {', '.join(shared[:3])}. Rename their layers."
+        )
+    return dict.fromkeys(backbone.values(), factor)
 
 
 def built(model, batches, config):

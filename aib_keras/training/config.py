@@ -139,6 +139,12 @@ class FitConfig:
         "Factor of the anchors' learning rate with SGD.",
         functools.partial(check_number, minimum=0),
     )
+    backbone_learning_rate: float = setting(
+        1.0,
+        "Factor of the learning rate of the backbone, for fine-tuning: below 1, pretrained layers "
+        "change less than the attention, the bottleneck and the classifier.",
+        functools.partial(check_number, minimum=0),
+    )
     beta_warmup: tuple[float, float] = setting(
         (0.2, 0.8),
         "Start and end of the rise of beta, as shares of the training. (0, 0): no warm-up.",

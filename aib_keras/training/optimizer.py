@@ -1,4 +1,4 @@
-"""SGD as the paper's authors ran it."""
+"""SGD as the paper's authors ran it, and Adam with several learning rates."""
 
 import keras
 from keras import ops
@@ -33,8 +33,8 @@ class CoupledSGD(keras.optimizers.Optimizer):
         learning_rate: Float or `keras.optimizers.schedules.LearningRateSchedule`.
         momentum: Float in [0, 1).
         coupled_weight_decay: Non-negative float, for every parameter that is not excluded.
-        learning_rate_multipliers: Optional dict from the last component of a variable's path (such
-            as "anchors") to the factor of its learning rate, a non-negative float.
+        learning_rate_multipliers: Optional dict from a variable's path, or the last component of
+            its path (such as "anchors"), to the factor of its learning rate, a non-negative float.
         nesterov: Boolean, whether to look ahead by one step of the momentum.
 
     Raises:
@@ -61,22 +61,14 @@ class CoupledSGD(keras.optimizers.Optimizer):
         self.momentum = check_momentum("momentum", momentum)
         self.coupled_weight_decay = check_non_negative("coupled_weight_decay", coupled_weight_decay)
         self.nesterov = check_boolean("nesterov", nesterov)
-        self.learning_rate_multipliers = {
-            name: check_non_negative(f"learning_rate_multipliers[{name!r}]", factor)
-            for name, factor in (learning_rate_multipliers or {}).items()
-        }
+        self.learning_rate_multipliers = _checked(learning_rate_multipliers)
 
     def build(self, variables):
         if self.built:
             return
         super().build(variables)
         self.velocities = self.add_optimizer_variables(variables, "velocity")
-        # Looked up here, by index, because under tf.distribute the variables that `update_step`
-        # gets have no path.
-        self._multipliers = [
-            self.learning_rate_multipliers.get(variable.path.split("/")[-1], 1.0)
-            for variable in variables
-        ]
+        self._multipliers = _factors(variables, self.learning_rate_multipliers)
         self._decays = [
             self.coupled_weight_decay if self._use_weight_decay(variable) else 0.0
             for variable in variables
@@ -100,3 +92,55 @@ class CoupledSGD(keras.optimizers.Optimizer):
             "nesterov": self.nesterov,
             "learning_rate_multipliers": self.learning_rate_multipliers,
         }
+
+
+@keras.saving.register_keras_serializable(package="aib_keras")
+class AdamWithMultipliers(keras.optimizers.Adam):
+    """Keras's Adam with a factor of the learning rate for some variables.
+
+    Args:
+        learning_rate_multipliers: As in `CoupledSGD`.
+        **kwargs: Arguments of `keras.optimizers.Adam`.
+
+    Raises:
+        ValueError: for a negative factor.
+    """
+
+    def __init__(self, *args, learning_rate_multipliers=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.learning_rate_multipliers = _checked(learning_rate_multipliers)
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._multipliers = _factors(variables, self.learning_rate_multipliers)
+
+    def update_step(self, gradient, variable, learning_rate):
+        factor = self._multipliers[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * factor)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "learning_rate_multipliers": self.learning_rate_multipliers,
+        }
+
+
+def _checked(multipliers):
+    return {
+        name: check_non_negative(f"learning_rate_multipliers[{name!r}]", factor)
+        for name, factor in (multipliers or {}).items()
+    }
+
+
+def _factors(variables, multipliers):
+    """Returns the factor of each variable.
+
+    They are looked up before the first step, and used by index, because under tf.distribute the
+    variables that `update_step` gets have no path.
+    """
+    return [
+        multipliers.get(variable.path, multipliers.get(variable.path.split("/")[-1], 1.0))
+        for variable in variables
+    ]

@@ -12,6 +12,12 @@ from aib_keras.training import FitConfig
 from aib_keras.training.workdir import claim_workdir
 
 
+def test_a_rate_of_the_backbone_is_for_training_all_layers():
+    assert TrainingConfig(backbone_learning_rate=0.1).backbone_learning_rate == 0.1
+    with pytest.raises(ValueError, match="Set `freeze` to 'nothing'"):
+        TrainingConfig(backbone_learning_rate=0.1, freeze="backbone")
+
+
 def test_defaults_are_the_papers_and_pass():
     config = TrainingConfig().resolved()
     assert (config.epochs, config.batch_size, config.learning_rate) == (200, 128, 0.1)
@@ -38,6 +44,7 @@ def test_short_trainings_take_adam_unless_told_otherwise():
         ("wrong_labels", -0.1, "wrong_labels"),
         ("wrong_labels", 1, "with 1 no label is right"),
         ("learning_rate", float("nan"), "learning_rate"),
+        ("backbone_learning_rate", -0.1, "backbone_learning_rate"),
         ("augment", "mixup", "crop_flip"),
         ("schedule", "linear", "cosine"),
         ("optimizer", "lion", "adam"),

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from aib_keras.training import CoupledSGD
+from aib_keras.training.optimizer import AdamWithMultipliers
 
 
 def run_steps(optimizer, start, gradients, name="kernel"):
@@ -60,6 +61,25 @@ def test_multiplier_scales_the_rate_of_the_variable_it_names():
     np.testing.assert_allclose(result, reference(START, GRADIENTS, [0.1] * 5), rtol=1e-5)
 
 
+def test_adam_scales_the_rate_of_the_variable_it_names():
+    for name, rate in (("anchors", 0.001), ("kernel", 0.1)):
+        optimizer = AdamWithMultipliers(0.1, learning_rate_multipliers={"anchors": 1e-2})
+        expected = run_steps(keras.optimizers.Adam(rate), START, GRADIENTS, name=name)
+        found = run_steps(optimizer, START, GRADIENTS, name=name)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_whole_path_comes_before_its_last_component():
+    optimizer = CoupledSGD(0.1, 0.0, 0.0, {"kernel": 2.0, "a/kernel": 3.0})
+    with keras.name_scope("a"):
+        variables = [keras.Variable(START, name="kernel")]
+    variables.append(keras.Variable(START, name="kernel"))
+    optimizer.build(variables)
+    optimizer.apply([keras.ops.ones((3,))] * 2)
+    for variable, factor in zip(variables, (3.0, 2.0), strict=True):
+        np.testing.assert_allclose(variable, START - 0.1 * factor, rtol=1e-5)
+
+
 def test_excluded_variables_do_not_decay():
     optimizer = CoupledSGD(0.1)
     optimizer.exclude_from_weight_decay(var_names=["gamma"])
@@ -68,11 +88,17 @@ def test_excluded_variables_do_not_decay():
     np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
-def test_config_round_trip():
-    optimizer = CoupledSGD(0.3, 0.8, 1e-3, {"anchors": 0.5})
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        CoupledSGD(0.3, 0.8, 1e-3, {"anchors": 0.5}),
+        AdamWithMultipliers(0.3, beta_1=0.5, learning_rate_multipliers={"anchors": 0.5}),
+    ],
+)
+def test_config_round_trip(optimizer):
     config = keras.optimizers.serialize(optimizer)
     restored = keras.optimizers.deserialize(config)
-    assert isinstance(restored, CoupledSGD)
+    assert isinstance(restored, type(optimizer))
     assert restored.get_config() == optimizer.get_config()
 
 

@@ -1,0 +1,58 @@
+import keras
+import numpy as np
+import pytest
+
+from aib_keras import zoo
+from aib_keras.training import FitConfig, compile_classifier
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype("uint8")
+
+
+def changes_of_one_step(name, optimizer, factor):
+    """Returns the changes of one step, by part (backbone or rest) and path of the variable."""
+    keras.utils.set_random_seed(0)
+    model = zoo.create(name, width=0.03)
+    config = FitConfig(
+        optimizer=optimizer,
+        backbone_learning_rate=factor,
+        learning_rate=0.01,
+        momentum=0.0,
+        weight_decay=0.0,
+        schedule="constant",
+    )
+    compile_classifier(model, config, 1)
+    backbone = {
+        id(variable)
+        for layer in model.part_layers("backbone")
+        for variable in layer.trainable_variables
+    }
+    before = [np.array(variable) for variable in model.trainable_variables]
+    model.train_on_batch(IMAGES, np.arange(8))
+    found = {True: {}, False: {}}
+    for start, variable in zip(before, model.trainable_variables, strict=True):
+        found[id(variable) in backbone][variable.path] = np.array(variable) - start
+    return found[True], found[False]
+
+
+@pytest.mark.parametrize("name", ["vgg", "vgg_aib_qt"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_the_backbone_has_a_learning_rate_of_its_own(name, optimizer):
+    backbone, rest = changes_of_one_step(name, optimizer, 1.0)
+    scaled_backbone, same_rest = changes_of_one_step(name, optimizer, 0.25)
+    assert len(backbone) > 20
+    assert any("logits" in path for path in rest)
+    for path, change in backbone.items():
+        np.testing.assert_allclose(
+            scaled_backbone[path], 0.25 * change, rtol=1e-2, atol=1e-7, err_msg=path
+        )
+    for path, change in rest.items():
+        np.testing.assert_allclose(same_rest[path], change, rtol=1e-2, atol=1e-7, err_msg=path)
+
+
+def test_it_needs_a_backbone():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    config = FitConfig(backbone_learning_rate=0.1)
+    with pytest.raises(ValueError, match="needs to know the backbone.*got Sequential"):
+        compile_classifier(model, config, 1)
+    with pytest.raises(ValueError, match="`backbone_learning_rate` 0.1: vgg_att3 has no backbone"):
+        compile_classifier(zoo.vgg_att3(width=0.03), config, 1)
