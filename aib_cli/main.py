@@ -143,9 +143,9 @@ def _zoo(text):
 
 def _list_models(argv):
     from aib_keras import zoo
+    from aib_keras.utils import program
 
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}.")
+    program.check_no_arguments(argv)
     pattern = flags.FLAGS.pattern
     names = zoo.list_models(pattern)
     if not names:

@@ -31,6 +31,9 @@ def run():
         app.run(main)
     except ModuleNotFoundError as error:
         sys.exit(f'{error}. Install what is missing: pip install "aib-keras[serving]"')
+    except ImportError as error:
+        # It says what is missing, and how to install it.
+        sys.exit(str(error))
 
 
 def main(argv):

@@ -30,7 +30,7 @@ def find_files(source):
     else:
         path = pathlib.Path(source).expanduser()
         if path.is_dir():
-            files = [str(found) for found in path.rglob("*") if _is_image(found)]
+            files = _files_below(path)
         elif path.is_file():
             files = [str(path)] if _is_image(path) else _listed(path)
         else:
@@ -40,10 +40,27 @@ def find_files(source):
     return sorted(files)
 
 
+def _files_below(folder):
+    """Returns the visible image files of a folder, and of the folders in it or linked to in it."""
+    found, seen = [], set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        # Of a link to a folder above.
+        seen.add(os.path.realpath(place))
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) not in seen
+        ]
+        paths = (pathlib.Path(place, name) for name in files)
+        found.extend(str(path) for path in paths if _is_image(path))
+    return found
+
+
 def _listed(source):
     """Returns the paths in a text file."""
     try:
-        lines = source.read_text(encoding="utf-8").splitlines()
+        # Some editors for Windows put a mark before the first line.
+        lines = source.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(
             f"{str(source)!r} is no text file with one path per line, and its name does not end "

@@ -45,7 +45,7 @@ SAME = {"car": "automobile"}
 
 
 def main(argv):
-    del argv
+    program.check_no_arguments(argv)
     logging.set_verbosity(logging.WARNING)
     workdir = pathlib.Path(WORKDIR.value)
     result = trained_result(workdir)

@@ -47,7 +47,7 @@ COLUMNS = {
 
 
 def main(argv):
-    del argv
+    program.check_no_arguments(argv)
     logging.set_verbosity(logging.WARNING)
     results = measured.chosen_trainings(RUNS.value, MODELS.value)
     program.check_choices(MAPS, map_scores.MAPS)

@@ -41,7 +41,7 @@ PERTURBATIONS = {
 
 
 def main(argv):
-    del argv
+    program.check_no_arguments(argv)
     logging.set_verbosity(logging.WARNING)
     out = pathlib.Path(OUT.value)
     results = [r for r in tables.read_trainings([RUNS.value]) if r["dataset"] == DATASET.value]

@@ -43,7 +43,7 @@ SECONDS_A_TIMING = 0.02
 
 
 def main(argv):
-    del argv
+    program.check_no_arguments(argv)
     logging.set_verbosity(logging.ERROR)
     if WORKDIR.value is None or not (pathlib.Path(WORKDIR.value) / "result.json").exists():
         raise app.UsageError(

@@ -24,7 +24,7 @@ DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 
 
 def main(argv):
-    del argv
+    program.check_no_arguments(argv)
     # TFDS logs every file that it opens.
     logging.set_verbosity(logging.WARNING)
     try:

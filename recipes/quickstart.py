@@ -37,7 +37,7 @@ BASELINE = dataclasses.replace(CONFIG, model="vgg", settings={"width": 0.125})
 
 
 def main(argv):
-    del argv
+    program.check_no_arguments(argv)
     # TensorFlow's export logs every file that it writes.
     logging.set_verbosity(logging.ERROR)
     workdir = pathlib.Path(WORKDIR.value)

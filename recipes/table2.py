@@ -74,7 +74,7 @@ BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images in a forward pass."
 
 
 def main(argv):
-    del argv
+    program.check_no_arguments(argv)
     logging.set_verbosity(logging.WARNING)
     if THRESHOLD.value not in THRESHOLDS:
         raise app.UsageError(f"--threshold={THRESHOLD.value}: expected 0.5, 0.51, ... or 1.")

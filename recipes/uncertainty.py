@@ -51,7 +51,7 @@ CURVE_POINTS = 200
 
 
 def main(argv):
-    del argv
+    program.check_no_arguments(argv)
     # TensorFlow warns about each new model that it has to trace.
     logging.set_verbosity(logging.ERROR)
     runs = pathlib.Path(RUNS.value)

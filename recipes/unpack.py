@@ -21,7 +21,7 @@ RUNS = flags.DEFINE_string("runs", "runs/zoo", "Folder of the work directories."
 
 
 def main(argv):
-    del argv
+    program.check_no_arguments(argv)
     try:
         for entry in pretrained.matching(WEIGHTS.value):
             print(publishing.unpack(entry, RUNS.value), flush=True)

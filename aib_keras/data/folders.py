@@ -84,12 +84,12 @@ def list_files(root, split):
 
 
 def folder_digest(root):
-    """Returns a digest of the names and sizes of all images in the splits of a folder, or in it.
+    """Returns a digest of the names and sizes of all images of a folder of class folders.
 
     It changes when an image is added, renamed or removed, or gets another size.
 
     Args:
-        root: Path of the folder.
+        root: Path of the folder, which has class folders, or splits with class folders.
 
     Returns:
         A string of 64 hexadecimal digits.
@@ -97,23 +97,21 @@ def folder_digest(root):
     root = pathlib.Path(root)
     digest = hashlib.sha256()
     # What else is there, such as the figures of a training, is not of the data.
-    paths = itertools.chain.from_iterable(map(_images_below, class_roots(root)))
+    paths = (
+        path
+        for place in class_roots(root)
+        for name in _subfolders(place)
+        for path in _images_below(place / name)
+    )
     for path in sorted(paths):
         digest.update(f"{path.relative_to(root)}\0{path.stat().st_size}\0".encode(errors="replace"))
     return digest.hexdigest()
 
 
 def _images_below(root):
-    """Returns the visible image files below a folder, and below folders that it links to."""
-    seen = set()
-    for place, folders, files in os.walk(root, followlinks=True):
-        # Of a link to a folder above.
-        seen.add(os.path.realpath(place))
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) not in seen
-        ]
+    """Returns the visible image files of a class folder, as `_find_images` finds them."""
+    for place, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             path = pathlib.Path(place, name)
             if path.suffix.lower() in _IMAGES and not name.startswith(".") and path.is_file():

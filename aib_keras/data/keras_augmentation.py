@@ -19,7 +19,7 @@ class KerasAugmentation:
     that the batch's own generator draws.
 
     Call it with uint8 images `(B, H, W, C)` and a `np.random.Generator`. It returns uint8 images,
-    of the same size unless `then` has another.
+    of the same size unless `then` has another. It raises a TypeError for other images.
 
     Args:
         layers: List of Keras layers that have a `seed`. They get float32 images in [0, 255]: pass
@@ -45,13 +45,23 @@ class KerasAugmentation:
         self.then = then
 
     def __call__(self, images, rng):
-        augmented = np.asarray(images, dtype="float32")
+        images = np.asarray(images)
+        if images.dtype != "uint8":
+            raise TypeError(
+                "KerasAugmentation needs uint8 images with values in [0, 255], got "
+                f"{images.dtype}. Convert them, and let the model scale them."
+            )
+        augmented = images.astype("float32")
         # The layers belong to this process, which may be one of several.
         with processes.undistributed():
             for layer in self.layers:
                 # bfloat16 has too few bits for a pixel between two others.
                 own = {"seed": int(rng.integers(2**31)), "dtype": "float32"}
-                made = type(layer).from_config({**layer.get_config(), **own})
+                config = {**layer.get_config(), **own}
+                if "data_format" in config:
+                    # As the images have it, whatever Keras's own setting is.
+                    config["data_format"] = "channels_last"
+                made = type(layer).from_config(config)
                 augmented = made(augmented, training=True)
             augmented = keras.ops.convert_to_numpy(augmented)
         images = np.rint(augmented).clip(0, 255).astype("uint8")

@@ -121,7 +121,10 @@ def is_own(name, data_dir=None):
     """Returns whether `load` reads a name from a user's own files: no digits and no TFDS."""
     if name == _DIGITS or _is_prepared(name, data_dir):
         return False
-    path = pathlib.Path(name.partition(",")[0]).expanduser()
+    path = pathlib.Path(name).expanduser()
+    if not path.exists():
+        # Several .npz files.
+        path = pathlib.Path(name.partition(",")[0]).expanduser()
     # Also where it has been moved since.
     return path.exists() or path.is_absolute() or name.startswith(".") or path.suffix == ".npz"
 

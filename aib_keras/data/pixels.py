@@ -6,7 +6,7 @@ import math
 import os
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from aib_keras.utils.optional import require
 
@@ -16,6 +16,16 @@ MAX_BYTES = 8 * 1024**3
 # file with several images, as phones write it.
 _JPEG = ("JPEG", "MPO")
 _FORMATS = (*_JPEG, "AVIF", "BMP", "GIF", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+# By EXIF orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # Files that are looked at for others that cannot be read, and how many of these are named.
 _LOOKED_AT, _NAMED = 20_000, 10
 
@@ -106,7 +116,17 @@ def _upright(image):
 
     Other formats can have an orientation, too, which next to nothing writes or reads.
     """
-    return ImageOps.exif_transpose(image) if image.format in _JPEG else image
+    if image.format not in _JPEG:
+        return image
+    # Not Pillow's `exif_transpose`, which fails where another entry of the block has a wrong type,
+    # and also reads XMP. What a SavedModel does not read is not read here either.
+    exif = Image.Exif()
+    try:
+        exif.load(image.info.get("exif"))
+    except Exception:  # Pillow raises errors of many types for a damaged block.
+        return image
+    turn = _TURNS.get(exif.get(ExifTags.Base.Orientation))
+    return image if turn is None else image.transpose(turn)
 
 
 @functools.cache

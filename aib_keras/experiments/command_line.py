@@ -87,7 +87,7 @@ def export_trained(argv):
     Raises:
         absl.app.UsageError: for a bad flag, or a folder without a finished training.
     """
-    _check_no_arguments(argv)
+    program.check_no_arguments(argv)
     check_exports(flags.FLAGS.export)
     _check_exports_installed()
     workdir = pathlib.Path(flags.FLAGS.workdir)
@@ -111,7 +111,7 @@ def define_flags(defaults, export_formats=()):
 def _run(argv, defaults, model_settings, report, needs_dataset):
     if needs_dataset:
         argv = _take_dataset(argv)
-    _check_no_arguments(argv)
+    program.check_no_arguments(argv)
     # TFDS logs every file that it opens.
     logging.set_verbosity(logging.WARNING)
     config = field_flags.read(defaults, model_settings)
@@ -203,11 +203,6 @@ def _check_exports_installed():
     if keras.backend.backend() == "tensorflow":
         for format in flags.FLAGS.export:
             _check_installed(_OF_EXPORTS.get(format, ()), f"--export={format}", format)
-
-
-def _check_no_arguments(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}. Settings are flags.")
 
 
 def _write_report(report, workdir, result):

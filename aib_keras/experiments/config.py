@@ -52,6 +52,12 @@ def _check_share_of_wrong(name, value):
     return share
 
 
+def _check_dataset(name, value):
+    value = _check_path(name, value)
+    # As the completion of a shell leaves the name of a folder: the same data without it.
+    return value.rstrip("/\\") or value
+
+
 def _check_path(name, value):
     if not isinstance(value, (str, os.PathLike)):
         raise ValueError(f"`{name}` must be a path, got {value!r}.")
@@ -91,7 +97,9 @@ class TrainingConfig(FitConfig):
         check_boolean,
     )
     dataset: str = setting(
-        "cifar10", "A TFDS name, an image folder, .npz files, or `cluttered_digits`.", _check_path
+        "cifar10",
+        "A TFDS name, an image folder, .npz files, or `cluttered_digits`.",
+        _check_dataset,
     )
     data_dir: str | None = setting(
         None, "Folder where TFDS keeps its data.", _check_path, decides=False

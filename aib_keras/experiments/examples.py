@@ -1,8 +1,10 @@
 """The examples that a configuration trains on and is evaluated on."""
 
 import functools
+import pathlib
 
 from aib_keras import data
+from aib_keras.data.loading import is_own
 from aib_keras.experiments.config import TrainingConfig
 
 # What decides the evaluation examples of a configuration, and how they look.
@@ -70,11 +72,31 @@ def load_evaluation(result, data_dir=None):
 
     Returns:
         An `ImageData`.
+
+    Raises:
+        ValueError: if they are images of a folder that has changed since. Some of those that the
+            model was trained on may now be among them.
     """
     fields = {name: result["config"][name] for name in _EVALUATION_FIELDS}
     if data_dir is not None:
         fields["data_dir"] = data_dir
+    digest = files_digest(fields["dataset"], fields["data_dir"])
+    if digest is not None and result.get("files", digest) != digest:
+        raise ValueError(
+            f"The images of {fields['dataset']} have changed since the training. Some that the "
+            "model was trained on may now be among those to evaluate on. Put them back, or train "
+            "again with those of now."
+        )
     return _load_evaluation(**fields)
+
+
+def files_digest(dataset, data_dir):
+    """Returns the digest of the data if they are a folder of images, else None."""
+    # A TFDS data set can have the name of a folder here.
+    if not is_own(dataset, data_dir):
+        return None
+    folder = pathlib.Path(dataset).expanduser()
+    return data.folder_digest(folder) if folder.is_dir() else None
 
 
 @functools.lru_cache(maxsize=1)

@@ -202,6 +202,11 @@ def write_readme(folder):
 def _save_half(model_name, settings, workdir, path):
     """Saves the weights of a training in float16: half the size, outputs within 1e-3."""
     file = trained_file(workdir)
+    if file is None:
+        raise ValueError(
+            f"{workdir} has neither model.keras nor model.weights.h5: copy the one that its "
+            "training has left."
+        )
     trained = zoo.create(model_name, weights=file, **settings)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float16")

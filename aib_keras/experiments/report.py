@@ -16,7 +16,7 @@ from aib_keras.experiments.full_batches import FullBatches
 from aib_keras.experiments.selectivity import nats_by_cell, share_that_passes
 from aib_keras.metrics.intervals import wilson_interval
 from aib_keras.plots.overlay import shaded
-from aib_keras.plots.style import new_figure, plain
+from aib_keras.plots.style import class_labels, new_figure
 from aib_keras.utils.files import atomic_path
 
 # Images of each part of the report.
@@ -244,11 +244,12 @@ def _confusion(examples, predicted):
     from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
     names, classes = examples.class_names, len(examples.class_names)
+    labels = class_labels(names)
     counts = confusion_matrix(examples.labels, predicted, labels=range(classes))
     # Room for the longest name on both axes.
     side = max(2.5, min(12.0, 0.3 * classes)) + 0.09 * max(map(len, names)) + 0.5
     figure = new_figure(side, side)
-    ConfusionMatrixDisplay(counts, display_labels=[*map(plain, names)]).plot(
+    ConfusionMatrixDisplay(counts, display_labels=labels).plot(
         include_values=classes <= _SHOWN,
         xticks_rotation="vertical",
         colorbar=False,
@@ -257,8 +258,19 @@ def _confusion(examples, predicted):
     return "<h2>Confusion matrix</h2>" + _figure(
         figure,
         _most_confused(counts, names),
-        "Rows: the true classes. Columns: the predicted ones. On the diagonal, they are the same.",
+        "Rows: the true classes. Columns: the predicted ones. On the diagonal, they are the same."
+        + _legend(labels, names),
     )
+
+
+def _legend(labels, names):
+    """Returns the names of the classes that have a number in a figure."""
+    numbered = [
+        f"{label}: {name}"
+        for number, (label, name) in enumerate(zip(labels, names, strict=True))
+        if label == f"#{number}"
+    ]
+    return f" {', '.join(numbered)}." if numbered else ""
 
 
 def _most_confused(counts, names):

@@ -8,9 +8,9 @@ import numpy as np
 
 import aib_keras
 from aib_keras import data
-from aib_keras.data.loading import is_own
 from aib_keras.experiments import selectivity
 from aib_keras.experiments.config import TrainingConfig
+from aib_keras.experiments.examples import files_digest
 from aib_keras.metrics.calibration import expected_calibration_error
 from aib_keras.metrics.localization import pointing_game
 from aib_keras.training.workdir import deciding_fields
@@ -63,7 +63,7 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
         **_selectivity(model, explained),
         **_pointing(model, explained, evaluation),
         "parameters": model.count_params(),
-        **files(config),
+        **_files(config),
         "seconds": round(sum(line["seconds"] for line in lines), 1),
         "config": config.to_json(),
         "versions": {
@@ -111,13 +111,9 @@ def deciding_settings(result):
     return {"validation_freq": None, **found}
 
 
-def files(config):
-    """Returns {"files": digest} if the data of a configuration are a folder of images, else {}."""
-    # A TFDS data set can have the name of a folder here.
-    if not is_own(config.dataset, config.data_dir):
-        return {}
-    folder = pathlib.Path(config.dataset).expanduser()
-    return {"files": data.folder_digest(folder)} if folder.is_dir() else {}
+def _files(config):
+    digest = files_digest(config.dataset, config.data_dir)
+    return {} if digest is None else {"files": digest}
 
 
 def _calibration_error(logits, evaluation):

@@ -11,7 +11,7 @@ import keras
 from aib_keras import data, training, zoo
 from aib_keras.experiments import cards, frozen_features, results
 from aib_keras.experiments.config import TrainingConfig
-from aib_keras.experiments.examples import load_data
+from aib_keras.experiments.examples import files_digest, load_data
 from aib_keras.experiments.selectivity import is_residual
 from aib_keras.models import copy_weights
 from aib_keras.plots.attention import save_attention_figure
@@ -91,7 +91,7 @@ def _train_here(config, workdir, verbose):
             print(f"{workdir} holds a finished training (result.json). Nothing to do.")
         result = results.read_result(workdir)
         # The report would otherwise be about photos that the model was trained on.
-        now = results.files(config).get("files")
+        now = files_digest(config.dataset, config.data_dir)
         if now is not None and result.get("files", now) != now:
             raise ValueError(
                 f"The images of {config.dataset} have changed since the training in {workdir}. "
@@ -151,7 +151,10 @@ def evaluate(workdir, data_dir=None):
 
 def _train(config, workdir, verbose):
     # Before any data are read.
-    initial = None if config.initial_weights is None else _initial_model(config.initial_weights)
+    initial = None
+    if config.initial_weights is not None:
+        initial = _initial_model(config.initial_weights)
+        _check_unseen(config)
     train_data, evaluation, evaluated_on = processes.together(load_data, config)
     keras.utils.set_random_seed(config.seed)
     model = _create(config, evaluation)
@@ -222,6 +225,36 @@ def _initial_model(initial_weights):
             f"{error}"
         ) from None
     return zoo.create(source, weights=name)
+
+
+def _check_unseen(config):
+    """Raises a ValueError if the initial weights were trained on what is to be evaluated on."""
+    path = pathlib.Path(config.initial_weights)
+    if (path / results.FILE).is_file():
+        result = results.read_result(path)
+    elif (path / MODEL_FILE).is_file():
+        return
+    else:
+        name, _, weights = config.initial_weights.partition("/")
+        (result,) = (each.training for each in zoo.weights(name) if each.name == weights)
+    before = TrainingConfig.up_to_date(result["config"])
+    if before["dataset"] != config.dataset:
+        return
+    what = f"`initial_weights` {config.initial_weights!r} come from a training on {config.dataset}"
+    now = files_digest(config.dataset, config.data_dir)
+    if now is not None and result.get("files", now) != now:
+        raise ValueError(
+            f"{what}, whose images have changed since. Some that it was trained on may now be "
+            "among those to evaluate on. Train it again with the images of now."
+        )
+    # With fewer examples it has not seen the last ones.
+    saw_all = before["train_examples"] is None and before["train_split"] == config.train_split
+    if saw_all and config.validation_examples > before["validation_examples"]:
+        raise ValueError(
+            f"{what} that saw some of the {config.validation_examples} `validation_examples`, "
+            f"because it held out {before['validation_examples']}. Hold out as many, or train it "
+            "with more of them held out."
+        )
 
 
 def _check_frozen(config, initial, model, copied):

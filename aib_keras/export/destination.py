@@ -8,6 +8,7 @@ import tempfile
 from aib_keras.utils.checks import check_boolean, check_path
 
 _SAVED_MODEL_FILE = "saved_model.pb"
+_OF_SAVED_MODEL = {_SAVED_MODEL_FILE, "fingerprint.pb", "variables", "assets", "assets.extra"}
 
 
 def saved_model_destination(path, overwrite):
@@ -25,10 +26,12 @@ def saved_model_destination(path, overwrite):
     """
     overwrite, path = check_boolean("overwrite", overwrite), local_path("path", path)
     if path.is_dir() and any(path.iterdir()):
-        if not (path / _SAVED_MODEL_FILE).is_file():
+        others = sorted({file.name for file in path.iterdir()} - _OF_SAVED_MODEL)
+        if others or not (path / _SAVED_MODEL_FILE).is_file():
             raise FileExistsError(
-                f"{str(path)!r} is a folder with something other than a SavedModel in it, which "
-                "would be lost. Choose a new or an empty folder."
+                f"{str(path)!r} is a folder with something other than a SavedModel in it "
+                f"({', '.join(others[:3]) or 'parts of one'}), which would be lost. Choose a new "
+                "or an empty folder."
             )
         _check_overwrite(path, overwrite)
     elif path.exists() and not path.is_dir():

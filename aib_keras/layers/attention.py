@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from aib_keras.layers.sampling import GaussianSampler, moments_of_replicas, should_sample
-from aib_keras.layers.tracking import StepMean
+from aib_keras.layers.tracking import StepMean, mean_or_zero
 from aib_keras.utils.checks import (
     check_choice,
     check_floating,
@@ -195,13 +195,14 @@ class IBAttention(keras.layers.Layer):
                 draw = functools.partial(self.noise_sampler, sample=bool(sample))
             modulated, nats = self._replace_by_noise(features, attention, training, draw)
             maps["attention_nats"] = nats
-            price, metric = ops.mean(nats) / features.shape[-1], ops.mean(ops.sum(nats, (1, 2, 3)))
+            price = mean_or_zero(nats) / features.shape[-1]
+            metric = mean_or_zero(ops.sum(nats, (1, 2, 3)))
         else:
             features = ops.cast(features, self.compute_dtype)
             modulated = features * ops.cast(attention, self.compute_dtype)
             if self.modulation == "residual":
                 modulated = features + modulated
-            price = metric = ops.mean(ops.square(attention))
+            price = metric = mean_or_zero(ops.square(attention))
         if self.map_beta is not None:
             self.add_loss(ops.cast(self.map_beta, "float32") * price)
             self.price_metric.observe(metric, ops.shape(features)[0])

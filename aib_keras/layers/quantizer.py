@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from aib_keras.layers.tracking import StepMean
+from aib_keras.layers.tracking import StepMean, mean_or_zero
 from aib_keras.utils.checks import check_floating, check_integer, check_non_negative
 
 
@@ -70,13 +70,14 @@ class AnchorQuantizer(keras.layers.Layer):
         # one by one, which is slow on a GPU; that of a sum is a sum.
         nearest = ops.reshape(ops.sum(choice * anchors, axis=-1), ops.shape(inputs))
 
-        quantization = ops.mean(ops.square(ops.stop_gradient(inputs) - nearest))
-        commitment = ops.mean(ops.square(inputs - ops.stop_gradient(quantized)))
+        quantization = mean_or_zero(ops.square(ops.stop_gradient(inputs) - nearest))
+        commitment = mean_or_zero(ops.square(inputs - ops.stop_gradient(quantized)))
         self.add_loss(self.quantization_weight * quantization + self.commitment_weight * commitment)
         batch_size = ops.shape(inputs)[0] if inputs.shape else 1
         self.quantization_mse.observe(quantization, batch_size)
         self.commitment_mse.observe(commitment, batch_size)
-        self.anchors_in_use.observe(ops.mean(ops.max(choice, axis=0)), batch_size)
+        in_use = ops.mean(ops.max(choice, axis=0, initial=0.0))
+        self.anchors_in_use.observe(in_use, batch_size)
 
         # Not `inputs + sg[quantized - inputs]`, which would round: the output is an anchor exactly.
         return ops.stop_gradient(quantized) + (inputs - ops.stop_gradient(inputs))

@@ -4,6 +4,16 @@ import keras
 from keras import ops
 
 
+def mean_or_zero(values):
+    """Returns the mean of a float tensor, and 0 without any values.
+
+    On TensorFlow, a replica gets a batch of no images where the last batch has fewer images than
+    there are devices. The mean of its values would be NaN, and so would that of all replicas.
+    """
+    count = ops.cast(ops.size(values), values.dtype)
+    return ops.sum(values) / ops.maximum(count, ops.cast(1, values.dtype))
+
+
 class StepMean(keras.metrics.Mean):
     """Mean over images of a scalar that a layer computes per batch. NaN without any batch.
 

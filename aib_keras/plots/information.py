@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aib_keras.plots.style import SERIES, new_figure, plain
+from aib_keras.plots.style import SERIES, class_labels, new_figure
 
 # With more classes, their names would overlap.
 _MOST_NAMES = 60
@@ -53,7 +53,7 @@ def information_figure(edges, count, mean, class_names, title):
         axis.set_title(group, fontsize=9)
         axis.set(xlabel="information in z [bits]", ylim=(classes - 0.5, -0.5))
     if classes <= _MOST_NAMES:
-        panels[0].set_yticks(range(classes), map(plain, class_names), fontsize=7)
+        panels[0].set_yticks(range(classes), class_labels(class_names), fontsize=7)
     else:
         panels[0].set_ylabel("class", fontsize=8)
     below.colorbar(drawn, ax=list(panels), label="share of the class's images [%]")

@@ -16,9 +16,23 @@ LINES = (
 )
 
 
-def plain(text):
-    """Returns a text in which Matplotlib takes no pair of dollar signs for mathematics."""
-    return text.replace("$", r"\$")
+def class_labels(class_names):
+    """Returns what to write for each class in a figure.
+
+    That is its name, or, such as `#3`, its number, where Matplotlib's font (`font.family`) lacks
+    characters of the name and would draw the same box for each.
+
+    Args:
+        class_names: Sequence of strings.
+    """
+    manager = require("matplotlib.font_manager", "Plotting", "train")
+    font = manager.get_font(manager.findfont(manager.FontProperties()))
+    characters = font.get_charmap().keys()
+    return [
+        # Matplotlib would take a pair of dollar signs for mathematics.
+        name.replace("$", r"\$") if characters >= {*map(ord, name)} else f"#{number}"
+        for number, name in enumerate(class_names)
+    ]
 
 
 def new_figure(width, height):

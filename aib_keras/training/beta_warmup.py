@@ -2,24 +2,8 @@
 
 import keras
 
-from aib_keras.layers import IBAttention, VariationalEncoder
+from aib_keras.layers.information_weights import information_weights
 from aib_keras.utils.checks import check_integer
-
-
-def information_weights(model):
-    """Returns the variables that weigh information in a model, nested layers included.
-
-    Returns:
-        A list of pairs of a variable and its full value: `beta` of each `VariationalEncoder`, and
-        `map_beta` of each `IBAttention` that has a price.
-    """
-    found = []
-    for layer in model._flatten_layers():
-        if isinstance(layer, VariationalEncoder):
-            found.append((layer.beta, layer.initial_beta))
-        elif isinstance(layer, IBAttention) and layer.map_beta is not None:
-            found.append((layer.map_beta, layer.initial_map_beta))
-    return found
 
 
 class BetaWarmup(keras.callbacks.Callback):

@@ -143,8 +143,10 @@ class Checkpoint(keras.callbacks.Callback):
                     _store(file.create_group(_TORCH), _torch_states())
                 if steps:
                     _store(file.create_group(_METRICS), model.metrics_variables)
-        if previous is not None and previous != path:
-            previous.unlink()
+        # Also of processes that were killed before they had removed theirs.
+        for other in self.folder.iterdir():
+            if other != path and other.name.endswith(".weights.h5"):
+                other.unlink()
 
     def _check_room(self, kept):
         """Raises an OSError unless the disk has room for a state.

@@ -8,7 +8,7 @@ as on the host, so a training sees the same batches either way.
 import keras
 import numpy as np
 
-from aib_keras.data import AugmentedBatches, CropFlip, StreamedBatches
+from aib_keras.data import AugmentedBatches, CropFlip, StreamedBatches, StreamedImageData
 from aib_keras.training import device_strategies as devices
 
 # Of the memory of the device that images may take. The rest is for the model and its activations.
@@ -38,10 +38,15 @@ def _obstacle(batches, config):
         return f"it needs Keras's jax backend, but the current one is {keras.backend.backend()}"
     if keras.distribution.distribution() is not None:
         return "the training is distributed over devices"
-    if not isinstance(batches, AugmentedBatches):
-        return "it needs an ImageData or arrays, not batches"
     if isinstance(batches, StreamedBatches):
         return "the examples are streamed"
+    # Not a subclass: what it does with the images and labels would be left out.
+    if type(batches) is not AugmentedBatches:
+        return "it needs an ImageData or arrays, not batches"
+    if isinstance(batches.data, StreamedImageData):
+        return "the examples are streamed"
+    if len(batches.data) % batches.batch_size and not batches.drop_remainder:
+        return "the last batch is smaller than the others: it needs `drop_remainder`"
     if config.checkpoint_steps is not None:
         return "`checkpoint_steps` needs a call for each step"
     if config.class_weights != "equal":

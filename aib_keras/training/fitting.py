@@ -7,9 +7,10 @@ import sys
 import keras
 
 from aib_keras.data import AugmentedBatches, ImageData, StreamedBatches
+from aib_keras.layers.information_weights import information_weights
 from aib_keras.models import ImageClassifier
 from aib_keras.training import device_strategies as devices
-from aib_keras.training.beta_warmup import BetaWarmup, information_weights
+from aib_keras.training.beta_warmup import BetaWarmup
 from aib_keras.training.callbacks import (
     AttentionImages,
     EndWhenStalled,

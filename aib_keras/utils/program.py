@@ -32,6 +32,16 @@ def run(body, modules, text):
     app.run(lambda argv: _with_short_errors(body, argv), flags_parser=_parse)
 
 
+def check_no_arguments(argv):
+    """Raises an `absl.app.UsageError` for arguments that are not flags, which nothing would read.
+
+    Args:
+        argv: Strings, the name of the program and its arguments.
+    """
+    if len(argv) > 1:
+        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}. Settings are flags.")
+
+
 def number(name, text, kind=float):
     """Returns one of the values of a flag that is a list.
 

@@ -7,6 +7,7 @@ import typing
 
 import keras
 
+from aib_keras.layers.information_weights import information_weights
 from aib_keras.utils.checks import check_integer, check_number
 from aib_keras.utils.suggestions import did_you_mean
 from aib_keras.zoo import pretrained
@@ -142,6 +143,9 @@ def zoo_model(
             if weights is not None:
                 path = weights if entry is None else pretrained.fetch(entry)
                 load_weights(model, name, path, chosen["num_classes"])
+                # The file has them as its training left them, perhaps in a warm-up.
+                for weight, full in information_weights(model):
+                    weight.assign(full)
             return model
 
         signature = _signature(default_classes, default_shape, known)

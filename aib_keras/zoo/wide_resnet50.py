@@ -24,6 +24,7 @@ from aib_keras.zoo.torch_checkpoint import load_tensors, read_state
 # Filters that the bottleneck blocks of each layer end with, and the number of blocks.
 LAYERS = ((256, 3), (512, 4), (1024, 6), (2048, 3))
 STEM_FILTERS = 64
+_HEAD_PREFIX = "head_"
 _WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
 # The checkpoints hold the ImageNet layers that the model's parts are copies of.
 _UNUSED = ("layer4.", "tmp_layer.", "att_layer4.")
@@ -40,10 +41,10 @@ def _stem_and_layers(x, width, last):
     return x
 
 
-def _layer(x, number, width, stride):
+def _layer(x, number, width, stride, prefix=""):
     filters, blocks = LAYERS[number - 1]
     for index in range(1, blocks + 1):
-        name = f"layer{number}_block{index}"
+        name = f"{prefix}layer{number}_block{index}"
         x = _bottleneck_block(x, name, filters, width, stride if index == 1 else 1)
     return x
 
@@ -69,7 +70,8 @@ def _conv_bn(x, filters, kernel, conv_name, bn_name, stride=1):
 def _attention_head(features_shape, width):
     """A fourth layer at full resolution and a convolution: features to one value per position."""
     inputs = keras.Input(features_shape)
-    x = _layer(inputs, 4, width, stride=1)
+    # The trunk has a fourth layer, too.
+    x = _layer(inputs, 4, width, stride=1, prefix=_HEAD_PREFIX)
     x = layers.Conv2D(1, 3, padding="same", data_format="channels_last", name="map_conv")(x)
     return keras.Model(inputs, x, name="head")
 
@@ -102,9 +104,9 @@ def _stem_to_layer3_names(features):
         yield from _layer_names(f"layer{number}", features, number)
 
 
-def _layer_names(module, part, number):
+def _layer_names(module, part, number, prefix=""):
     for index in range(LAYERS[number - 1][1]):
-        block = f"layer{number}_block{index + 1}"
+        block = f"{prefix}layer{number}_block{index + 1}"
         for conv in (1, 2, 3):
             yield f"{module}.{index}.conv{conv}", part.get_layer(f"{block}_conv{conv}")
             yield f"{module}.{index}.bn{conv}", part.get_layer(f"{block}_bn{conv}")
@@ -117,7 +119,7 @@ def _tensor_names(model):
     """Yields pairs of module and layer of the authors' Wide-ResNet-50-2 for CUB."""
     head = model.attention.head
     yield from _stem_to_layer3_names(model.feature_extractor)
-    yield from _layer_names("att_module_mu.0", head, 4)
+    yield from _layer_names("att_module_mu.0", head, 4, _HEAD_PREFIX)
     yield "att_module_mu.1", head.get_layer("map_conv")
     yield from _layer_names("encode.0", model.encoder.trunk, 4)
     yield "encode.3", model.encoder.linear

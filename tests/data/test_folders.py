@@ -1,10 +1,12 @@
 import os
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from aib_keras.data import folder_digest, load, pixels
+from aib_keras.data.loading import is_own
 
 SPLITS = ("train", "test")
 
@@ -117,6 +119,12 @@ def test_exif_orientation(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     assert decoded(tmp_path, Image.new("RGB", (8, 4)), "x.jpg", exif=exif).shape == (8, 4, 3)
+    # The unit of the resolution as text: an entry of a wrong type, which is none of ours.
+    directory = struct.pack("<HHHIHHHHI4sI", 2, 0x0112, 3, 1, 6, 0, 0x0128, 2, 2, b"2", 0)
+    strange = b"Exif\0\0II*\0" + struct.pack("<I", 8) + directory
+    assert decoded(tmp_path, Image.new("RGB", (8, 4)), "x.jpg", exif=strange).shape == (8, 4, 3)
+    broken = decoded(tmp_path, Image.new("RGB", (8, 4)), "x.jpg", exif=b"Exif\0\0broken")
+    assert broken.shape == (4, 8, 3)
     # As a SavedModel, which reads it of JPEG files alone.
     for name in ("x.png", "x.webp"):
         assert decoded(tmp_path, Image.new("RGB", (8, 4)), name, exif=exif).shape == (4, 8, 3)
@@ -137,6 +145,22 @@ def test_the_digest_of_a_folder_follows_links_and_knows_dead_ones(root, tmp_path
     os.symlink(root, root / "ant" / "above")
     os.symlink(root / "nowhere.png", root / "ant" / "dead.png")
     assert folder_digest(root) == linked
+
+
+def test_what_is_not_an_example_does_not_change_the_digest(root, tmp_path):
+    before = folder_digest(root)
+    save(root / "montage.jpg")
+    save(root / ".trash" / "1.png")
+    save(root / "ant" / ".thumbnails" / "1.png")
+    assert folder_digest(root) == before
+
+
+def test_a_folder_can_have_a_comma_in_its_name(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("ant", "bee"):
+        save(tmp_path / "cats,dogs" / name / "1.png")
+    assert is_own("cats,dogs")
+    assert is_own("a.npz,b.npz")
 
 
 def test_resizing_is_antialiased(tmp_path):

@@ -80,3 +80,19 @@ def test_a_crop_comes_last(images):
 def test_what_is_no_augmentation_layer_is_refused(layers, message):
     with pytest.raises(ValueError, match=message):
         data.KerasAugmentation(layers)
+
+
+def test_images_that_are_not_uint8_are_refused(images):
+    with pytest.raises(TypeError, match="needs uint8 images .* got float32"):
+        data.KerasAugmentation(LAYERS)(images.astype("float32") / 255, np.random.default_rng(0))
+
+
+def test_the_axes_are_those_of_the_images(images):
+    expected = data.KerasAugmentation(LAYERS)(images, np.random.default_rng(0))
+    keras.config.set_image_data_format("channels_first")
+    try:
+        layers = [keras.layers.RandomZoom((-0.3, 0.0)), LAYERS[1]]
+        found = data.KerasAugmentation(layers)(images, np.random.default_rng(0))
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    np.testing.assert_array_equal(found, expected)

@@ -12,6 +12,11 @@ from aib_keras.training import FitConfig
 from aib_keras.training.workdir import claim_workdir
 
 
+def test_a_folder_is_the_same_with_a_slash_behind_it():
+    assert TrainingConfig(dataset="birds/") == TrainingConfig(dataset="birds")
+    assert TrainingConfig(dataset="/").dataset == "/"
+
+
 def test_a_rate_of_the_backbone_is_for_training_all_layers():
     assert TrainingConfig(backbone_learning_rate=0.1).backbone_learning_rate == 0.1
     with pytest.raises(ValueError, match="Set `freeze` to 'nothing'"):

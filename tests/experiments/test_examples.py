@@ -41,6 +41,20 @@ def test_evaluation_is_streamed_if_the_training_was(tmp_path):
     assert isinstance(found, data.StreamedImageData)
 
 
+def test_images_that_changed_since_the_training_are_not_evaluated_on(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for index in range(8):
+            Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / name / f"{index}.png")
+    config = TrainingConfig(dataset=str(tmp_path), image_size=8)
+    files = examples.files_digest(config.dataset, None)
+    result = {"config": dataclasses.asdict(config), "files": files}
+    assert len(load_evaluation(result)) == 4
+    (tmp_path / "cat" / "0.png").unlink()
+    with pytest.raises(ValueError, match="have changed since the training"):
+        load_evaluation(result)
+
+
 def test_evaluation_does_not_read_the_training_images(monkeypatch):
     read = []
     load = data.load

@@ -143,3 +143,10 @@ def test_trained_weights_count_more_than_those_of_imagenet(monkeypatch):
     found = run._create(config, images, weights="model.keras")
     assert (found["weights"], found["map_beta"]) == ("model.keras", 0.1)
     assert "backbone_weights" not in found
+
+
+def test_a_training_without_its_weights_is_not_published(small_run, tmp_path):
+    shutil.copytree(small_run, tmp_path / "run", ignore=shutil.ignore_patterns("*.keras"))
+    with pytest.raises(ValueError, match="has neither model.keras nor model.weights.h5"):
+        publishing.publish(tmp_path / "run", "digits", tmp_path / "zoo", bundled=True)
+    assert not list(tmp_path.glob("zoo/*.h5"))

@@ -1,6 +1,7 @@
 """The report of a trained classifier, one HTML file."""
 
 import base64
+import dataclasses
 import html.parser
 import io
 
@@ -118,6 +119,14 @@ def test_maps_of_a_few_cells_are_scored(examples):
     maps = np.random.default_rng(0).random((3, 2, 2, 1))
     found = report_scores.measure(model, examples.images[:3], maps, np.zeros(3, int), verbose=0)
     assert all(0 < each.mean() < 1 for scores in found.values() for each in scores.values())
+
+
+def test_names_that_the_font_lacks_are_below_the_confusion_matrix(examples, tmp_path):
+    names = ("鳥", *examples.class_names[1:9], "<猫>")
+    named = dataclasses.replace(examples.take(6), class_names=names)
+    report.write_report(tmp_path / "report.html", zoo.vgg(width=0.03), named, "vgg", verbose=0)
+    page = Parsed((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "they are the same. #0: 鳥, #9: <猫>." in page.text
 
 
 def test_a_model_without_a_map_has_a_report_without_maps(examples, tmp_path):

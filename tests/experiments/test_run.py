@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import special
-from small import small_config
+from small import small_config, untrained_run
 
 from aib_keras import data, experiments, metrics, zoo
-from aib_keras.experiments import results
+from aib_keras.experiments import examples, results
 from aib_keras.training import checkpoint, read_map_history
-from aib_keras.utils.files import read_json_lines, write_json
+from aib_keras.utils.files import read_json, read_json_lines, write_json
 from aib_keras.utils.maps import map_similarity
 
 # With the augmentation that has the most to draw.
@@ -197,12 +197,36 @@ def test_photos_that_changed_since_the_training_are_told(tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     write_json(workdir / "config.json", config.resolved().to_json())
-    result = {"model": "vgg", **results.files(config)}
+    result = {"model": "vgg", "files": examples.files_digest(str(photos), None)}
     write_json(workdir / "result.json", result)
     assert experiments.train(config, workdir) == result
     Image.new("RGB", (8, 8)).save(photos / "cat" / "2.png")
     with pytest.raises(ValueError, match="have changed since the training in"):
         experiments.train(config, workdir)
+
+
+def test_what_the_initial_weights_were_trained_on_is_not_to_evaluate_on(tmp_path):
+    untrained_run(tmp_path / "first")
+    config = small_config(initial_weights=str(tmp_path / "first"), validation_examples=16)
+    with pytest.raises(ValueError, match="saw some of the 16 `validation_examples`.* held out 0"):
+        experiments.train(config, tmp_path / "second")
+    config = small_config(initial_weights="vgg_aib_qt/digits", validation_examples=16)
+    with pytest.raises(ValueError, match="'vgg_aib_qt/digits' come from a training on clutter"):
+        experiments.train(
+            dataclasses.replace(config, train_split="train[:5000]"), tmp_path / "second", verbose=0
+        )
+    # Of images that have changed since, some may have moved from one part to the other.
+    content = read_json(tmp_path / "first" / "result.json")
+    photos = tmp_path / "photos"
+    for name in ("cat", "dog"):
+        (photos / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(photos / name / "1.png")
+    content["config"]["dataset"], content["files"] = str(photos), "0"
+    write_json(tmp_path / "first" / "result.json", content)
+    config = small_config(initial_weights=str(tmp_path / "first"), dataset=str(photos))
+    with pytest.raises(ValueError, match="whose images have changed since"):
+        experiments.train(config, tmp_path / "second")
+    assert not (tmp_path / "second").exists()
 
 
 def test_data_that_cannot_be_read_leave_no_folder(tmp_path):

@@ -61,6 +61,12 @@ class TestBeforeAnyWork:
         with pytest.raises(FileExistsError, match="something other than a SavedModel"):
             export.to_saved_model(model, tmp_path, overwrite=overwrite)
 
+    def test_saved_model_with_something_else_beside_it(self, model, tmp_path):
+        (tmp_path / "saved_model.pb").write_bytes(b"old")
+        (tmp_path / "model.tflite").write_bytes(b"a model")
+        with pytest.raises(FileExistsError, match=r"a SavedModel in it \(model.tflite\)"):
+            export.to_saved_model(model, tmp_path, overwrite=True)
+
     def test_file_in_place_of_a_folder(self, model, tmp_path):
         (tmp_path / "model").write_text("")
         with pytest.raises(FileExistsError, match="SavedModel is a folder"):
@@ -171,10 +177,10 @@ def test_overwrite(model, tmp_path):
     path = tmp_path / "deep" / "model"
     path.mkdir(parents=True)
     (path / "saved_model.pb").write_bytes(b"old")
-    (path / "leftover").write_bytes(b"old")
+    (path / "assets.extra").mkdir()
     export.to_saved_model(model, path, overwrite=True)
     assert (path / "saved_model.pb").stat().st_size > 1000
-    assert not (path / "leftover").exists()
+    assert not (path / "assets.extra").exists()
     assert list(path.parent.iterdir()) == [path]
 
 

@@ -181,3 +181,17 @@ def test_global_channels_first_does_not_turn_the_layers_round():
     layer = IBAttention(quantizer=AnchorQuantizer(5))
     assert layer(np.ones((2, 5, 4, 3), "float32")).shape == (2, 5, 4, 3)
     assert layer.head.kernel.shape == (3, 3, 3, 1)
+
+
+@pytest.mark.parametrize("modulation", ["mask", "noise"])
+def test_a_batch_of_no_images_has_no_loss(modulation):
+    """A replica gets one where the last batch has fewer images than there are devices."""
+    attention = IBAttention(quantizer=AnchorQuantizer(4), modulation=modulation, map_beta=0.1)
+    encoder = VariationalEncoder(3, trunk=keras.layers.GlobalAveragePooling2D())
+    encoder(attention(np.ones((2, 4, 4, 5), "float32")))
+    z = encoder(attention(np.zeros((0, 4, 4, 5), "float32"), sample=True), sample=True)
+    assert z.shape == (0, 3)
+    for layer in (attention, encoder):
+        losses = [float(keras.ops.convert_to_numpy(loss)) for loss in layer.losses]
+        assert losses
+        assert np.isfinite(losses).all()

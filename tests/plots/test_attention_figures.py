@@ -21,6 +21,13 @@ def test_dollar_signs_in_names_are_not_mathematics():
     figure.savefig(io.BytesIO())
 
 
+def test_a_name_that_the_font_lacks_is_a_number():
+    figure = attention_figure(IMAGES, EXPLANATION, [0, 0, 0], ("cat", "犬"))
+    figure.savefig(io.BytesIO())
+    titles = [axis.get_title() for axis in figure.axes if axis.images][:3]
+    assert titles == ["cat", "cat\n(as #1)", "cat"]
+
+
 def test_a_row_for_images_and_one_for_each_map():
     figure = attention_figure(IMAGES, EXPLANATION, [0, 0, 0], ("cat", "dog"))
     drawn = [axis for axis in figure.axes if axis.images]

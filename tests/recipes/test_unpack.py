@@ -51,3 +51,11 @@ def test_weights_that_there_are_not_are_an_error_before_any_folder(recipe, tmp_p
     with pytest.raises(app.UsageError, match="No published weights are called 'vgg_aib_qt/digit'"):
         run(recipe, tmp_path / "runs", "vgg_aib_qt/digit")
     assert not (tmp_path / "runs").exists()
+
+
+def test_weights_are_given_by_a_flag(recipe, tmp_path):
+    flags.FLAGS.unparse_flags()
+    flags.FLAGS(["unpack", f"--runs={tmp_path / 'runs'}"])
+    with pytest.raises(app.UsageError, match="Unknown arguments: vgg/cifar10"):
+        recipe.main(["unpack", "vgg/cifar10"])
+    assert not (tmp_path / "runs").exists()

@@ -1,6 +1,7 @@
 """Many image files through a SavedModel into Parquet files."""
 
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -234,6 +235,24 @@ def test_relative_paths_start_where_the_call_was_made(
     assert [row["path"] for row in rows][:2] == ["photos/0/000.png", "photos/0/002.png"]
     for row, wanted in zip(rows, read(explained[0]), strict=True):
         assert row["predicted_class"] == wanted["predicted_class"]
+
+
+def test_files_are_found_as_training_finds_them(images, tmp_path):
+    folder = tmp_path / "photos"
+    (folder / ".thumbnails").mkdir(parents=True)
+    shutil.copy(images / "0" / "000.png", folder / ".thumbnails" / "000.png")
+    (folder / "linked").symlink_to(images / "0")
+    (folder / "above").symlink_to(folder)
+    (folder / "scan.png").mkdir()
+    found = bulk.find_files(folder)
+    assert found
+    assert {str(pathlib.Path(file).parent) for file in found} == {str(folder / "linked")}
+
+
+def test_a_list_can_begin_with_the_mark_of_windows(images, tmp_path):
+    file = str(images / "0" / "000.png")
+    (tmp_path / "list.txt").write_text(f"{file}\n", encoding="utf-8-sig")
+    assert bulk.find_files(tmp_path / "list.txt") == [file]
 
 
 def test_a_path_can_be_in_the_home_folder(images, tmp_path, monkeypatch):

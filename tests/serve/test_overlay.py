@@ -1,6 +1,7 @@
 """A map over its image: which colour where, and what is refused."""
 
 import io
+import struct
 import subprocess
 import sys
 
@@ -130,6 +131,12 @@ def test_the_picture_in_a_file_is_turned_upright():
     attention = np.full((2, 2), 0.5, "float32")
     stream = io.BytesIO()
     Image.new("RGB", (60, 40)).save(stream, "JPEG", exif=exif)
+    assert overlay_file(stream.getvalue(), attention).shape == (60, 40, 3)
+    # The unit of the resolution as text: an entry of a wrong type, which is none of ours.
+    directory = struct.pack("<HHHIHHHHI4sI", 2, 0x0112, 3, 1, 6, 0, 0x0128, 2, 2, b"2", 0)
+    stream = io.BytesIO()
+    strange = b"Exif\0\0II*\0" + struct.pack("<I", 8) + directory
+    Image.new("RGB", (60, 40)).save(stream, "JPEG", exif=strange)
     assert overlay_file(stream.getvalue(), attention).shape == (60, 40, 3)
     # As the SavedModel, which reads the orientation of JPEG files alone.
     file = png(np.zeros((40, 60, 3), "uint8"), exif=exif)

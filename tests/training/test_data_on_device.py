@@ -117,3 +117,24 @@ def test_what_does_not_work_on_the_device_is_refused(examples, tmp_path, augment
     wrong = "only CropFlip" if on_jax else "needs Keras's jax backend"
     with pytest.raises(ValueError, match=f"data_on_device.*{wrong}"):
         fit(new_model(), *examples, config, tmp_path / "run", augment=augment)
+
+
+class Brighter(data.AugmentedBatches):
+    def __getitem__(self, index):
+        images, labels = super().__getitem__(index)
+        return images // 2 + 127, labels
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="of JAX alone")
+@pytest.mark.parametrize(
+    ("make_batches", "message"),
+    [
+        (lambda examples: Brighter(examples, 16), "an ImageData or arrays, not batches"),
+        (lambda examples: data.AugmentedBatches(examples.take(20), 16), "`drop_remainder`"),
+    ],
+)
+def test_batches_that_would_change_there_are_refused(examples, tmp_path, make_batches, message):
+    config = dataclasses.replace(CONFIG, data_on_device=True)
+    batches = make_batches(examples[0])
+    with pytest.raises(ValueError, match=message):
+        fit(new_model(), batches, examples[1], config, tmp_path / "run")

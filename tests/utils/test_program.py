@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from absl import flags
+from absl import app, flags
 
 from aib_keras.utils import program
 
@@ -44,3 +44,9 @@ def test_a_bad_flag_ends_the_program_with_its_message(capsys):
         program.parse(["program", "--foldre=runs"])
     assert ended.value.code == 1
     assert "Unknown command line flag 'foldre'. Did you mean: folder ?" in capsys.readouterr().err
+
+
+def test_arguments_that_nothing_reads_are_refused():
+    program.check_no_arguments(["program"])
+    with pytest.raises(app.UsageError, match="Unknown arguments: vgg/cifar10. Settings are flags"):
+        program.check_no_arguments(["program", "vgg/cifar10"])

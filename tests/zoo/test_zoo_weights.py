@@ -193,7 +193,8 @@ def test_what_the_training_left_at_its_default_cannot_be_contradicted(index, set
     with pytest.raises(ValueError, match=rf"(?s)with {name}={default}.*has {name}="):
         zoo.vgg_aib_qt(weights="digits", **setting)
     # What only a training goes by can be another one for the next.
-    assert zoo.vgg_aib_qt(weights="digits", beta=0.1).encoder.initial_beta == 0.1
+    encoder = zoo.vgg_aib_qt(weights="digits", beta=0.1).encoder
+    assert float(encoder.beta) == pytest.approx(encoder.initial_beta) == 0.1
 
 
 @pytest.mark.parametrize(
