@@ -49,6 +49,14 @@ def test_the_backbone_has_a_learning_rate_of_its_own(name, optimizer):
         np.testing.assert_allclose(same_rest[path], change, rtol=1e-2, atol=1e-7, err_msg=path)
 
 
+@pytest.mark.parametrize("name", ["efficientnet_lite0_aib", "wrn_aib", "wrn50_2_aib_qt", "wrn50_2"])
+def test_other_families_have_a_backbone_too(name):
+    model = zoo.create(name, num_classes=5, width=0.03)
+    compile_classifier(model, FitConfig(backbone_learning_rate=0.1), 1)
+    multipliers = model.optimizer.learning_rate_multipliers
+    assert 20 < len(multipliers) < len(model.trainable_variables)
+
+
 def test_it_needs_a_backbone():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     config = FitConfig(backbone_learning_rate=0.1)
