@@ -250,7 +250,7 @@ def test_wide_resnet_weights_reach_the_model(tmp_path):
         kernel = ops.convert_to_numpy(part.get_layer(layer).kernel)
         np.testing.assert_array_equal(kernel, state[tensor].transpose(2, 3, 1, 0))
     # Nobody says that the attention's own fourth layer starts from ImageNet's.
-    head = ops.convert_to_numpy(model.attention.head.get_layer("layer4_block3_conv2").kernel)
+    head = ops.convert_to_numpy(model.attention.head.get_layer("head_layer4_block3_conv2").kernel)
     theirs = state["layer4.2.conv2.weight"].transpose(2, 3, 1, 0)
     assert abs(np.corrcoef(head.ravel(), theirs.ravel())[0, 1]) < 0.01
 
