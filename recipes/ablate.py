@@ -51,9 +51,6 @@ VALUES = {
 
 
 def main(argv):
-    if not TRAIN.value:
-        # Otherwise they are settings of the trainings.
-        program.check_no_arguments(argv)
     command_line.check_model(MODEL.value)
     seeds = program.numbers(SEEDS, int)
     points = [

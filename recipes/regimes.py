@@ -73,9 +73,6 @@ SAVED_STATES = 20
 
 
 def main(argv):
-    if not TRAIN.value:
-        # Otherwise they are settings of the trainings.
-        program.check_no_arguments(argv)
     # TensorFlow warns about each new model that it has to trace.
     logging.set_verbosity(logging.ERROR)
     for name in MODELS.value:

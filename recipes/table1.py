@@ -72,9 +72,6 @@ DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 
 
 def main(argv):
-    if not TRAIN.value:
-        # Otherwise they are settings of the trainings.
-        program.check_no_arguments(argv)
     # The first training may be a day; a misspelt name should not wait for it.
     seeds = program.numbers(SEEDS, int)
     program.check_choices(DATASETS, RECIPES)
