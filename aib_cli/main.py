@@ -151,9 +151,13 @@ def _list_models(argv):
     if not names:
         known = ", ".join(zoo.list_models())
         raise app.UsageError(f"No model matches {pattern!r}. The zoo has: {known}.")
+    try:
+        found = {name: zoo.weights(name) for name in names}
+    except (ValueError, OSError, ImportError) as error:
+        # Of the index that AIB_KERAS_ZOO names.
+        raise app.UsageError(str(error)) from error
     print(_FORMAT.format("model", "weights", "error", "size", "settings"))
-    for name in names:
-        entries = zoo.weights(name)
+    for name, entries in found.items():
         if not entries:
             print(name)
         for entry in entries:

@@ -147,6 +147,13 @@ def test_a_pattern_that_nothing_matches_names_models(monkeypatch, capsys):
     assert captured.out == ""
 
 
+def test_a_zoo_that_is_not_there_is_told_without_a_traceback(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("AIB_KERAS_ZOO", str(tmp_path / "zoo"))
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "zoo")
+    assert capsys.readouterr().err.startswith("There is no zoo at ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
