@@ -101,21 +101,20 @@ def folder_digest(root):
         path
         for place in class_roots(root)
         for name in _subfolders(place)
-        for path in _images_below(place / name)
+        for path in _visible_files(place / name)
+        # Not a dead link.
+        if path.suffix.lower() in _IMAGES and path.is_file()
     )
     for path in sorted(paths):
         digest.update(f"{path.relative_to(root)}\0{path.stat().st_size}\0".encode(errors="replace"))
     return digest.hexdigest()
 
 
-def _images_below(root):
-    """Returns the visible image files of a class folder, as `_find_images` finds them."""
-    for place, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            path = pathlib.Path(place, name)
-            if path.suffix.lower() in _IMAGES and not name.startswith(".") and path.is_file():
-                yield path
+def _visible_files(folder):
+    """Yields the paths of the files of a class folder and its subfolders, without hidden ones."""
+    for place, subfolders, files in os.walk(folder):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        yield from (pathlib.Path(place, name) for name in files if not name.startswith("."))
 
 
 def load_files(paths, labels, class_names=None, *, image_size=None, stream=None, name="files"):
@@ -263,17 +262,12 @@ def _find_images(folder, classes):
     found, unknown = [], {}
     for name in classes:
         paths = []
-        for place, subfolders, files in os.walk(folder / name):
-            subfolders[:] = [sub for sub in subfolders if not sub.startswith(".")]
-            for file in files:
-                path = pathlib.Path(place, file)
-                extension = path.suffix.lower()
-                if file.startswith("."):
-                    continue
-                if extension in _IMAGES:
-                    paths.append(path)
-                elif extension not in _OTHERS:
-                    unknown.setdefault(extension, path)
+        for path in _visible_files(folder / name):
+            extension = path.suffix.lower()
+            if extension in _IMAGES:
+                paths.append(path)
+            elif extension not in _OTHERS:
+                unknown.setdefault(extension, path)
         if not paths:
             skipped = ", ".join(f"*{extension}" for extension in sorted(unknown))
             others = f" Files of other kinds ({skipped}) are not read: convert them to JPEG."

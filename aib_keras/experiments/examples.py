@@ -80,14 +80,24 @@ def load_evaluation(result, data_dir=None):
     fields = {name: result["config"][name] for name in _EVALUATION_FIELDS}
     if data_dir is not None:
         fields["data_dir"] = data_dir
-    digest = files_digest(fields["dataset"], fields["data_dir"])
-    if digest is not None and result.get("files", digest) != digest:
+    if files_have_changed(result, fields["dataset"], fields["data_dir"]):
         raise ValueError(
             f"The images of {fields['dataset']} have changed since the training. Some that the "
             "model was trained on may now be among those to evaluate on. Put them back, or train "
             "again with those of now."
         )
     return _load_evaluation(**fields)
+
+
+def files_have_changed(result, dataset, data_dir):
+    """Returns whether the data are a folder of images that has changed since a training.
+
+    Args:
+        result: The content of the training's `result.json`.
+        dataset, data_dir: As in a `TrainingConfig`.
+    """
+    now = files_digest(dataset, data_dir)
+    return now is not None and result.get("files", now) != now
 
 
 def files_digest(dataset, data_dir):

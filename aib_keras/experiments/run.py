@@ -11,7 +11,7 @@ import keras
 from aib_keras import data, training, zoo
 from aib_keras.experiments import cards, frozen_features, results
 from aib_keras.experiments.config import TrainingConfig
-from aib_keras.experiments.examples import files_digest, load_data
+from aib_keras.experiments.examples import files_have_changed, load_data
 from aib_keras.experiments.selectivity import is_residual
 from aib_keras.models import copy_weights
 from aib_keras.plots.attention import save_attention_figure
@@ -91,8 +91,7 @@ def _train_here(config, workdir, verbose):
             print(f"{workdir} holds a finished training (result.json). Nothing to do.")
         result = results.read_result(workdir)
         # The report would otherwise be about photos that the model was trained on.
-        now = files_digest(config.dataset, config.data_dir)
-        if now is not None and result.get("files", now) != now:
+        if files_have_changed(result, config.dataset, config.data_dir):
             raise ValueError(
                 f"The images of {config.dataset} have changed since the training in {workdir}. "
                 "Choose another `workdir` to train with them."
@@ -241,8 +240,7 @@ def _check_unseen(config):
     if before["dataset"] != config.dataset:
         return
     what = f"`initial_weights` {config.initial_weights!r} come from a training on {config.dataset}"
-    now = files_digest(config.dataset, config.data_dir)
-    if now is not None and result.get("files", now) != now:
+    if files_have_changed(result, config.dataset, config.data_dir):
         raise ValueError(
             f"{what}, whose images have changed since. Some that it was trained on may now be "
             "among those to evaluate on. Train it again with the images of now."

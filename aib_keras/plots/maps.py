@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aib_keras.plots.style import class_labels, new_figure
+from aib_keras.plots.style import class_label, new_figure
 
 _COLOR_MAP = "viridis"
 _BAR_FONT_SIZE = 7
@@ -92,10 +92,9 @@ def draw_maps(axes, maps, image_shape, all_maps=None, orientation="vertical", la
 
 def class_title(class_names, label):
     """Returns the name of a class, shortened to fit above an image."""
-    return class_labels(
-        name if len(name) <= _TITLE_LENGTH else f"{name[: _TITLE_LENGTH - 1]}…"
-        for name in class_names
-    )[label]
+    name = class_names[label]
+    short = name if len(name) <= _TITLE_LENGTH else f"{name[: _TITLE_LENGTH - 1]}…"
+    return class_label(label, short)
 
 
 def prediction_title(class_names, logits, label=None):

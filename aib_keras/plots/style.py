@@ -16,23 +16,27 @@ LINES = (
 )
 
 
-def class_labels(class_names):
-    """Returns what to write for each class in a figure.
+def class_label(number, name):
+    """Returns what to write for a class in a figure.
 
     That is its name, or, such as `#3`, its number, where Matplotlib's font (`font.family`) lacks
     characters of the name and would draw the same box for each.
 
     Args:
-        class_names: Sequence of strings.
+        number: Integer, the label of the class.
+        name: String.
     """
     manager = require("matplotlib.font_manager", "Plotting", "train")
     font = manager.get_font(manager.findfont(manager.FontProperties()))
-    characters = font.get_charmap().keys()
-    return [
-        # Matplotlib would take a pair of dollar signs for mathematics.
-        name.replace("$", r"\$") if characters >= {*map(ord, name)} else f"#{number}"
-        for number, name in enumerate(class_names)
-    ]
+    if not all(map(font.get_char_index, map(ord, name))):
+        return f"#{number}"
+    # Matplotlib would take a pair of dollar signs for mathematics.
+    return name.replace("$", r"\$")
+
+
+def class_labels(class_names):
+    """Returns what to write for each class in a figure, as `class_label` does for one."""
+    return [class_label(number, name) for number, name in enumerate(class_names)]
 
 
 def new_figure(width, height):
