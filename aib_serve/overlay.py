@@ -5,19 +5,11 @@ import math
 import numbers
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
+
+from aib_serve.orientation import upright
 
 _COLOR_MAP = "viridis"
-# By EXIF orientation.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def overlay(image, attention, opacity=0.5, *, nearest=False, limits=(0.0, 1.0)):
@@ -70,7 +62,7 @@ def overlay_file(file, attention, box=(0, 0, 1, 1)):
     Returns:
         uint8 array `(H, W, 3)`.
     """
-    image = _upright(Image.open(io.BytesIO(file)))
+    image = upright(Image.open(io.BytesIO(file)))
     if image.mode.startswith("I"):
         # 16 bits, of which the SavedModel takes the upper 8. Pillow itself would clip at 255.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -80,20 +72,6 @@ def overlay_file(file, attention, box=(0, 0, 1, 1)):
     part = part_of(picture, box)
     picture[part] = overlay(picture[part], attention, limits=None)
     return picture
-
-
-def _upright(image):
-    """Turns an image as the SavedModel does, which reads the EXIF orientation of JPEG files."""
-    if image.format not in ("JPEG", "MPO"):
-        return image
-    # Pillow's `exif_transpose` also reads XMP, and fails for entries of a wrong type.
-    exif = Image.Exif()
-    try:
-        exif.load(image.info.get("exif"))
-    except Exception:  # Pillow raises errors of many types for a damaged block.
-        return image
-    turn = _TURNS.get(exif.get(ExifTags.Base.Orientation))
-    return image if turn is None else image.transpose(turn)
 
 
 def part_of(image, box):

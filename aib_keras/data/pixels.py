@@ -6,26 +6,15 @@ import math
 import os
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from aib_keras.utils.optional import require
+from aib_serve.orientation import JPEG, upright
 
 # Of all images of a data set, decoded.
 MAX_BYTES = 8 * 1024**3
-# Pillow's names of the formats of the files that are read, as far as it has them. MPO is a JPEG
-# file with several images, as phones write it.
-_JPEG = ("JPEG", "MPO")
-_FORMATS = (*_JPEG, "AVIF", "BMP", "GIF", "PNG", "PPM", "TGA", "TIFF", "WEBP")
-# By EXIF orientation.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+# Pillow's names of the formats of the files that are read, as far as it has them.
+_FORMATS = (*JPEG, "AVIF", "BMP", "GIF", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 # Files that are looked at for others that cannot be read, and how many of these are named.
 _LOOKED_AT, _NAMED = 20_000, 10
 
@@ -98,7 +87,7 @@ def decode(path, size=None):
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and math.prod(image.size) > limit:
                 raise Image.DecompressionBombError(f"{image.size[0]}x{image.size[1]} pixels")
-            return np.asarray(_resized(_to_rgb(_upright(image)), size))
+            return np.asarray(_resized(_to_rgb(upright(image)), size))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(
             f"{path} is too large to be decoded safely ({error}). If you trust it, raise "
@@ -109,24 +98,6 @@ def decode(path, size=None):
             f"{path} cannot be read as an image ({error}). It may be truncated, damaged or not an "
             "image: replace it or remove it."
         ) from error
-
-
-def _upright(image):
-    """Returns a Pillow image in the orientation of its EXIF data, if it is of a JPEG file.
-
-    Other formats can have an orientation, too, which next to nothing writes or reads.
-    """
-    if image.format not in _JPEG:
-        return image
-    # Not Pillow's `exif_transpose`, which fails where another entry of the block has a wrong type,
-    # and also reads XMP. What a SavedModel does not read is not read here either.
-    exif = Image.Exif()
-    try:
-        exif.load(image.info.get("exif"))
-    except Exception:  # Pillow raises errors of many types for a damaged block.
-        return image
-    turn = _TURNS.get(exif.get(ExifTags.Base.Orientation))
-    return image if turn is None else image.transpose(turn)
 
 
 @functools.cache
