@@ -5,11 +5,13 @@ file costs more than a good image of `MAX_PIXELS`. A file that cannot be decoded
 request, which may have the images of other users: a text in its row says what is wrong.
 """
 
-# 4096 x 4096 pixels: more than the photographs of most phones, and 48 MiB when decoded.
-MAX_PIXELS = 2**24
+# 8192 x 8192 pixels: more than the photographs of most cameras, and 192 MiB when decoded.
+MAX_PIXELS = 2**26
+# Larger images are decoded one at a time. Each of them may need 1 GiB, if it has transparency.
+_LARGE_PIXELS = 2**24
 # A progressive JPEG is decoded once for each of its scans. Cameras and tools write about ten.
 MAX_JPEG_SCANS = 100
-# Limits the memory that a request with many large images needs.
+# Limits the memory that a request with many images needs.
 _DECODED_AT_ONCE = 4
 
 # What a row can say. The index of a text is the status of an image in the graph.
@@ -22,6 +24,8 @@ PROBLEMS = (
     "an animation: send one of its images",
 )
 _GOOD, _DAMAGED, _UNKNOWN, _TOO_LARGE, _TOO_MANY_SCANS, _ANIMATED = range(len(PROBLEMS))
+# Of a good image that is still to be decoded.
+_LARGE = len(PROBLEMS)
 
 # File types and sizes are in the first bytes, EXIF data is in one of the first 64 KiB segments.
 _HEADER_BYTES = 32
@@ -48,8 +52,14 @@ def decode_batch(contents, transform):
     count, size = tf.size(contents), transform.size
     files = tf.data.Dataset.from_tensor_slices((tf.range(count), contents))
     decoded = files.map(
-        lambda index, content: (index, *_decode(content, transform)),
+        lambda index, content: (index, content, *_decode(content, transform)),
         num_parallel_calls=_DECODED_AT_ONCE,
+    )
+    decoded = decoded.map(
+        lambda index, content, image, status: (
+            index,
+            *_decode_large(content, image, status, transform),
+        )
     )
     # From here on files that a decoder refuses are missing; the rest of the function marks them as
     # damaged.
@@ -65,13 +75,13 @@ def decode_batch(contents, transform):
 
 
 def _decode(content, transform):
-    """Returns image and status of one file. TensorFlow raises an error for a damaged one."""
+    """Returns image and status of one file. TensorFlow raises an error for a damaged one.
+
+    A large image is black, and its status is `_LARGE`.
+    """
     import tensorflow as tf
 
-    header = tf.io.decode_raw(content, tf.uint8, fixed_length=_HEADER_BYTES)
-    is_jpeg = _has(header, 0, b"\xff\xd8\xff")
-    is_png = _has(header, 0, b"\x89PNG\r\n\x1a\n")
-    is_webp = _has(header, 0, b"RIFF") & _has(header, 8, b"WEBP")
+    header, is_jpeg, is_png, is_webp = _kind(content)
     # The header alone says the size, so that nothing is decoded before its size is known.
     height, width = tf.case(
         [
@@ -85,7 +95,7 @@ def _decode(content, transform):
     pixels = tf.cast(height, tf.float64) * tf.cast(width, tf.float64)
     is_animated = is_webp & _has(header, 12, b"VP8X") & (header[20] // 2 % 2 == 1)
     many_scans = tf.cond(is_jpeg, lambda: _has_many_scans(content, height, width), lambda: False)
-    status = tf.constant(_GOOD)
+    status = tf.where(pixels > _LARGE_PIXELS, _LARGE, _GOOD)
     for problem, found in (
         (_TOO_MANY_SCANS, many_scans),
         (_ANIMATED, is_animated),
@@ -93,15 +103,45 @@ def _decode(content, transform):
         (_UNKNOWN, ~(is_jpeg | is_png | is_webp)),
     ):
         status = tf.where(found, problem, status)
-    image = tf.case(
+    image = tf.cond(
+        status == _GOOD,
+        lambda: _decoded(content, transform),
+        lambda: tf.zeros((*transform.size, 3), tf.uint8),
+    )
+    return tf.ensure_shape(image, (*transform.size, 3)), status
+
+
+def _decode_large(content, image, status, transform):
+    """Returns image and status of one file for which `_decode` has returned these."""
+    import tensorflow as tf
+
+    is_large = status == _LARGE
+    image = tf.cond(is_large, lambda: _decoded(content, transform), lambda: image)
+    return tf.ensure_shape(image, (*transform.size, 3)), tf.where(is_large, _GOOD, status)
+
+
+def _kind(content):
+    """Returns the first bytes of a file, and whether it is a JPEG, a PNG or a WebP image."""
+    import tensorflow as tf
+
+    header = tf.io.decode_raw(content, tf.uint8, fixed_length=_HEADER_BYTES)
+    is_jpeg = _has(header, 0, b"\xff\xd8\xff")
+    is_png = _has(header, 0, b"\x89PNG\r\n\x1a\n")
+    is_webp = _has(header, 0, b"RIFF") & _has(header, 8, b"WEBP")
+    return header, is_jpeg, is_png, is_webp
+
+
+def _decoded(content, transform):
+    import tensorflow as tf
+
+    header, is_jpeg, is_png, _ = _kind(content)
+    return tf.case(
         [
-            (status != _GOOD, lambda: tf.zeros((*transform.size, 3), tf.uint8)),
             (is_jpeg, lambda: _transformed(_jpeg(content), transform)),
             (is_png, lambda: _transformed(_png(content, header[24]), transform)),
         ],
         default=lambda: _transformed(_webp(content), transform),
     )
-    return tf.ensure_shape(image, (*transform.size, 3)), status
 
 
 def _jpeg(content):

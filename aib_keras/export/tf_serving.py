@@ -21,8 +21,9 @@ def to_serving(model, folder, class_names=None, input_dtype=None, crop_pct=1.0):
     """Writes a model as the next version for TensorFlow Serving.
 
     The first call writes `folder/1`, and each further call adds a version. A server that watches
-    the folder loads the new version and then unloads the one before it. A version appears in the
-    folder only when it is complete and checked. It includes warm-up requests in `assets.extra`,
+    the folder loads the new version and answers with it. By default it then unloads the one before,
+    which `serving/models.config` keeps ready. A version appears in the folder only when it is
+    complete and checked. It includes warm-up requests in `assets.extra`,
     which the server runs first, so that the first client does not wait for what TensorFlow prepares
     at first use.
 
