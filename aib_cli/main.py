@@ -61,7 +61,8 @@ def _run_program(body, text, module=__name__):
 def _train(text):
     """Trains a model of the zoo. The same command again resumes after a kill.
 
-    aib-keras train --model=vgg_aib_qt --dataset=cluttered_digits --width=0.125
+    aib-keras train --model=vgg_aib_qt --dataset=cluttered_digits --width=0.125 \\
+        --epochs=6 --augment=none
     """
     from aib_keras.experiments import TrainingConfig, command_line
 
@@ -84,10 +85,11 @@ def _photos(text):
 def _explain(text):
     """Writes a row per image file, in Parquet files: class, map, attended box.
 
-    aib-keras explain FOLDER --model=runs/photos/saved_model --out=maps
+    aib-keras explain FOLDER --model=runs/.../saved_model --out=maps
 
     In place of FOLDER, you can name one image, or a text file with one path per
-    line. The same command again goes on with what is missing. It needs the extras
+    line. The same command again goes on with what is missing, and tries files again
+    that could not be read. It fails if all images are flagged. It needs the extras
     `tensorflow` and `scale`.
     """
     flags.DEFINE_string("model", None, "Folder of a SavedModel.", required=True)
@@ -116,6 +118,10 @@ def _explain_files(argv):
     except (ValueError, OSError, RuntimeError) as error:
         raise app.UsageError(str(error).replace("`model`", "--model")) from error
     print(f"{found.images} images in {settings.out}, {found.errors} of them flagged.")
+    if found.errors:
+        print(f"The most frequent error (column `error`): {found.most_frequent_error}")
+    # A program that goes on with the rows should not go on with none.
+    return int(found.errors == found.images)
 
 
 def _export(text):

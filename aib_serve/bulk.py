@@ -4,6 +4,7 @@ The workers need TensorFlow and pyarrow, and neither Keras nor aib_keras. They r
 other here, or as actors of Ray on all cores or on a cluster.
 """
 
+import collections
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -24,6 +25,8 @@ _MANIFEST = "_manifest.json"
 _CLASS_NAMES = "class_names"
 _SAVED_MODEL = "saved_model.pb"
 _SIGNATURE = "classify_bytes"
+# Of an error that another try may not have.
+_UNREAD = "cannot be read: "
 _LEVELS = 255
 # The share of what a map has above its mean that lies beyond each side of the attended box.
 _LEFT_OUT = 0.1
@@ -36,6 +39,7 @@ class Summary:
     Attributes:
         images: Integer, the rows in the folder.
         errors: Integer, those of them that are flagged.
+        most_frequent_error: String, the most frequent text in the column `error`; "" if none is.
         new_parts: Integer, the Parquet files that this run wrote.
         parts: Integer, all Parquet files.
     """
@@ -44,6 +48,7 @@ class Summary:
     errors: int
     new_parts: int
     parts: int
+    most_frequent_error: str = ""
 
 
 class Worker:
@@ -104,7 +109,7 @@ class Worker:
         for index, (file, content) in enumerate(zip(files, contents, strict=True)):
             error = outputs["error"][index].decode()
             if not isinstance(content, bytes):
-                error = str(content)
+                error = f"{_UNREAD}{content}"
             # A name that is not UTF-8 is shown as far as it is.
             row = {"path": str(file).encode(errors="replace").decode(), "error": error}
             if not error:
@@ -176,7 +181,7 @@ def _schema():
             ("map_width", pa.int32()),
             ("map_low", pa.float32()),
             ("map_high", pa.float32()),
-            # y0, x0, y1, x1 as shares of the image file's height and width.
+            # y0, x0, y1, x1 as shares of the height and width of the upright image.
             ("attended_box", pa.list_(pa.float32())),
             ("error", pa.string()),
         ]
@@ -190,12 +195,13 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
     `path`, `predicted_class`, `probability`, `probabilities`, the map as bytes (`map`, uint8 row by
     row, `map_height`, `map_width`, and its range, `map_low` and `map_high`), `attended_box` and
     `error`, which is "" for a good file. A bad file does not stop the run. `attended_box` is y0,
-    x0, y1, x1 in shares of the file's sides: of what the map has above its mean, at most a tenth
-    lies above the box, and at most as much below, left and right of it. The names of the classes,
-    in the order of `probabilities`, are under `class_names` in `out/_manifest.json` and in the
-    metadata of each Parquet file, as JSON.
+    x0, y1, x1 in shares of the sides of the upright image, as `aib_serve.orientation.upright`
+    turns it: of what the map has above its mean, at most a tenth lies above the box, and at most as
+    much below, left and right of it. The names of the classes, in the order of `probabilities`, are
+    under `class_names` in `out/_manifest.json` and in the metadata of each Parquet file, as JSON.
 
-    The same call again goes on with the parts that are missing. Only one part per worker is in
+    The same call again goes on with the parts that are missing, and with those that have files that
+    could not be read, such as from a store that did not answer. Only one part per worker is in
     memory.
 
     Args:
@@ -236,7 +242,7 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
         }
         for number, first in enumerate(range(0, len(files), part_size))
     ]
-    missing = [part for part in parts if not os.path.exists(part["path"])]
+    missing = [part for part in parts if not _is_finished(part["path"])]
     run = _with_ray if workers else _here
     # A model that cannot be loaded leaves no folder.
     results = run(missing, model, workers) if missing else ()
@@ -254,14 +260,26 @@ def explain_files(source, model, out, part_size=2_000, workers=None, progress=Tr
         # A run that has written nothing does not keep the folder from another one.
         if [path.name for path in out.iterdir()] == [_MANIFEST]:
             (out / _MANIFEST).unlink(missing_ok=True)
-    errors = images = 0
-    for part in parts:
-        column = parquet.read_table(part["path"], columns=["error"])["error"].to_pylist()
-        images += len(column)
-        errors += sum(error != "" for error in column)
+    texts = [text for part in parts for text in _errors(part["path"])]
+    counts = collections.Counter(text for text in texts if text)
+    most_frequent = counts.most_common(1)[0][0] if counts else ""
     if names := (parquet.read_schema(parts[0]["path"]).metadata or {}).get(_CLASS_NAMES.encode()):
         _write_manifest(out, {**manifest, _CLASS_NAMES: json.loads(names)})
-    return Summary(images, errors, len(missing), len(parts))
+    return Summary(len(texts), counts.total(), len(missing), len(parts), most_frequent)
+
+
+def _errors(path):
+    """Returns the error of each row of a part."""
+    from pyarrow import parquet
+
+    return parquet.read_table(path, columns=["error"])["error"].to_pylist()
+
+
+def _is_finished(path):
+    """Returns whether a part is there, and all of its files could be read."""
+    if not os.path.exists(path):
+        return False
+    return not any(text.startswith(_UNREAD) for text in _errors(path))
 
 
 def _local_folder(out):
@@ -297,7 +315,8 @@ def _check_model(model):
 def _no_signature(model):
     return (
         f"{str(model)!r} has no signature `{_SIGNATURE}`. Export a model of colour images that has "
-        "preprocessing by aib_keras.export.to_saved_model."
+        "preprocessing by aib_keras.export.to_saved_model. If the backbone takes images in "
+        "[0, 255], make it by attach(..., preprocessing=keras.layers.Identity())."
     )
 
 

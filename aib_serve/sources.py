@@ -4,10 +4,10 @@ import os
 import pathlib
 import urllib.parse
 
-# Of the images that training reads. Those that the SavedModel cannot read get a row that says so.
+# Those that the SavedModel cannot read get a row that says so.
 _SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm"),
-    *(".tga", ".tif", ".tiff", ".webp"),
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm"),
+    *(".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 )
 
 

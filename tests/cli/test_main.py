@@ -13,6 +13,7 @@ from PIL import Image
 
 from aib_cli import main
 from aib_keras.experiments import command_line
+from aib_serve import bulk
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 # Runs the command in a new process, and prints which heavy packages it has imported.
@@ -137,6 +138,18 @@ def test_settings_that_are_missing_are_named(monkeypatch, capsys):
         run(monkeypatch, "explain", "photos")
     error = capsys.readouterr().err
     assert error.startswith("--model is missing.\n--out is missing.\n")
+
+
+@pytest.mark.parametrize(("errors", "code"), [(0, 0), (1, 0), (2, 1)])
+def test_rows_that_are_all_flagged_are_a_failure(errors, code, monkeypatch, capsys):
+    found = bulk.Summary(2, errors, 1, 1, "damaged or truncated" if errors else "")
+    monkeypatch.setattr(bulk, "explain_files", lambda *arguments: found)
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, "explain", "photos", "--model=saved_model", "--out=maps")
+    assert (ended.value.code or 0) == code
+    output = capsys.readouterr().out
+    assert f"2 images in maps, {errors} of them flagged." in output
+    assert ("(column `error`): damaged or truncated" in output) == bool(errors)
 
 
 def test_a_pattern_that_nothing_matches_names_models(monkeypatch, capsys):

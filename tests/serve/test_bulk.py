@@ -70,7 +70,7 @@ def test_every_file_has_a_row_and_bad_ones_are_flagged(explained, images):
     assert [row["path"] for row in rows] == sorted(map(str, images.rglob("*.png")))
     flagged = {row["path"][-7:-4] for row in rows if row["error"]}
     assert flagged == {f"{index:03d}" for index in BAD}
-    assert summary == bulk.Summary(images=23, errors=2, new_parts=3, parts=3)
+    assert summary == bulk.Summary(23, 2, 3, 3, "not a JPEG, PNG or WebP image")
     for row in rows:
         assert (row["predicted_class"] is None) == bool(row["error"])
 
@@ -112,7 +112,7 @@ def test_the_same_call_goes_on_with_what_is_missing(explained, model, images, tm
     # As a kill in the middle of a part leaves it.
     (out / "part-00001.parquet").rename(out / ".partial-part-00001.parquet")
     summary = bulk.explain_files(images, model[1], out, part_size=10, progress=False)
-    assert summary == bulk.Summary(images=23, errors=2, new_parts=1, parts=3)
+    assert summary == bulk.Summary(23, 2, 1, 3, "not a JPEG, PNG or WebP image")
     assert (out / "part-00000.parquet").stat().st_mtime_ns == first
     assert read(out) == read(explained[0])
 
@@ -124,7 +124,19 @@ def test_a_list_of_files_works_and_missing_files_are_flagged(model, images, tmp_
     bulk.explain_files(listing, model[1], tmp_path / "out", progress=False)
     rows = {row["path"]: row["error"] for row in read(tmp_path / "out")}
     assert rows.keys() == set(files)
-    assert "No such file" in rows[files[2]]
+    assert rows[files[2]].startswith("cannot be read: [Errno 2] No such file")
+    # The store answers again.
+    (tmp_path / "gone.png").write_bytes(pathlib.Path(files[0]).read_bytes())
+    summary = bulk.explain_files(listing, model[1], tmp_path / "out", progress=False)
+    assert summary == bulk.Summary(images=3, errors=0, new_parts=1, parts=1)
+    summary = bulk.explain_files(listing, model[1], tmp_path / "out", progress=False)
+    assert summary.new_parts == 0
+
+
+def test_every_image_of_a_phone_has_a_row(model, images, tmp_path):
+    (tmp_path / "photo.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    summary = bulk.explain_files(tmp_path, model[1], tmp_path / "out", progress=False)
+    assert summary == bulk.Summary(1, 1, 1, 1, "not a JPEG, PNG or WebP image")
 
 
 def test_a_single_image_and_the_names_of_the_classes(explained, model, images, tmp_path):
@@ -159,9 +171,9 @@ def test_what_is_no_saved_model_leaves_no_folder(model, images, tmp_path):
 
 
 def test_a_file_that_is_neither_an_image_nor_text_is_an_error(tmp_path):
-    (tmp_path / "photo.heic").write_bytes(b"\xff\xd8")
-    with pytest.raises(ValueError, match=r"photo.heic' is no text file.*\.jpeg"):
-        bulk.find_files(tmp_path / "photo.heic")
+    (tmp_path / "photo.dng").write_bytes(b"\xff\xd8")
+    with pytest.raises(ValueError, match=r"photo.dng' is no text file.*\.jpeg"):
+        bulk.find_files(tmp_path / "photo.dng")
 
 
 def test_a_store_is_read_by_its_uri(explained, model, images, tmp_path):
