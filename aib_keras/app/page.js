@@ -27,18 +27,30 @@
     return (await Promise.all(found.map(filesIn))).flat();
   };
   const byName = (one, other) => (one.name < other.name ? -1 : 1);
+  const isVisible = (file) => !`/${file.webkitRelativePath || file.name}`.includes("/.");
+  // One more than a sheet has, so that the page can say that there are more.
+  const first = (files) => {
+    const transfer = new DataTransfer();
+    const chosen = files.filter(isVisible).sort(byName).slice(0, MOST_FILES + 1);
+    chosen.forEach((file) => transfer.items.add(file));
+    return transfer.files;
+  };
+  const button = '[data-testid="FOLDER-upload-button"]';
+  document.addEventListener("change", (event) => {
+    // Gradio would upload all of them.
+    if (event.target.matches(`${button}, #files input`)) {
+      event.target.files = first([...event.target.files]);
+    }
+  }, true);
   document.addEventListener("drop", async (event) => {
     if (!event.target.closest("#files")) return;
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry());
-    if (!entries.some((entry) => entry?.isDirectory)) return;
+    if (!entries.some((entry) => entry?.isDirectory) && entries.length <= MOST_FILES) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    const files = (await Promise.all(entries.filter(Boolean).map(filesIn))).flat().sort(byName);
-    const transfer = new DataTransfer();
-    // One more than a sheet has, so that the page can say that there are more.
-    files.slice(0, MOST_FILES + 1).forEach((file) => transfer.items.add(file));
-    const input = document.querySelector('[data-testid="FOLDER-upload-button"]');
-    input.files = transfer.files;
+    const files = (await Promise.all(entries.filter(Boolean).map(filesIn))).flat();
+    const input = document.querySelector(button);
+    input.files = first(files);
     input.dispatchEvent(new Event("change", {bubbles: true}));
   }, true);
 }

@@ -55,13 +55,16 @@ def build(choices, samples):
         _connect_one_image(page, answer, notice, settings, one)
         _connect_folder(answer, settings, folder)
         page.load(None, js=_script(), **_HIDDEN)
+    for component in page.blocks.values():
+        _take_uploads_only(component)
     # Closed to requests that bypass the queue, and with it the limit to one at a time.
     return page.queue(max_size=_WAITING, api_open=False)
 
 
 def _script():
     script = importlib.resources.files(__package__).joinpath("page.js").read_text()
-    return script.replace("MOST_FILES", str(answers.MOST_FILES)).replace("FOLDER", _CHOOSE_FOLDER)
+    script = script.replace("MOST_FILES", str(answers.MOST_FILES))
+    return script.replace("FOLDER", _CHOOSE_FOLDER)
 
 
 def _settings(choices):
@@ -87,7 +90,6 @@ def _one_image(samples):
                 elem_classes="picture",
                 elem_id="image",
             )
-            _take_uploads_only(one.image)
             for paths in samples.groups:
                 with gr.Column(visible=False, elem_classes="examples") as gallery:
                     one.galleries.append(gallery)
@@ -136,7 +138,6 @@ def _folder():
     folder.files = gr.File(
         file_count="multiple", label="A folder, or several images", height=160, elem_id="files"
     )
-    _take_uploads_only(folder.files)
     with gr.Row():
         folder.choose = gr.UploadButton(_CHOOSE_FOLDER, file_count="directory")
         folder.again = gr.Button("Show again, with the model and map above")
@@ -167,7 +168,10 @@ def _picture(label, alt_text, elem_id, height=260):
 
 
 def _take_uploads_only(component):
-    """Makes a component refuse URLs, which Gradio would fetch for clients of its API."""
+    """Makes a component refuse URLs, which Gradio would fetch for clients of its API.
+
+    It does so for any component, even if it is no file that it stands for.
+    """
     move = component.async_move_resource_to_block_cache
 
     async def move_if_local(path):

@@ -298,6 +298,18 @@ def test_nothing_but_uploads_is_read(post, image, message):
     assert message in answer
 
 
+@pytest.mark.parametrize("place", range(9))
+def test_no_argument_makes_the_server_fetch_an_address(post, place):
+    content = json.loads(body(None))
+    content["data"][place] = {
+        "path": "http://127.0.0.1:1/a.png",
+        "meta": {"_type": "gradio.FileData"},
+    }
+    answer = post(json.dumps(content))
+    assert "event: error" in answer
+    assert "addresses are not fetched" in answer
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [(PATH, "was not uploaded by a user"), ("http://127.0.0.1:1/a.png", "are not fetched")],

@@ -207,6 +207,20 @@ def test_a_folder_becomes_a_contact_sheet(page, image_file, tmp_path):
     assert captions.count() == 1
 
 
+def test_of_a_large_folder_only_the_first_files_are_uploaded(page, image_file, tmp_path):
+    for index in range(70):
+        (tmp_path / f"{index:02}.png").write_bytes(image_file.read_bytes())
+    (tmp_path / ".hidden.png").write_bytes(image_file.read_bytes())
+    page.get_by_role("tab", name="A folder").click()
+    page.get_by_test_id("Choose a folder-upload-button").set_input_files(tmp_path)
+    captions = page.locator("#sheet .caption-label")
+    captions.nth(59).wait_for()
+    assert captions.count() == 60
+    assert captions.first.inner_text().split(":")[0] == "00.png"
+    page.get_by_text("It is of the first 60 files").wait_for()
+    assert page.locator("#files tr").count() == 61
+
+
 def test_a_file_that_is_no_image_is_told_and_the_next_one_works(page, image_file):
     upload(page, "notes.png", b"no image at all")
     page.get_by_text("notes.png cannot be read as an image").wait_for()
