@@ -56,46 +56,44 @@ def compile_classifier(model, config, steps_per_epoch, steps_per_execution=None)
 
 def _optimizer(model, config, steps):
     rate = learning_rate(config.schedule, config.learning_rate, steps, config.schedule_steps)
-    multipliers = _backbone_multipliers(model, config.backbone_learning_rate)
+    in_backbone = _in_backbone(model, config.backbone_learning_rate)
     if config.optimizer == "adam":
         # PyTorch's epsilon. The authors have the anchors at the base rate with Adam.
         settings = {"beta_1": 0.5, "epsilon": 1e-8}
-        if not multipliers:
+        if in_backbone is None:
             return keras.optimizers.Adam(rate, **settings)
-        return AdamWithMultipliers(rate, learning_rate_multipliers=multipliers, **settings)
+        factors = [config.backbone_learning_rate if each else 1.0 for each in in_backbone]
+        return AdamWithMultipliers(rate, learning_rate_multipliers=factors, **settings)
+    factors = {"anchors": config.anchors_learning_rate}
+    if in_backbone is not None:
+        factors = [
+            config.backbone_learning_rate if each else factors.get(variable.name, 1.0)
+            for variable, each in zip(model.trainable_variables, in_backbone, strict=True)
+        ]
     return CoupledSGD(
         rate,
         momentum=config.momentum,
         nesterov=config.nesterov,
         coupled_weight_decay=config.weight_decay,
-        learning_rate_multipliers={"anchors": config.anchors_learning_rate, **multipliers},
+        learning_rate_multipliers=factors,
     )
 
 
-def _backbone_multipliers(model, factor):
-    """Returns the factor of the learning rate by the path of each variable of the backbone."""
+def _in_backbone(model, factor):
+    """Returns for each trainable variable whether it is in the backbone. None if no matter."""
     if factor == 1:
-        return {}
+        return None
     if not isinstance(model, ImageClassifier):
         raise ValueError(
             f"`backbone_learning_rate` {factor!r} needs to know the backbone, as the models of "
-            f"aib_keras.zoo and aib_keras.models do, got {type(model).__name__}. Leave it out, or "
-            "compile the model yourself."
+            f"aib_keras.zoo and aib_keras.models do, got {type(model).__name__}. Leave it out."
         )
     try:
         layers = model.part_layers("backbone")
     except ValueError as error:
         raise ValueError(f"`backbone_learning_rate` {factor!r}: {error}") from error
-    backbone = {
-        id(variable): variable.path for layer in layers for variable in layer.trainable_variables
-    }
-    others = {each.path for each in model.trainable_variables if id(each) not in backbone}
-    if shared := sorted(others & set(backbone.values())):
-        raise ValueError(
-            f"`backbone_learning_rate` {factor!r} cannot tell variables of the backbone from "
-            f"others of the same path: {', '.join(shared[:3])}. Rename their layers."
-        )
-    return dict.fromkeys(backbone.values(), factor)
+    backbone = {id(variable) for layer in layers for variable in layer.trainable_variables}
+    return [id(variable) in backbone for variable in model.trainable_variables]
 
 
 def built(model, batches, config):

@@ -33,13 +33,15 @@ class CoupledSGD(keras.optimizers.Optimizer):
         learning_rate: Float or `keras.optimizers.schedules.LearningRateSchedule`.
         momentum: Float in [0, 1).
         coupled_weight_decay: Non-negative float, for every parameter that is not excluded.
-        learning_rate_multipliers: Optional dict from a variable's path, or the last component of
-            its path (such as "anchors"), to the factor of its learning rate, a non-negative float.
+        learning_rate_multipliers: Optional factors of the learning rate, non-negative floats:
+            either a dict by a variable's path or the last component of it (such as "anchors"), or
+            a sequence with one for each trainable variable of the model, in their order. The order
+            of a model's variables outlasts saving and loading, while paths can change.
         nesterov: Boolean, whether to look ahead by one step of the momentum.
 
     Raises:
-        ValueError: for a value out of its range, or for Keras's `weight_decay`, which would decay
-            the parameters twice.
+        ValueError: for a value out of its range, another number of factors than of variables, or
+            for Keras's `weight_decay`, which would decay the parameters twice.
     """
 
     def __init__(
@@ -66,9 +68,9 @@ class CoupledSGD(keras.optimizers.Optimizer):
     def build(self, variables):
         if self.built:
             return
+        self._multipliers = _factors(variables, self.learning_rate_multipliers)
         super().build(variables)
         self.velocities = self.add_optimizer_variables(variables, "velocity")
-        self._multipliers = _factors(variables, self.learning_rate_multipliers)
         self._decays = [
             self.coupled_weight_decay if self._use_weight_decay(variable) else 0.0
             for variable in variables
@@ -103,7 +105,7 @@ class AdamWithMultipliers(keras.optimizers.Adam):
         **kwargs: Arguments of `keras.optimizers.Adam`.
 
     Raises:
-        ValueError: for a negative factor.
+        ValueError: for a negative factor, or another number of factors than of variables.
     """
 
     def __init__(self, *args, learning_rate_multipliers=None, **kwargs):
@@ -113,8 +115,8 @@ class AdamWithMultipliers(keras.optimizers.Adam):
     def build(self, variables):
         if self.built:
             return
-        super().build(variables)
         self._multipliers = _factors(variables, self.learning_rate_multipliers)
+        super().build(variables)
 
     def update_step(self, gradient, variable, learning_rate):
         factor = self._multipliers[self._get_variable_index(variable)]
@@ -128,10 +130,14 @@ class AdamWithMultipliers(keras.optimizers.Adam):
 
 
 def _checked(multipliers):
-    return {
-        name: check_non_negative(f"learning_rate_multipliers[{name!r}]", factor)
-        for name, factor in (multipliers or {}).items()
+    """Returns a dict for a dict or None, and a list for a sequence."""
+    by_name = isinstance(multipliers or {}, dict)
+    items = (multipliers or {}).items() if by_name else enumerate(multipliers)
+    checked = {
+        key: check_non_negative(f"learning_rate_multipliers[{key!r}]", factor)
+        for key, factor in items
     }
+    return checked if by_name else list(checked.values())
 
 
 def _factors(variables, multipliers):
@@ -140,6 +146,14 @@ def _factors(variables, multipliers):
     They are looked up before the first step, and used by index, because under tf.distribute the
     variables that `update_step` gets have no path.
     """
+    if isinstance(multipliers, list):
+        if len(multipliers) != len(variables):
+            raise ValueError(
+                f"There are {len(multipliers)} `learning_rate_multipliers` and {len(variables)} "
+                "trainable variables. Give one for each. If you have frozen or unfrozen layers "
+                "since, compile the model with a new optimizer."
+            )
+        return multipliers
     return [
         multipliers.get(variable.path, multipliers.get(variable.path.split("/")[-1], 1.0))
         for variable in variables

@@ -80,6 +80,19 @@ def test_a_whole_path_comes_before_its_last_component():
         np.testing.assert_allclose(variable, START - 0.1 * factor, rtol=1e-5)
 
 
+@pytest.mark.parametrize("optimizer_class", [CoupledSGD, AdamWithMultipliers])
+def test_a_factor_for_each_variable(optimizer_class):
+    variables = [keras.Variable(START, name="kernel") for _ in range(2)]
+    optimizer = optimizer_class(0.1, learning_rate_multipliers=(0.0, 1.0))
+    optimizer.build(variables)
+    optimizer.apply([keras.ops.ones((3,))] * 2)
+    np.testing.assert_array_equal(variables[0], START)
+    assert (np.array(variables[1]) != START).all()
+    optimizer = optimizer_class(0.1, learning_rate_multipliers=[0.5])
+    with pytest.raises(ValueError, match="1 `learning_rate_multipliers` and 2 trainable"):
+        optimizer.build(variables)
+
+
 def test_excluded_variables_do_not_decay():
     optimizer = CoupledSGD(0.1)
     optimizer.exclude_from_weight_decay(var_names=["gamma"])
@@ -93,6 +106,7 @@ def test_excluded_variables_do_not_decay():
     [
         CoupledSGD(0.3, 0.8, 1e-3, {"anchors": 0.5}),
         AdamWithMultipliers(0.3, beta_1=0.5, learning_rate_multipliers={"anchors": 0.5}),
+        AdamWithMultipliers(0.3, learning_rate_multipliers=[0.5, 1.0]),
     ],
 )
 def test_config_round_trip(optimizer):
