@@ -5,7 +5,7 @@ wrn_aib 3.60 %, wrn_aib_qt 3.43 %; 200 epochs, best epoch.
 
     python recipes/train_cifar10.py --model=vgg_aib_qt
 
-Use a GPU for that: on two CPU cores an epoch takes 90 minutes. On two CPU cores, about 15 minutes:
+Use a GPU for that: on two CPU cores an epoch takes 1.5 to 3 hours. About 15 minutes on two cores:
 
     python recipes/train_cifar10.py --model=vgg_aib_qt --width=0.125 --train_examples=20000 \
         --epochs=10

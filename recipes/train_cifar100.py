@@ -2,7 +2,7 @@
 
 Paper (Table 1, top-1 error): vgg 30.62 %, vgg_aib 21.56 %, vgg_aib_qt 20.87 %, wrn 19.25 %,
 wrn_aib 17.82 %, wrn_aib_qt 17.64 %; 200 epochs, best epoch. Use a GPU: an epoch has as
-many images as on CIFAR-10, where it takes 90 minutes on two CPU cores.
+many images as on CIFAR-10, where it takes 1.5 to 3 hours on two CPU cores.
 
     python recipes/train_cifar100.py --model=vgg_aib_qt
 """

@@ -58,8 +58,8 @@ def load(
 
     Raises:
         FileNotFoundError: If `name` is a path and nothing is there.
-        ImportError: If the source needs scikit-learn, TensorFlow Datasets or Grain, which is not
-            installed.
+        ImportError: If the source needs scikit-learn, TensorFlow, TensorFlow Datasets or Grain,
+            which is not installed.
         TypeError: If `name` or `data_dir` is not of a type described above.
         ValueError: If an argument or a file is not as described. The message names it.
     """

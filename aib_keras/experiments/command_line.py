@@ -85,10 +85,16 @@ def export_trained(argv):
         argv: List of strings, the name of the program and nothing else.
 
     Raises:
-        absl.app.UsageError: for a bad flag, or a folder without a finished training.
+        absl.app.UsageError: for a bad flag, a folder without a finished training, or another
+            backend than TensorFlow.
     """
     program.check_no_arguments(argv)
     check_exports(flags.FLAGS.export)
+    if keras.backend.backend() != "tensorflow":
+        raise app.UsageError(
+            f"Export needs the TensorFlow backend, and this is {keras.backend.backend()}. Set "
+            "KERAS_BACKEND=tensorflow."
+        )
     _check_exports_installed()
     workdir = pathlib.Path(flags.FLAGS.workdir)
     if not (workdir / "result.json").exists():

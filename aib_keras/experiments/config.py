@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import numbers
 import os
-import warnings
 
 from aib_keras.experiments.paper_schedules import paper_stages
 from aib_keras.training.config import FitConfig, documented, setting
@@ -102,7 +101,10 @@ class TrainingConfig(FitConfig):
         _check_dataset,
     )
     data_dir: str | None = setting(
-        None, "Folder where TFDS keeps its data.", _check_path, decides=False
+        None,
+        "Folder where TFDS keeps its data, or with a file NAME.npz for a data set of that name.",
+        _check_path,
+        decides=False,
     )
     train_split: str = setting("train", "Split to train on, such as `train[:20000]`.")
     test_split: str = setting("test", "Split to evaluate on.")
@@ -213,7 +215,6 @@ class TrainingConfig(FitConfig):
         optimizer, schedule, stages = self.optimizer, self.schedule, self.schedule_steps
         if optimizer == "auto":
             optimizer = "sgd" if self.epochs >= _PAPER_EPOCHS else "adam"
-            self._warn_of_settings_for_sgd(optimizer)
         if schedule == "auto":
             schedule = "paper" if optimizer == "sgd" else "cosine"
         if schedule == "paper":
@@ -226,17 +227,3 @@ class TrainingConfig(FitConfig):
             precision=resolve_precision(self.precision),
         )
         return super(TrainingConfig, chosen).resolved()
-
-    def _warn_of_settings_for_sgd(self, optimizer):
-        usual = TrainingConfig()
-        ignored = [
-            f"`{name}` {getattr(self, name)!r}"
-            for name in ("momentum", "nesterov", "weight_decay", "anchors_learning_rate")
-            if getattr(self, name) != getattr(usual, name)
-        ]
-        if optimizer == "adam" and ignored:
-            warnings.warn(
-                f"{' and '.join(ignored)} have no effect: they are for SGD, and below "
-                f"{_PAPER_EPOCHS} epochs `optimizer` 'auto' is Adam. Set `optimizer` to 'sgd'.",
-                stacklevel=3,
-            )

@@ -33,6 +33,10 @@ class Corruption:
     - `"contrast"`: Pillow blends the image with its mean grey.
     - `"jpeg"`: Pillow encodes and decodes the image.
 
+    Call it with uint8 images `(N, H, W, 3)`, and it returns changed copies of them. `first` (0 by
+    default) is the index of `images[0]` in the data set, so that batches get the same draws as the
+    whole.
+
     Source: Hendrycks & Dietterich, Benchmarking Neural Network Robustness to Common Corruptions and
     Perturbations, ICLR 2019, with the strengths of CIFAR-10-C, which are for images of 32 pixels.
     The images are not exactly those of CIFAR-10-C: its noise is another draw, and its contrast

@@ -27,6 +27,10 @@ class ColorWindow:
     The window lies inside the image. All places are equally likely, and so are all colours. For the
     same seed, windows of all sizes, and those of `ImageWindow`, are at the same relative places.
 
+    Call it with uint8 images `(N, H, W, 3)`, and it returns changed copies of them. `first` (0 by
+    default) is the index of `images[0]` in the data set, so that batches get the same draws as the
+    whole.
+
     Source: Lai et al., IJCAI 2021, Table 2 ("p x p").
 
     Args:
@@ -61,6 +65,10 @@ class ImageWindow:
     """Covers a square window at a random place of each image with an image of another data set.
 
     The image in the window is chosen at random. The places are those of `ColorWindow`.
+
+    Call it with uint8 images `(N, H, W, 3)`, and it returns changed copies of them. `first` (0 by
+    default) is the index of `images[0]` in the data set, so that batches get the same draws as the
+    whole.
 
     Source: Lai et al., IJCAI 2021, Table 2 ("svhn").
 
@@ -124,6 +132,8 @@ class HighPass(_FrequencyFilter):
     result is rounded and clipped to [0, 255]. The mean is removed, too, so about half of the values
     are negative and become 0.
 
+    Call it with uint8 images `(N, H, W, 3)`, and it returns changed copies of them.
+
     Source: Lai et al., IJCAI 2021, Table 2 ("HF r > 4"), after Wang et al., High-Frequency
     Component Helps Explain the Generalization of Convolutional Neural Networks, CVPR 2020.
 
@@ -151,6 +161,8 @@ class LowPass(_FrequencyFilter):
 
     Only components whose distance from frequency zero is smaller than `radius` are kept. The
     distance is that of `HighPass`.
+
+    Call it with uint8 images `(N, H, W, 3)`, and it returns changed copies of them.
 
     Source: Lai et al., IJCAI 2021, Table 2 ("LF r < 12").
 

@@ -12,6 +12,7 @@ from aib_keras.utils.checks import (
     check_floating,
     check_known_shape,
     check_non_negative,
+    check_positive,
 )
 
 MODULATIONS = ("residual", "mask", "noise")
@@ -105,11 +106,11 @@ class IBAttention(keras.layers.Layer):
         self.seed = seed
         self.sampler = GaussianSampler(seed=seed, name="sampler")
         # Only where they are used, so that files of layers without a price load.
-        self.map_beta = self.price_metric = self.noise_sampler = None
+        self._map_beta = self.price_metric = self.noise_sampler = None
         if self.initial_map_beta:
             noisy = self.modulation == "noise"
             self.price_metric = StepMean("map_nats" if noisy else "map_energy")
-            self.map_beta = self.add_weight(
+            self._map_beta = self.add_weight(
                 name="map_beta",
                 shape=(),
                 dtype="float32",
@@ -121,6 +122,21 @@ class IBAttention(keras.layers.Layer):
             # Another seed, or the noise of the features would be that of the map.
             noise_seed = None if seed is None else (self.sampler.seed + 1) % _SEEDS
             self.noise_sampler = GaussianSampler(seed=noise_seed, name="noise_sampler")
+
+    @property
+    def map_beta(self):
+        """The weight of the map's price, a variable, or None. A number may be assigned to it."""
+        return self._map_beta
+
+    @map_beta.setter
+    def map_beta(self, value):
+        if self._map_beta is None:
+            raise ValueError(
+                f"{self.name} has no price of its map. Create it with `map_beta` above 0."
+            )
+        # Not 0, with which a file of the layer would have no such variable.
+        self.initial_map_beta = check_positive("map_beta", value)
+        self._map_beta.assign(value)
 
     def _conv(self, name, dtype):
         return keras.layers.Conv2D(

@@ -98,7 +98,7 @@ class VariationalEncoder(keras.layers.Layer):
         )
         self.sampler = GaussianSampler(seed=seed, name="sampler")
         self.kl_nats = StepMean("kl_nats")
-        self.beta = self.add_weight(
+        self._beta = self.add_weight(
             name="beta",
             shape=(),
             dtype="float32",
@@ -106,6 +106,16 @@ class VariationalEncoder(keras.layers.Layer):
             trainable=False,
             autocast=False,
         )
+
+    @property
+    def beta(self):
+        """The weight of the KL divergence, a variable. A number may be assigned to it."""
+        return self._beta
+
+    @beta.setter
+    def beta(self, value):
+        self.initial_beta = check_non_negative("beta", value)
+        self._beta.assign(value)
 
     def build(self, input_shape):
         if self.trunk is not None:

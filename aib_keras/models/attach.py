@@ -56,7 +56,8 @@ def attach(
         quantized: Boolean, whether the map is quantised.
         preprocessing: As in `ImageClassifier`. With None, images are what the backbone takes. For
             many models of keras.applications that is [0, 255], for the others what their
-            `preprocess_input` returns.
+            `preprocess_input` returns. For a backbone that takes [0, 255], pass
+            `keras.layers.Identity()`: an exported model then takes uint8 images and image files.
         latent_dim: Integer K, the dimensions of z.
         num_anchors: Integer Q, the levels of a quantised map.
         beta: As in `VariationalEncoder`.
@@ -76,7 +77,7 @@ def attach(
     Raises:
         ValueError: if the backbone has no graph of layers or has several inputs or outputs, if it
             has no layer `layer_name` or cannot be cut there (the error lists the layers where it
-            can), or if a value is out of its range.
+            can), if it is channels first, or if a value is out of its range.
     """
     quantized = check_boolean("quantized", quantized)
     num_classes = check_integer("num_classes", num_classes, minimum=2)
@@ -128,6 +129,16 @@ def _ends(backbone):
             f"{backbone.name} has inputs {[tuple(x.shape) for x in inputs]} and outputs "
             f"{[tuple(x.shape) for x in outputs]}. Pass keras.Model(input, output) of the part "
             "that counts."
+        )
+    if first := [
+        layer.name
+        for layer in backbone._flatten_layers()
+        if getattr(layer, "data_format", None) == "channels_first"
+    ]:
+        raise ValueError(
+            f"attach needs a backbone with channels last, and {backbone.name} has layers with "
+            f"channels first: {', '.join(first[:3])}. Build it after "
+            'keras.config.set_image_data_format("channels_last").'
         )
     return inputs[0], outputs[0]
 

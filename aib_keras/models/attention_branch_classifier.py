@@ -23,7 +23,8 @@ class AttentionBranchClassifier(MapClassifier):
     """Trains a backbone with two classifiers: the loss of its logits plus that of its branch.
 
     The loss that `compile` gets is applied to both with equal weight, in training and in
-    evaluation. Metrics see the main logits.
+    evaluation. Metrics see the main logits. As a part of another model, whose `compile` gets the
+    loss, it is trained without the loss of its branch.
 
     Source: Fukui et al., Attention Branch Network, CVPR 2019, Eq. 1.
 
@@ -51,7 +52,9 @@ class AttentionBranchClassifier(MapClassifier):
         )
         if self.loss is None or y is None or branch_logits is None:
             return loss
-        loss_function = keras.losses.get(self.loss)
+        # Keras takes a list, too.
+        compiled = self.loss[0] if isinstance(self.loss, (list, tuple)) else self.loss
+        loss_function = keras.losses.get(compiled)
         if not isinstance(loss_function, keras.losses.Loss):
             loss_function = _FunctionLoss(loss_function)
         return loss + loss_function(y, branch_logits, sample_weight=sample_weight)

@@ -2,8 +2,9 @@
 
 import collections
 
-from aib_keras.layers import IBAttention
+from aib_keras.layers import IBAttention, VariationalEncoder
 
+_PRICES = ("beta", "map_beta")
 _Place = collections.namedtuple("_Place", ["in_attention", "name"])
 
 
@@ -63,11 +64,12 @@ def _variables_by_place(model):
             return
         seen.add(id(layer))
         parts = layer._flatten_layers(include_self=False, recursive=False)
-        variables = [] if parts else layer.weights
+        in_parts = {id(each) for part in parts for each in part.weights}
+        variables = [each for each in layer.weights if id(each) not in in_parts]
         if isinstance(layer, IBAttention):
             in_attention = True
-            statistics = (getattr(layer, f"noise_{name}", None) for name in ("mean", "variance"))
-            variables = [each for each in statistics if each is not None]
+        if isinstance(layer, (IBAttention, VariationalEncoder)):
+            variables = [each for each in variables if each.name not in _PRICES]
         if variables:
             found[_Place(in_attention, layer.name)].append(variables)
         for part in parts:

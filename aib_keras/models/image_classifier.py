@@ -30,6 +30,20 @@ class TrackedModel(_CollectsStepMeans, keras.Model):
     torch every model shows these metrics. Keras's JAX trainer shows them in this one only.
     """
 
+    def __new__(cls, *args, **kwargs):
+        # Keras makes a model class that is called with inputs and outputs a functional one, in
+        # place, and breaks subclasses of it that have a `call` of their own.
+        if cls is TrackedModel and len(args) + len({"inputs", "outputs"} & kwargs.keys()) >= 2:
+            cls = _tracked_functional(type(keras.Model(*args, **kwargs)))
+        return super().__new__(cls, *args, **kwargs)
+
+
+@functools.cache
+def _tracked_functional(functional):
+    """Returns the class of a `TrackedModel` of inputs and outputs, from Keras's class of such."""
+    found = type("TrackedModel", (TrackedModel, functional), {"__module__": __name__})
+    return keras.saving.register_keras_serializable(package="aib_keras")(found)
+
 
 def _checks_images(method):
     """Wraps a method of `keras.Model` so that it checks the images before it starts."""
@@ -84,6 +98,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         Logits `(B, num_classes)`, float32.
 
     Raises:
+        TypeError: if `preprocessing` is not a layer.
         ValueError: when called, if the images do not have the shape that the model was built for,
             or have NaN or infinity in them.
     """
@@ -96,6 +111,13 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
     def __init__(self, preprocessing=None, features_layer=None, **kwargs):
         # Casting float images to half precision before they are normalised would round them.
         super().__init__(autocast=False, **kwargs)
+        if not isinstance(preprocessing, (keras.layers.Layer, types.NoneType)):
+            raise TypeError(
+                f"`preprocessing` must be a Keras layer or None, got {preprocessing!r}. Layers are "
+                "saved with the model; functions are not. For a `preprocess_input` of "
+                "keras.applications that scales to [-1, 1], pass keras.layers.Rescaling(1 / 127.5, "
+                "offset=-1)."
+            )
         self.preprocessing = preprocessing
         # Parts that some subclasses have. Not attributes of the class, which would hide the parts
         # of an instance on the torch backend.

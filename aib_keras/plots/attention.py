@@ -50,9 +50,12 @@ def save_attention_figure(path, model, data, count=8):
 
     Args:
         path: Path of the image file. Its ending selects the format.
-        model: Model of the zoo.
+        model: `ImageClassifier` with a spatial map.
         data: `ImageData`.
         count: Integer, the number of examples.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
     """
     images = data.images[:count]
     figure = attention_figure(

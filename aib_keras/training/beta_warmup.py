@@ -15,8 +15,9 @@ class BetaWarmup(keras.callbacks.Callback):
 
     beta is 0 until epoch `start * epochs`, and from epoch `end * epochs` on it has the value that
     the layer was created with. It depends only on the epoch, so a resumed training continues as it
-    would have. `map_beta` of an `IBAttention` with a price rises with it. Pass the callback to
-    `fit` of any model with a `VariationalEncoder` or such an `IBAttention` in it:
+    would have. `map_beta` of an `IBAttention` with a price rises with it. After the training both
+    have their full value, whenever it ends. Pass the callback to `fit` of any model with a
+    `VariationalEncoder` or such an `IBAttention` in it:
 
         model.fit(images, labels, epochs=20, callbacks=[BetaWarmup(epochs=20)])
 
@@ -48,6 +49,11 @@ class BetaWarmup(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         for weight, full in information_weights(self.model):
             weight.assign(full * self.factor(epoch))
+
+    def on_train_end(self, logs=None):
+        # So that a saved model charges the full price when it is trained further.
+        for weight, full in information_weights(self.model):
+            weight.assign(full)
 
     def factor(self, epoch):
         """Returns the share of the full beta in an epoch (from 0), in [0, 1]."""

@@ -6,6 +6,7 @@ import inspect
 import json
 import numbers
 import textwrap
+import warnings
 from typing import ClassVar
 
 from aib_keras.training.optimizer import check_momentum
@@ -246,6 +247,8 @@ class FitConfig:
 
     def resolved(self):
         """Returns a copy in which None is replaced by the value that it stands for."""
+        if self.optimizer == "adam":
+            self._warn_of_settings_for_sgd()
         return dataclasses.replace(
             self,
             batch_size=self.batch_size or _BATCH_SIZES[self.optimizer],
@@ -255,6 +258,20 @@ class FitConfig:
                 else self.learning_rate
             ),
         )
+
+    def _warn_of_settings_for_sgd(self):
+        usual = type(self)()
+        ignored = [
+            f"`{name}` {getattr(self, name)!r}"
+            for name in ("momentum", "nesterov", "weight_decay", "anchors_learning_rate")
+            if getattr(self, name) != getattr(usual, name)
+        ]
+        if ignored:
+            warnings.warn(
+                f"No effect with Adam: {' and '.join(ignored)}. Set `optimizer` to 'sgd' for "
+                "settings of SGD.",
+                stacklevel=3,
+            )
 
     def to_json(self):
         """Returns a dict that `json` can write."""

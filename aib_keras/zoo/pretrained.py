@@ -139,9 +139,14 @@ def weights(model):
         model: Name of the model.
 
     Returns:
-        A list of `Pretrained`, sorted by name. It is empty for a model without published weights.
+        A list of entries, sorted by name. It is empty for a model without published weights. An
+        entry has `name`, `settings` (a dict of arguments of the model's function), `class_names`,
+        `error` (top-1 error on the test images, in [0, 1]), `evaluated_on`, `bytes`, `bundled`,
+        `license`, `sha256`, `command`, and `training` (the `result.json` of the training run).
 
     Raises:
+        ImportError: if `AIB_KERAS_ZOO` is `hf://...` and huggingface-hub is not installed.
+        OSError: if the index cannot be read.
         ValueError: for a bad index.
     """
     _, index = read_index()

@@ -194,6 +194,9 @@ def list_models(pattern="*", weights=False):
 
     Returns:
         A sorted list of strings. Each is a function of `aib_keras.zoo`.
+
+    Raises:
+        ImportError, OSError, ValueError: with `weights=True`, as `aib_keras.zoo.weights`.
     """
     names = sorted(_MODELS)
     if weights:

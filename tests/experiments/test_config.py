@@ -233,8 +233,10 @@ def test_settings_without_effect_are_told():
         ValueError, match="are for the schedule 'steps', and `schedule` is 'cosine'"
     ):
         TrainingConfig(schedule="cosine", schedule_steps=((0, 1), (0.5, 0.1)))
-    with pytest.warns(UserWarning, match="`weight_decay` 0.01 have no effect.*'auto' is Adam"):
+    with pytest.warns(UserWarning, match="No effect with Adam: `weight_decay` 0.01. Set"):
         TrainingConfig(epochs=20, weight_decay=1e-2).resolved()
+    with pytest.warns(UserWarning, match="No effect with Adam: `nesterov` True. Set"):
+        FitConfig(nesterov=True).resolved()
 
 
 def test_a_config_file_is_the_start_and_flags_count_more(tmp_path):

@@ -106,6 +106,17 @@ def test_the_price_of_noise_is_its_mean_information():
     assert float(sum(layer.losses)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_number_can_be_assigned_to_the_price():
+    layer = noise_layer(map_beta=0.2)
+    layer.map_beta = 0.4
+    _, maps = attend(layer, features())
+    expected = 0.4 * maps["attention_nats"].mean() / SHAPE[-1]
+    assert float(sum(layer.losses)) == pytest.approx(expected, rel=1e-5)
+    assert layer.get_config()["map_beta"] == 0.4
+    with pytest.raises(ValueError, match="has no price of its map"):
+        noise_layer(map_beta=0.0).map_beta = 0.4
+
+
 def test_a_map_of_ones_has_finite_information():
     layer = noise_layer(map_beta=0.2)
     layer.head.bias.assign([100.0])

@@ -153,7 +153,7 @@ def test_mixed_precision_gives_float32_logits_and_trains(make_classifier, images
 def test_beta_can_be_set_through_the_model(make_classifier, images):
     model = compiled(make_classifier())
     model.evaluate(images, labels(images), verbose=0)
-    model.encoder.beta.assign(1.0)
+    model.encoder.beta = 1.0
     logs = model.evaluate(images, labels(images), return_dict=True, verbose=0)
     quantizer = 0.5 * logs["quantization_mse"]
     assert logs["loss"] == pytest.approx(logs["ce"] + logs["kl_nats"] + quantizer, rel=1e-4)
@@ -163,3 +163,26 @@ def test_a_functional_tracked_model_leaves_the_classifiers_as_they_are(make_clas
     inputs = keras.Input((3,))
     TrackedModel(inputs, keras.layers.Dense(2)(inputs))
     assert make_classifier()(images).shape == (5, 3)
+
+
+def test_a_functional_tracked_model_leaves_subclasses_as_they_are(tmp_path):
+    @keras.saving.register_keras_serializable(package="tests")
+    class Mine(TrackedModel):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = keras.layers.Dense(2)
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    before = Mine()
+    before(np.zeros((1, 3)))
+    inputs = keras.Input((3,))
+    functional = TrackedModel(inputs=inputs, outputs=keras.layers.Dense(2)(inputs))
+    assert isinstance(functional, TrackedModel)
+    assert Mine()(np.zeros((1, 3))).shape == (1, 2)
+    for model in (before, functional):
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        assert isinstance(loaded, TrackedModel)
+        np.testing.assert_array_equal(loaded(np.ones((1, 3))), model(np.ones((1, 3))))

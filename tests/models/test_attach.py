@@ -52,6 +52,19 @@ def test_applications_are_cut(name):
     assert model.encoder.trunk.output_shape == (None, base.output_shape[-1])
 
 
+def test_preprocessing_is_a_layer():
+    scale = keras.applications.mobilenet_v2.preprocess_input
+    with pytest.raises(TypeError, match="must be a Keras layer or None.*Rescaling"):
+        attach(small_cnn(), "last", 3, preprocessing=scale)
+
+
+def test_channels_first_are_refused():
+    inputs = keras.Input((3, 16, 16))
+    outputs = layers.MaxPooling2D(data_format="channels_first", name="pool")(inputs)
+    with pytest.raises(ValueError, match="layers with channels first: pool"):
+        attach(keras.Model(inputs, outputs), "pool", 3)
+
+
 # The others are larger.
 @pytest.mark.parametrize(
     "name",

@@ -52,6 +52,28 @@ def test_a_copy_of_a_zoo_model_computes_the_same(name):
     assert_equal(found, expected)
 
 
+class Scaled(layers.Layer):
+    """A layer with a weight of its own, and one inside it."""
+
+    def __init__(self):
+        super().__init__(name="scaled")
+        self.dense = layers.Dense(2, name="dense")
+
+    def build(self, input_shape):
+        self.scale = self.add_weight(shape=(2,), name="scale")
+        self.dense.build(input_shape)
+
+    def call(self, inputs):
+        return self.scale * self.dense(inputs)
+
+
+def test_weights_beside_inner_layers_are_copied():
+    source, target = (keras.Sequential([keras.Input((3,)), Scaled()]) for _ in range(2))
+    randomized(source)
+    assert sorted(models.copy_weights(source, target)) == ["dense", "scaled"]
+    assert_equal(values(target), values(source))
+
+
 def test_the_attention_does_not_take_the_layers_of_the_backbone():
     """Layers of the attention head of Wide-ResNet-50-2 have the names of those of its layer 4."""
     source = randomized(zoo.wrn50_2(**SETTINGS))

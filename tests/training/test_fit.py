@@ -495,6 +495,14 @@ def test_the_public_callback_warms_up_beta_in_plain_fit(examples):
     np.testing.assert_allclose(seen, [0, 0.005, 0.01, 0.01], rtol=1e-6)
 
 
+def test_a_training_that_ends_in_the_warm_up_leaves_the_full_beta(examples, tmp_path):
+    model = bare_layers_model()
+    fit(model, *examples, FitConfig(epochs=1, batch_size=8), tmp_path, verbose=0)
+    for found in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        (encoder,) = (x for x in found.layers if isinstance(x, layers.VariationalEncoder))
+        assert float(encoder.beta) == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("activation", ["softmax", None])
 def test_probabilities_are_told_from_logits(policy, activation):
