@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from aib_keras.layers.sampling import GaussianSampler, moments_of_replicas, should_sample
-from aib_keras.layers.tracking import StepMean, mean_or_zero
+from aib_keras.layers.tracking import StepMean, loss_term, mean_or_zero
 from aib_keras.utils.checks import (
     check_choice,
     check_floating,
@@ -220,7 +220,7 @@ class IBAttention(keras.layers.Layer):
                 modulated = features + modulated
             price = metric = mean_or_zero(ops.square(attention))
         if self.map_beta is not None:
-            self.add_loss(ops.cast(self.map_beta, "float32") * price)
+            self.add_loss(loss_term(ops.cast(self.map_beta, "float32") * price))
             self.price_metric.observe(metric, ops.shape(features)[0])
         return modulated, maps
 

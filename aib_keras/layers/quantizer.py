@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from aib_keras.layers.tracking import StepMean, mean_or_zero
+from aib_keras.layers.tracking import StepMean, loss_term, mean_or_zero
 from aib_keras.utils.checks import check_floating, check_integer, check_non_negative
 
 
@@ -72,7 +72,8 @@ class AnchorQuantizer(keras.layers.Layer):
 
         quantization = mean_or_zero(ops.square(ops.stop_gradient(inputs) - nearest))
         commitment = mean_or_zero(ops.square(inputs - ops.stop_gradient(quantized)))
-        self.add_loss(self.quantization_weight * quantization + self.commitment_weight * commitment)
+        loss = self.quantization_weight * quantization + self.commitment_weight * commitment
+        self.add_loss(loss_term(loss))
         batch_size = ops.shape(inputs)[0] if inputs.shape else 1
         self.quantization_mse.observe(quantization, batch_size)
         self.commitment_mse.observe(commitment, batch_size)

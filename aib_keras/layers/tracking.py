@@ -14,6 +14,11 @@ def mean_or_zero(values):
     return ops.sum(values) / ops.maximum(count, ops.cast(1, values.dtype))
 
 
+def loss_term(value):
+    """Returns a scalar for `add_loss`, in the type in which Keras sums losses."""
+    return ops.cast(value, keras.config.floatx())
+
+
 class StepMean(keras.metrics.Mean):
     """Mean over images of a scalar that a layer computes per batch. NaN without any batch.
 

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from aib_keras.layers.sampling import GaussianSampler
-from aib_keras.layers.tracking import StepMean, mean_or_zero
+from aib_keras.layers.tracking import StepMean, loss_term, mean_or_zero
 from aib_keras.utils.checks import (
     check_choice,
     check_floating,
@@ -143,7 +143,7 @@ class VariationalEncoder(keras.layers.Layer):
         mean, std, log_std = self.distribution(inputs, training=training)
         kl = _kl(mean, std, log_std)
         charged = kl if self.kl_scale == "std" else _kl(mean, ops.exp(std), std)
-        self.add_loss(ops.cast(self.beta, "float32") * mean_or_zero(charged))
+        self.add_loss(loss_term(ops.cast(self.beta, "float32") * mean_or_zero(charged)))
         self.kl_nats.observe(mean_or_zero(kl), ops.shape(kl)[0])
         z = self.sampler(mean, std, training=training, sample=sample)
         if not return_distribution:

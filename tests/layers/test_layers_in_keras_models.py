@@ -54,6 +54,17 @@ def test_fit_reports_every_term_and_the_loss_is_their_sum():
         assert 0 < logs["anchors_in_use"] <= 1
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX has no float64 as it is")
+def test_fit_in_float64():
+    keras.config.set_floatx("float64")
+    try:
+        history = compiled(functional_model()).fit(*data(), 4, verbose=0).history
+    finally:
+        keras.config.set_floatx("float32")
+    logs = {name: value for name, (value,) in history.items()}
+    assert logs["loss"] == pytest.approx(eq10(logs), rel=1e-4)
+
+
 def test_a_plain_keras_model_trains_alike():
     logs = []
     for model_class in (TrackedModel, keras.Model):
