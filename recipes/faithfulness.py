@@ -60,8 +60,11 @@ def main(argv):
         batch_size=BATCH_SIZE.value,
         curves=tuple(CURVES.value),
     )
-    found = [map_scores.measure(result, settings, DATA_DIR.value) for result in results]
-    found = [each for each in found if each is not None]
+    found = [
+        {"title": measured.title(result), "workdir": result["workdir"], **scores}
+        for result in results
+        if (scores := map_scores.measure(result, settings, DATA_DIR.value)) is not None
+    ]
     if not found:
         raise app.UsageError("None of these models has a map.")
     text = "\n".join(
@@ -78,7 +81,7 @@ def section(dataset, found):
     counts = sorted({each["evaluated_examples"] for each in found})
     rows = [
         [
-            f"`{each['model']}`",
+            f"`{each['title']}`",
             str(each["seed"]),
             name,
             *(markdown.number(scores.get(column), 3) for column in columns),

@@ -62,7 +62,10 @@ def main(argv):
     for result in results:
         model = keras.saving.load_model(pathlib.Path(result["workdir"]) / "model.keras")
         if model.map_names:
-            models.setdefault(result["model"], model)
+            if models.setdefault(result["model"], model) is not model:
+                print(
+                    f"{result['workdir']} is not in the figures, which show one {result['model']}."
+                )
             of_a_training(result, evaluation, out)
     perturbations(models, evaluation, out)
     quantization(models, evaluation, out)

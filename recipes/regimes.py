@@ -218,14 +218,20 @@ def rows_of_trainings(results, plan):
 def subjects():
     """Returns the results of the runs to corrupt and attack."""
     trained = measured.chosen_trainings(WORKDIRS.value, flag="workdirs") if WORKDIRS.value else []
-    firsts = {}
+    firsts, seeds = {}, {}
     for result in trained:
         if result["dataset"] != DATASET.value:
             raise app.UsageError(
                 f"{result['workdir']} was trained on {result['dataset']}, not on "
                 f"--dataset={DATASET.value}. Leave it out of --workdirs."
             )
-        same = firsts.setdefault(robustness.label(result), result)
+        label = robustness.label(result)
+        if (first := seeds.setdefault((label, result["seed"]), result)) is not result:
+            raise app.UsageError(
+                f"{first['workdir']} and {result['workdir']} are both {label} with seed "
+                f"{result['seed']}. Leave one of them out of --workdirs."
+            )
+        same = firsts.setdefault(label, result)
         check_same(
             same["workdir"], deciding_settings(same), result["workdir"], deciding_settings(result)
         )

@@ -58,6 +58,8 @@ CUB_MODELS = {
     "wrn_aib_qt": "wrn50_2_aib_qt",
 }
 CUB_FLAGS = ("--image_size=80",)
+# Flags with which the ImageNet models start from other weights than the paper's.
+_OTHER_START = ("--width", "--set=width", "--set=backbone_weights", "--initial_weights", "--config")
 
 RUNS = flags.DEFINE_string("runs", "runs/table1", "Folder of work directories, and of the table.")
 TRAIN = flags.DEFINE_bool("train", False, "Train what --models, --datasets and --seeds name.")
@@ -67,6 +69,11 @@ LIKE = flags.DEFINE_string(
     "like", None, "Train as the published weights of this name; --datasets is not used."
 )
 SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds to train with.")
+WIDE_RESNET_WEIGHTS = flags.DEFINE_string(
+    "wide_resnet_weights",
+    None,
+    "ImageNet weights for Wide-ResNet-50-2 on birds: a file of torchvision or timm.",
+)
 JOBS = flags.DEFINE_integer("jobs", 1, "Runs at the same time.", 1)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 
@@ -77,7 +84,7 @@ def main(argv):
     program.check_choices(DATASETS, RECIPES)
     if LIKE.value is None:
         asked = [
-            (dataset, model, CUB_FLAGS if "birds" in dataset and model in PAPER else (), None)
+            (dataset, model, cub_flags(model, argv[1:]) if "birds" in dataset else (), None)
             for dataset in DATASETS.value
             for model in MODELS.value or rows(dataset)
         ]
@@ -97,6 +104,26 @@ def main(argv):
     text = "\n".join(tables.section(cells) for cells in parts)
     summaries = [cell.summary() for cells in parts for cell in cells]
     markdown.write(RUNS.value, "table1", text, summaries)
+
+
+def cub_flags(model, given):
+    """Returns the flags of a training on birds, beyond those of its recipe.
+
+    Args:
+        model: Name of the model.
+        given: The flags that every training gets.
+    """
+    if model in PAPER:
+        return CUB_FLAGS
+    if any(flag.startswith(_OTHER_START) for flag in given):
+        return ()
+    weights = WIDE_RESNET_WEIGHTS.value if model.startswith("wrn50_2") else "imagenet"
+    if weights is None and TRAIN.value:
+        raise app.UsageError(
+            f"{model} starts from ImageNet weights: pass --wide_resnet_weights=FILE, a file of "
+            "torchvision or timm. For random weights: -- --set=backbone_weights=None."
+        )
+    return (f"--set=backbone_weights={weights}",)
 
 
 def published(name, models=None):

@@ -142,6 +142,8 @@ def scored(result):
             row["perturbations"].append({"name": perturbation.name, **summary(found)})
             measured.keep(path, settings, row)
     return {
+        "title": measured.title(result),
+        "workdir": result["workdir"],
         "model": result["model"],
         "dataset": result["dataset"],
         "seed": result["seed"],
@@ -213,7 +215,7 @@ def section(rows, dataset):
         counts = [f"{change['images_of_unchanged_class']:,}" for change in changes]
         other = markdown.percent(row["other_image"][at])
         lines += [
-            [f"`{row['model']}`", f"seed {row['seed']}", *scores, other],
+            [f"`{row['title']}`", f"seed {row['seed']}", *scores, other],
             ["", "95 % interval", *intervals, ""],
             ["", "images", *counts, ""],
         ]

@@ -31,6 +31,7 @@ from absl import app, flags, logging
 from sklearn.utils.extmath import softmax
 
 from aib_keras import data, experiments, metrics, plots
+from aib_keras.data.tfds_source import ALIASES
 from aib_keras.experiments import cards, markdown, measured
 from aib_keras.utils import program
 from aib_keras.utils.files import atomic_path
@@ -58,7 +59,7 @@ def main(argv):
     results = measured.chosen_trainings([runs], MODELS.value)
     found = []
     for number, result in enumerate(results, start=1):
-        found.append(measure(result))
+        found.append({"title": measured.title(result), **measure(result)})
         print(f"{number} of {len(results)}: {result['workdir']}", flush=True)
     draw(runs, found)
     text = "\n".join(section(part) for part in parts(found))
@@ -71,7 +72,7 @@ def measure(result):
     workdir = pathlib.Path(result["workdir"])
     dataset = result["dataset"]
     # House numbers are not foreign to a model of house numbers.
-    outside = OOD.value if OOD.value != dataset else ""
+    outside = "" if canonical(OOD.value) == canonical(dataset) else OOD.value
     settings = {"examples": EXAMPLES.value, "ood": outside, "ood_split": OOD_SPLIT.value}
     if (found := measured.kept(workdir / FILE, settings)) is not None:
         return found
@@ -94,6 +95,11 @@ def measure(result):
     }
     measured.keep(workdir / FILE, settings, found)
     return found
+
+
+def canonical(name):
+    """Returns the one name of a data set that has several."""
+    return ALIASES.get(name, name)
 
 
 @functools.lru_cache(maxsize=1)
@@ -186,7 +192,7 @@ def row(each, name):
     ood = scores.get("ood_auroc", {})
     bits = each["bits"]["mean"] if name == "deterministic" and "bits" in each else (None, None)
     return [
-        f"`{each['model']}`",
+        f"`{each['title']}`",
         str(each["seed"]),
         name,
         markdown.percent(scores["error"]),

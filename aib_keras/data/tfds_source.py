@@ -13,7 +13,7 @@ from aib_keras.data.tfds_records import ARRAY_RECORD, box_reader, finite_boxes, 
 from aib_keras.utils.optional import require
 from aib_keras.utils.suggestions import did_you_mean
 
-_ALIASES = {"svhn": "svhn_cropped"}
+ALIASES = {"svhn": "svhn_cropped"}
 _BATCH = 256
 
 
@@ -105,16 +105,16 @@ def _import_tfds(name):
 
 def _builder(tfds, name, data_dir):
     base = name.split("/")[0].split(":")[0]
-    full_name = _ALIASES.get(base, base) + name[len(base) :]
+    full_name = ALIASES.get(base, base) + name[len(base) :]
     # TFDS would look for community data sets on the network and list hundreds in its error.
     known = tfds.list_builders(with_community_datasets=False)
     prepared = _prepared(data_dir or tfds.core.constants.DATA_DIR)
     try:
-        if _ALIASES.get(base, base) not in {*known, *prepared}:
+        if ALIASES.get(base, base) not in {*known, *prepared}:
             raise tfds.core.DatasetNotFoundError(name)
         return tfds.builder(full_name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
-        hint = did_you_mean(base.lower(), sorted({*known, *_ALIASES, *prepared} - {base}), count=5)
+        hint = did_you_mean(base.lower(), sorted({*known, *ALIASES, *prepared} - {base}), count=5)
         path = f" If it is a path, there is nothing at {os.path.abspath(name)}."
         raise ValueError(
             f"There is no data set {name!r}, neither in TensorFlow Datasets nor prepared in "

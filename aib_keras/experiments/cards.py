@@ -134,6 +134,13 @@ def _description(model, end):
     return inspect.cleandoc(zoo.get(model).__doc__).split(end)[0]
 
 
+def starts_from_random_weights(config):
+    """Returns whether a training has no ImageNet weights, though its model takes them."""
+    takes = "backbone_weights" in inspect.signature(zoo.get(config.model)).parameters
+    given = config.settings.get("backbone_weights") or config.initial_weights
+    return takes and given is None
+
+
 def reductions(result):
     """Returns short phrases on what a training had less of than the paper's; none at full size."""
     config = TrainingConfig.from_json(result["config"])
@@ -149,6 +156,8 @@ def reductions(result):
         found.append(f"{100 * config.wrong_labels:g} % of the training labels wrong on purpose")
     if config.initial_weights:
         found.append(_start(config))
+    elif starts_from_random_weights(config):
+        found.append("random weights at the start, not those of ImageNet")
     usual = inspect.signature(zoo.get(result["model"])).parameters["input_shape"].default
     if result["input_shape"][0] < usual[0]:
         found.append(f"{result['input_shape'][0]} pixels a side, not {usual[0]}")

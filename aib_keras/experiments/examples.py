@@ -3,10 +3,15 @@
 import functools
 import pathlib
 
+import numpy as np
+
 from aib_keras import data
 from aib_keras.data.loading import is_own
+from aib_keras.data.splits import Split
 from aib_keras.experiments.config import TrainingConfig
 
+# For slices that compare alike whatever the number of examples is.
+_ANY_COUNT = 10**9
 # What decides the evaluation examples of a configuration, and how they look.
 _EVALUATION_FIELDS = (
     "dataset",
@@ -38,11 +43,26 @@ def load_data(config):
         evaluated_on = config.test_split
     if config.train_examples is not None:
         train_data = train_data.take(config.train_examples)
+    _check_order(config, train_data, evaluation)
     if config.wrong_labels:
         train_data = data.with_wrong_labels(train_data, config.wrong_labels, config.seed)
     if config.augment == "none":
         train_data = _cropped(config, train_data)
     return train_data, _cropped(config, evaluation), evaluated_on
+
+
+def _check_order(config, train_data, evaluation):
+    """Raises a ValueError if classes were left out of the training because data are in order."""
+    labels = np.asarray(train_data.labels)
+    missing = np.setdiff1d(evaluation.labels, labels)
+    if len(missing) and (np.diff(labels) >= 0).all():
+        names = [evaluation.class_names[label] for label in missing]
+        raise ValueError(
+            f"The examples of {config.dataset} are sorted by class, and those to train on have "
+            f"none of {', '.join(names[:3])}{' and others' if len(names) > 3 else ''}, which those "
+            "to evaluate on have. Shuffle the file (images and labels alike), or train on all of "
+            "its `train_split`."
+        )
 
 
 def evaluated_images(result):
@@ -87,6 +107,47 @@ def load_evaluation(result, data_dir=None):
             "again with those of now."
         )
     return _load_evaluation(**fields)
+
+
+def same_data(one, other):
+    """Returns whether two values of `dataset` name the same data."""
+    paths = (pathlib.Path(each).expanduser() for each in (one, other))
+    return one == other or len({path.resolve() if path.exists() else path for path in paths}) == 1
+
+
+def may_have_seen(result, config):
+    """Returns whether a training may have seen examples that another one is evaluated on.
+
+    Args:
+        result: The content of the first training's `result.json`.
+        config: `TrainingConfig` of the other one, on the same data.
+    """
+    before = TrainingConfig.up_to_date(result["config"])
+    seen, split = Split.parse(before["train_split"]), Split.parse(config.test_split)
+    held_out = config.validation_examples
+    if held_out:
+        split = Split.parse(config.train_split)
+        if split == seen:
+            # With fewer examples it has not seen the last ones.
+            return before["train_examples"] is None and held_out > before["validation_examples"]
+    if split.name != seen.name:
+        return False
+    count = _ANY_COUNT
+    if str(seen) == seen.name and before["train_examples"] is None:
+        count = result["train_examples"] + before["validation_examples"]
+    elif not _comparable(seen, split):
+        return True
+    seen_start, seen_stop = seen.bounds(count, seen.name)
+    start, stop = split.bounds(count, split.name)
+    if held_out:
+        start = max(start, stop - held_out)
+    return start < seen_stop - before["validation_examples"] and stop > seen_start
+
+
+def _comparable(*splits):
+    """Returns whether slices of one split can be compared without the number of its examples."""
+    bounds = [each for split in splits for each in (split.start, split.stop) if each is not None]
+    return len({(each.startswith("-"), each.endswith("%")) for each in bounds}) <= 1
 
 
 def files_have_changed(result, dataset, data_dir):

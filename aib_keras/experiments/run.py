@@ -11,7 +11,12 @@ import keras
 from aib_keras import data, training, zoo
 from aib_keras.experiments import cards, frozen_features, results
 from aib_keras.experiments.config import TrainingConfig
-from aib_keras.experiments.examples import files_have_changed, load_data
+from aib_keras.experiments.examples import (
+    files_have_changed,
+    load_data,
+    may_have_seen,
+    same_data,
+)
 from aib_keras.experiments.selectivity import is_residual
 from aib_keras.models import copy_weights
 from aib_keras.plots.attention import save_attention_figure
@@ -25,6 +30,10 @@ from aib_keras.utils import processes
 from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write_json
 from aib_keras.utils.optional import require
 
+_RANDOM = (
+    "This training starts from random weights, as neither `initial_weights` nor the setting "
+    "`backbone_weights` is given. The paper's models of this size start from ImageNet weights."
+)
 _RESIDUAL = (
     "The map of `modulation` 'residual', the paper's, need not show what the classifier uses. For "
     "a map to look at, give the model the settings `modulation` 'noise' and `map_beta` 0.3."
@@ -193,6 +202,8 @@ def _train(config, workdir, verbose):
             )
             if is_residual(model):
                 print(_RESIDUAL, flush=True)
+            if cards.starts_from_random_weights(config):
+                print(_RANDOM, flush=True)
     lines = fit(
         model,
         train_data,
@@ -237,7 +248,7 @@ def _check_unseen(config):
         name, _, weights = config.initial_weights.partition("/")
         (result,) = (each.training for each in zoo.weights(name) if each.name == weights)
     before = TrainingConfig.up_to_date(result["config"])
-    if before["dataset"] != config.dataset:
+    if not same_data(before["dataset"], config.dataset):
         return
     what = f"`initial_weights` {config.initial_weights!r} come from a training on {config.dataset}"
     if files_have_changed(result, config.dataset, config.data_dir):
@@ -245,13 +256,18 @@ def _check_unseen(config):
             f"{what}, whose images have changed since. Some that it was trained on may now be "
             "among those to evaluate on. Train it again with the images of now."
         )
-    # With fewer examples it has not seen the last ones.
-    saw_all = before["train_examples"] is None and before["train_split"] == config.train_split
-    if saw_all and config.validation_examples > before["validation_examples"]:
+    if may_have_seen(result, config):
+        evaluated = f"`test_split` {config.test_split!r}"
+        if config.validation_examples:
+            evaluated = (
+                f"the last {config.validation_examples} examples of {config.train_split!r} "
+                "(`validation_examples`)"
+            )
         raise ValueError(
-            f"{what} that saw some of the {config.validation_examples} `validation_examples`, "
-            f"because it held out {before['validation_examples']}. Hold out as many, or train it "
-            "with more of them held out."
+            f"{what} that may have seen some of those to evaluate on: {evaluated}. It was trained "
+            f"on {before['train_split']!r}, of which {before['validation_examples']} were held "
+            "out. Choose the same `train_split` and hold out as many, or train it with more of "
+            "them held out."
         )
 
 

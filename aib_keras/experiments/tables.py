@@ -78,14 +78,15 @@ class Cell:
 def read_trainings(folders):
     """Reads all `*/result.json` in some folders, and those of folders that are work directories.
 
-    Each content gets its folder as `workdir`.
+    Each content gets its folder as `workdir`. A folder that is named twice counts once.
     """
     paths = [
         path
         for folder in (pathlib.Path(folder).expanduser() for folder in folders)
         for path in [*folder.glob("result.json"), *sorted(folder.glob(_RESULTS))]
     ]
-    return [{**read_result(path.parent), "workdir": str(path.parent)} for path in paths]
+    paths = {path.resolve(): path for path in reversed(paths)}.values()
+    return [{**read_result(path.parent), "workdir": str(path.parent)} for path in [*paths][::-1]]
 
 
 def read_results(runs):

@@ -111,3 +111,57 @@ def test_streamed_examples_are_those_in_memory(changes, tmp_path):
         assert isinstance(found, data.StreamedImageData)
         np.testing.assert_array_equal(found.images[:], expected.images)
         np.testing.assert_array_equal(found.labels, expected.labels)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "seen"),
+    [
+        ({}, {}, False),
+        ({}, {"validation_examples": 10}, True),
+        ({"validation_examples": 10}, {"validation_examples": 10}, False),
+        ({"validation_examples": 10}, {"validation_examples": 11}, True),
+        ({}, {"validation_examples": 10, "train_split": "train[:50]"}, True),
+        ({"validation_examples": 10}, {"test_split": "train[90:]"}, False),
+        ({"validation_examples": 10}, {"test_split": "train[-11:]"}, True),
+        ({"train_examples": 50}, {"validation_examples": 10}, False),
+        ({}, {"train_split": "train[:80]", "test_split": "train[80:]"}, True),
+        ({"train_split": "train[:80]"}, {"test_split": "train[80:]"}, False),
+        ({"train_split": "train[:80]"}, {"test_split": "train[79:]"}, True),
+        ({"train_split": "train[:80%]"}, {"test_split": "train[80%:]"}, False),
+        ({"train_split": "train[:-20]"}, {"test_split": "train[-20:]"}, False),
+        ({"train_split": "train[50:]"}, {"test_split": "train[:50]"}, False),
+        # 80 may be less or more than 80 % of them.
+        ({"train_split": "train[:80]"}, {"test_split": "train[80%:]"}, True),
+    ],
+)
+def test_what_a_training_may_have_seen(before, now, seen):
+    """The data have 100 training examples."""
+    config = TrainingConfig(dataset="photos", **before)
+    used = config.train_examples or 100 - config.validation_examples
+    result = {"config": config.to_json(), "train_examples": used}
+    assert examples.may_have_seen(result, TrainingConfig(dataset="photos", **now)) is seen
+
+
+def test_one_folder_has_several_names(tmp_path, monkeypatch):
+    (tmp_path / "birds").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert examples.same_data("birds", str(tmp_path / "birds"))
+    assert examples.same_data("./birds", "~/birds")
+    assert not examples.same_data("birds", "cifar10")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"validation_examples": 5}, {"train_examples": 8, "validation_examples": 0}]
+)
+def test_data_that_are_sorted_by_class_are_told(changes, tmp_path):
+    def arrays(count, name):
+        labels = np.repeat(np.arange(3), count)
+        return {f"x_{name}": np.zeros((len(labels), 8, 8, 3), "uint8"), f"y_{name}": labels}
+
+    np.savez(tmp_path / "data.npz", **arrays(5, "train"), **arrays(2, "test"))
+    config = TrainingConfig(dataset=str(tmp_path / "data.npz"), **changes)
+    with pytest.raises(ValueError, match="are sorted by class, and those to train on have none of"):
+        examples.load_data(config)
+    config = dataclasses.replace(config, validation_examples=0, train_examples=None)
+    assert len(examples.load_data(config)[0]) == 15

@@ -174,7 +174,11 @@ def test_full_size_is_told_from_less():
     # Ended by `patience`.
     assert cards.reductions(make_result(config=full, epochs=40)) == ["40 epochs of 200"]
     small = make_result("vgg16_aib_qt", config=full, input_shape=[80, 80, 3])
-    assert cards.reductions(small) == ["80 pixels a side, not 224"]
+    random = "random weights at the start, not those of ImageNet"
+    assert cards.reductions(small) == [random, "80 pixels a side, not 224"]
+    started = {**full, "settings": {"backbone_weights": "imagenet"}}
+    large = make_result("vgg16_aib_qt", config=started, input_shape=[224, 224, 3])
+    assert cards.reductions(large) == []
     assert cards.reductions(make_result(config=full, input_shape=[80, 80, 3])) == []
 
 

@@ -125,8 +125,14 @@ def test_measures_trainings_and_published_weights(recipe, tmp_path, monkeypatch)
     for seed in (0, 1):
         folder = tmp_path / "trained" / str(seed)
         folder.mkdir(parents=True)
-        write_json(folder / "result.json", {**result, "config": {**config, "seed": seed}})
-    published = {**result, "config": {**config, "wrong_labels": 0}, "published": "vgg_dvib/digits"}
+        trained = {**result, "seed": seed, "config": {**config, "seed": seed}}
+        write_json(folder / "result.json", trained)
+    published = {
+        **result,
+        "seed": 0,
+        "config": {**config, "wrong_labels": 0},
+        "published": "vgg_dvib/digits",
+    }
     (tmp_path / "published").mkdir()
     write_json(tmp_path / "published" / "result.json", published)
     run(
@@ -151,12 +157,15 @@ def test_measures_trainings_and_published_weights(recipe, tmp_path, monkeypatch)
 
 def test_trainings_that_do_not_belong_together_are_refused(recipe, tmp_path):
     result = {"model": "vgg", "dataset": "cluttered_digits", "train_examples": 64}
-    for name, width in (("first", 1), ("second", 2)):
-        (tmp_path / name).mkdir()
-        config = {"settings": {"width": width}}
-        write_json(tmp_path / name / "result.json", {**result, "config": config})
+    for name, width, seed in (("first", 1, 0), ("second", 2, 1), ("again/first", 1, 0)):
+        (tmp_path / name).mkdir(parents=True)
+        content = {**result, "seed": seed, "config": {"settings": {"width": width}}}
+        write_json(tmp_path / name / "result.json", content)
     with pytest.raises(app.UsageError, match="first and .*second do not compare, .* in settings"):
         run(recipe, tmp_path / "runs", f"--workdirs={tmp_path}")
+    both = f"--workdirs={tmp_path / 'first'},{tmp_path / 'again'}"
+    with pytest.raises(app.UsageError, match="are both vgg, 64 images with seed 0"):
+        run(recipe, tmp_path / "runs", both)
     with pytest.raises(app.UsageError, match="trained on cluttered_digits, not on --dataset=cifar"):
         run(recipe, tmp_path / "runs", f"--workdirs={tmp_path / 'first'}", "--dataset=cifar10")
 

@@ -122,6 +122,7 @@ def test_the_papers_figures_are_beside_ours_and_no_score_is_a_dash(table2):
     none = {**change, "images_of_unchanged_class": 0, "scores": [None] * len(THRESHOLDS)}
     none["intervals"] = [[None, None]] * len(THRESHOLDS)
     row = {
+        "title": "vgg_aib",
         "model": "vgg_aib",
         "dataset": "cifar10",
         "seed": 0,
