@@ -14,11 +14,12 @@ Or as the published weights of a name were trained, each model with the settings
 
     python recipes/table1.py --runs=runs/published --train --like=cifar10 --seeds=0,1,2
 
-What comes after `--` goes to every training. The same command again resumes. Other --models,
---datasets and --seeds add to the table. The recipe writes table1.md and table1.json to --runs: the
-test error of the last epoch, deterministic and with `predict_mc`, and that of the best epoch, which
-is what the paper reports (with samples, as far as its authors' code shows); mean and standard
-deviation over the seeds.
+On birds, VGG-16 starts from the ImageNet weights of keras.applications, and Wide-ResNet-50-2 from
+those of `--wide_resnet_weights=FILE`. What comes after `--` goes to every training. The same
+command again resumes. Other --models, --datasets and --seeds add to the table. The recipe writes
+table1.md and table1.json to --runs: the test error of the last epoch, deterministic and with
+`predict_mc`, and that of the best epoch, which is what the paper reports (with samples, as far as
+its authors' code shows); mean and standard deviation over the seeds.
 """
 
 import pathlib
