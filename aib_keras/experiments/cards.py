@@ -100,6 +100,12 @@ def limits(result):
         found.append(f"Label smoothing of {config.label_smoothing:g} lowers its confidence.")
     if config.validation_examples:
         found.append("Evaluated on held-out training examples; the test set was not read.")
+    if config.recalibrate:
+        found.append(
+            "Its batch norms behind the attention were estimated again without noise "
+            "(`training.recalibrate`), for the deterministic prediction. `predict_mc`, which draws "
+            "the noise, does not fit them."
+        )
     found.append("One seed: the spread between seeds is not in these figures.")
     found.append("The probabilities are the network's softmax outputs and are not calibrated.")
     return found

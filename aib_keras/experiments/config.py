@@ -157,6 +157,14 @@ class TrainingConfig(FitConfig):
         "compute the features again in each epoch.",
         _positive,
     )
+    recalibrate: bool = setting(
+        False,
+        "After the training, estimate the statistics of the batch norms behind the attention "
+        "again, on 2,560 training images without noise, as `training.recalibrate` does. For "
+        "`modulation` 'noise': the deterministic prediction and the exports get better, and "
+        "`predict_mc` worse.",
+        check_boolean,
+    )
     epochs: int = setting(200, "Passes over the training examples.", _positive)
     optimizer: str = setting(
         "auto",

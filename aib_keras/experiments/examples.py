@@ -47,8 +47,8 @@ def load_data(config):
     if config.wrong_labels:
         train_data = data.with_wrong_labels(train_data, config.wrong_labels, config.seed)
     if config.augment == "none":
-        train_data = _cropped(config, train_data)
-    return train_data, _cropped(config, evaluation), evaluated_on
+        train_data = cropped(config, train_data)
+    return train_data, cropped(config, evaluation), evaluated_on
 
 
 def _check_order(config, train_data, evaluation):
@@ -177,10 +177,10 @@ def _load_evaluation(**fields):
         _, evaluation = _load(config, config.train_split).hold_out(config.validation_examples)
     else:
         evaluation = _load(config, config.test_split)
-    return _cropped(config, evaluation)
+    return cropped(config, evaluation)
 
 
-def _cropped(config, examples):
+def cropped(config, examples):
     if config.crop_pct == 1:
         return examples
     return examples.center_crop((config.image_size, config.image_size))

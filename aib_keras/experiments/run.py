@@ -12,6 +12,7 @@ from aib_keras import data, training, zoo
 from aib_keras.experiments import cards, frozen_features, results
 from aib_keras.experiments.config import TrainingConfig
 from aib_keras.experiments.examples import (
+    cropped,
     files_have_changed,
     load_data,
     may_have_seen,
@@ -25,11 +26,14 @@ from aib_keras.training.device_strategies import check_batch_size, count, has_ac
 from aib_keras.training.fitting import MODEL_FILE, trained_file
 from aib_keras.training.memory import keep_freed_memory
 from aib_keras.training.precision import fast_kernels
+from aib_keras.training.recalibration import norms_behind_attention
 from aib_keras.training.workdir import CONFIG_FILE, check_workdir
 from aib_keras.utils import processes
 from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write_json
 from aib_keras.utils.optional import require
 
+_RECALIBRATION_IMAGES = 2_560
+_RECALIBRATION_BATCH = 128
 _RANDOM = (
     "This training starts from random weights, as neither `initial_weights` nor the setting "
     "`backbone_weights` is given. The paper's models of this size start from ImageNet weights."
@@ -148,12 +152,9 @@ def evaluate(workdir, data_dir=None):
         config = dataclasses.replace(config, data_dir=data_dir)
     train_data, evaluation, evaluated_on = load_data(config)
     model = _create(config, evaluation, weights=weights)
-    training.compile_classifier(model, config, 1)
-    batches = data.batches_of(
-        evaluation, config.batch_size, num_workers=config.num_workers, shuffle=False
-    )
-    measured = model.evaluate(batches, return_dict=True, verbose=0)
-    lines[-1].update({f"val_{name}": float(value) for name, value in measured.items()})
+    if config.recalibrate:
+        _recalibrate(config, model, train_data, workdir)
+    lines[-1] |= _measured(config, model, evaluation)
     return _finish(config, workdir, model, lines, len(train_data), evaluation, evaluated_on)
 
 
@@ -178,6 +179,14 @@ def _train(config, workdir, verbose):
             _check_frozen(config, initial, model, copied)
     if config.freeze_batch_norm:
         model.freeze("batch_norm")
+    if config.recalibrate:
+        # Now, and not at the end of the training.
+        norms_behind_attention(model)
+        if config.strategy != "one":
+            raise ValueError(
+                f"`recalibrate` is for one device, and `strategy` is {config.strategy!r}. Leave "
+                "it out, and call `training.recalibrate` on the trained model."
+            )
     augment = _augmentation(config, evaluation.input_shape)
     fit, bar = training.fit, verbose == "auto" and sys.stdout.isatty()
     if frozen_features.can_compute_once(
@@ -214,10 +223,34 @@ def _train(config, workdir, verbose):
         callbacks=callbacks,
         verbose=verbose,
     )
+    if config.recalibrate:
+        _recalibrate(config, model, train_data, workdir)
+        # What the last epoch has measured is of the model before.
+        lines[-1] |= _measured(config, model, evaluation)
     processes.on_first(
         _finish, config, workdir, model, lines, len(train_data), evaluation, evaluated_on
     )
     return results.read_result(workdir)
+
+
+def _measured(config, model, evaluation):
+    """Returns what the log of an epoch has of the evaluation examples, for a trained model."""
+    training.compile_classifier(model, config, 1)
+    batches = data.batches_of(
+        evaluation, config.batch_size, num_workers=config.num_workers, shuffle=False
+    )
+    found = model.evaluate(batches, return_dict=True, verbose=0)
+    return {f"val_{name}": float(value) for name, value in found.items()}
+
+
+def _recalibrate(config, model, train_data, workdir):
+    """Recalibrates a trained model and saves it again. A second time changes nothing."""
+    some = cropped(config, train_data.take(min(len(train_data), _RECALIBRATION_IMAGES)))
+    if isinstance(some, data.StreamedImageData):
+        some = some.in_memory()
+    training.recalibrate(model, some.images, min(len(some), _RECALIBRATION_BATCH))
+    with atomic_path(workdir / MODEL_FILE) as temporary:
+        model.save(temporary)
 
 
 def _initial_model(initial_weights):

@@ -8,6 +8,7 @@ from aib_keras.training.config import FitConfig
 from aib_keras.training.device_strategies import SplitModel, devices
 from aib_keras.training.fitting import fit
 from aib_keras.training.optimizer import CoupledSGD
+from aib_keras.training.recalibration import recalibrate
 from aib_keras.training.schedule import learning_rate
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "fit",
     "learning_rate",
     "read_map_history",
+    "recalibrate",
 ]
