@@ -54,7 +54,8 @@ def test_measures_every_map_once(runs, run, capsys, monkeypatch):
     assert_scores_are_those_of_the_maps(workdir, found["maps"])
     uniform = found["maps"]["uniform"]
     assert uniform["pointing"] == pytest.approx(uniform["energy"], abs=1e-5)
-    assert json.loads((runs / "faithfulness.json").read_text()) == [found]
+    named = {"title": "vgg_aib_qt", "workdir": str(workdir), **found}
+    assert json.loads((runs / "faithfulness.json").read_text()) == [named]
     text = (runs / "faithfulness.md").read_text()
     assert text in printed
     assert "## cluttered_digits" in text
@@ -119,6 +120,7 @@ def test_no_such_training(tmp_path, run):
 
 def test_columns_of_boxes_only_where_there_are_boxes(run):
     measured = {
+        "title": "vgg_gap",
         "model": "vgg_gap",
         "seed": 3,
         "evaluated_examples": 1000,
