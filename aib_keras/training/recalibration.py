@@ -4,13 +4,6 @@ import keras
 
 from aib_keras.utils.checks import check_integer
 
-# Their types have no common one, and all have a rate.
-_DROPOUTS = (
-    keras.layers.Dropout,
-    keras.layers.GaussianDropout,
-    keras.layers.SpatialDropout2D,
-)
-
 
 def recalibrate(model, images, batch_size=128):
     """Estimates the statistics of batch norms behind the attention again, without any noise.
@@ -46,8 +39,8 @@ def recalibrate(model, images, batch_size=128):
             "images, or a smaller `batch_size`."
         )
     before = [(norm, norm.momentum, norm.trainable) for norm in norms]
-    layers = trunk._flatten_layers()
-    rates = [(each, each.rate) for each in layers if isinstance(each, _DROPOUTS)]
+    # Of dropouts, Keras's and ours, which have no common type.
+    rates = [(each, each.rate) for each in trunk._flatten_layers() if hasattr(each, "rate")]
     try:
         for dropout, _ in rates:
             dropout.rate = 0.0

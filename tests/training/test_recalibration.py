@@ -8,6 +8,7 @@ from small import small_config
 
 from aib_keras import experiments, models, training, zoo
 from aib_keras.experiments import cards
+from aib_keras.layers import Dropout
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (20, 16, 16, 3)).astype("uint8")
@@ -20,6 +21,7 @@ def noisy_model(dropout=0.5):
     x = layers.Conv2D(5, 3, name="behind")(x)
     x = layers.BatchNormalization(name="norm")(x)
     x = layers.Dropout(dropout, name="dropout")(layers.ReLU()(x))
+    x = Dropout(dropout, name="our_dropout")(x)
     x = layers.Conv2D(6, 3, name="last")(x)
     x = layers.BatchNormalization(name="last_norm", momentum=0.7, trainable=False)(x)
     return models.attach(
