@@ -123,8 +123,13 @@ def _modulation(config):
     return config.settings.get("modulation", defaults["modulation"].default)
 
 
+def first_weights(config):
+    """Returns what a training starts from, as its settings name it, or None for random weights."""
+    return config.settings.get("backbone_weights") or config.initial_weights
+
+
 def _start(config):
-    weights = config.settings.get("backbone_weights") or config.initial_weights
+    weights = first_weights(config)
     if weights is None:
         return "trained from scratch"
     if weights == "imagenet":
@@ -143,8 +148,7 @@ def _description(model, end):
 def starts_from_random_weights(config):
     """Returns whether a training has no ImageNet weights, though its model takes them."""
     takes = "backbone_weights" in inspect.signature(zoo.get(config.model)).parameters
-    given = config.settings.get("backbone_weights") or config.initial_weights
-    return takes and given is None
+    return takes and first_weights(config) is None
 
 
 def reductions(result):

@@ -334,7 +334,7 @@ def _check_frozen(config, initial, model, copied):
 
 
 def _warn_of_random_weights(config):
-    if config.initial_weights is None and config.settings.get("backbone_weights") is None:
+    if cards.first_weights(config) is None:
         warnings.warn(
             f"`freeze` {config.freeze!r} keeps layers whose weights are random, because neither "
             "`initial_weights` nor the setting `backbone_weights` of the model is given.",

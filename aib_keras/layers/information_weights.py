@@ -4,6 +4,12 @@ from aib_keras.layers.attention import IBAttention
 from aib_keras.layers.variational import VariationalEncoder
 
 
+def charge_in_full(model):
+    """Gives the weights of information in a model their full values."""
+    for weight, full in information_weights(model):
+        weight.assign(full)
+
+
 def information_weights(model):
     """Returns the variables that weigh information in a model, nested layers included.
 

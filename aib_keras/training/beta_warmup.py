@@ -2,7 +2,7 @@
 
 import keras
 
-from aib_keras.layers.information_weights import information_weights
+from aib_keras.layers.information_weights import charge_in_full, information_weights
 from aib_keras.utils.checks import check_integer
 
 
@@ -52,8 +52,7 @@ class BetaWarmup(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         # So that a saved model charges the full price when it is trained further.
-        for weight, full in information_weights(self.model):
-            weight.assign(full)
+        charge_in_full(self.model)
 
     def factor(self, epoch):
         """Returns the share of the full beta in an epoch (from 0), in [0, 1]."""

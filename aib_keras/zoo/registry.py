@@ -7,7 +7,7 @@ import typing
 
 import keras
 
-from aib_keras.layers.information_weights import information_weights
+from aib_keras.layers.information_weights import charge_in_full
 from aib_keras.utils.checks import check_integer, check_number
 from aib_keras.utils.suggestions import did_you_mean
 from aib_keras.zoo import pretrained
@@ -144,8 +144,7 @@ def zoo_model(
                 path = weights if entry is None else pretrained.fetch(entry)
                 load_weights(model, name, path, chosen["num_classes"])
                 # The file has them as its training left them, perhaps in a warm-up.
-                for weight, full in information_weights(model):
-                    weight.assign(full)
+                charge_in_full(model)
             return model
 
         signature = _signature(default_classes, default_shape, known)
