@@ -32,6 +32,12 @@ _BARE = "SavedModel alone"
 
 
 def main(_):
+    parts, rest = divmod(_NUM_IMAGES.value, _PART_SIZE.value)
+    if rest or parts < 3:
+        raise app.UsageError(
+            f"--num_images={_NUM_IMAGES.value}: expected a multiple of --part_size="
+            f"{_PART_SIZE.value}, and at least 3 parts: the first of each worker is not timed."
+        )
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         # As for a worker of Ray, and before TensorFlow's first operation.
@@ -90,6 +96,7 @@ def _plain(worker, files, out):
 
 
 def _workers(folder, files, out, count):
+    """Returns files per second, from when each worker has done a part. All parts are full."""
     bulk.explain_files(
         files, folder / "model", out, _PART_SIZE.value, workers=count, progress=False
     )

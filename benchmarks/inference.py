@@ -27,7 +27,7 @@ from aib_keras import export, zoo
 _MODEL = flags.DEFINE_string("model", "vgg_aib_qt", "A model of the zoo")
 _WIDTH = flags.DEFINE_float("width", 0.125, "Multiplies every channel count")
 _BATCHES = flags.DEFINE_list("batch_sizes", ["1", "64"], "Images per request")
-_SECONDS = flags.DEFINE_float("seconds", 10.0, "Least time per form and batch size")
+_SECONDS = flags.DEFINE_float("seconds", 10.0, "Mean time per form and batch size")
 _CLIENTS = flags.DEFINE_integer("clients", 4, "Clients at the same time", lower_bound=1)
 _REFERENCE = "model(images)"
 

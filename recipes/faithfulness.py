@@ -19,7 +19,7 @@ faithfulness-scores.json in each work directory, and faithfulness.md and .json i
 
 from absl import app, flags, logging
 
-from aib_keras.experiments import map_scores, markdown, measured
+from aib_keras.experiments import map_scores, markdown, measured, tables
 from aib_keras.utils import program
 
 RUNS = flags.DEFINE_list("runs", ["runs"], "Folders of work directories.")
@@ -61,21 +61,22 @@ def main(argv):
         curves=tuple(CURVES.value),
     )
     found = [
-        {"title": measured.title(result), "workdir": result["workdir"], **scores}
+        {"title": tables.title(result), "workdir": result["workdir"], **scores}
         for result in results
         if (scores := map_scores.measure(result, settings, DATA_DIR.value)) is not None
     ]
     if not found:
         raise app.UsageError("None of these models has a map.")
+    parts = sorted({(each["dataset"], each["evaluated_on"]) for each in found})
     text = "\n".join(
-        section(dataset, [each for each in found if each["dataset"] == dataset])
-        for dataset in sorted({each["dataset"] for each in found})
+        section(part, [each for each in found if (each["dataset"], each["evaluated_on"]) == part])
+        for part in parts
     )
     markdown.write(RUNS.value[0], "faithfulness", text, found)
 
 
-def section(dataset, found):
-    """Returns a Markdown table of the models measured on one data set, a row per map."""
+def section(part, found):
+    """Returns a Markdown table of the models measured on the same images, a row per map."""
     scored = [(each, name, scores) for each in found for name, scores in each["maps"].items()]
     columns = [name for name in COLUMNS if any(name in scores for _, _, scores in scored)]
     counts = sorted({each["evaluated_examples"] for each in found})
@@ -89,7 +90,7 @@ def section(dataset, found):
         for each, name, scores in scored
     ]
     lines = [
-        f"## {dataset}",
+        f"## {', '.join(part)}",
         "",
         f"{' or '.join(f'{count:,}' for count in counts)} images. ↑: more is better, ↓: less is.",
         "",

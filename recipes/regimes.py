@@ -289,7 +289,7 @@ def training_table(rows, column):
 
 def regime(value):
     """Returns a number of examples, or a share of wrong labels, as text."""
-    return f"{value:,}" if isinstance(value, int) else f"{markdown.percent(value, 0)} % wrong"
+    return f"{value:,}" if isinstance(value, int) else f"{100 * value:g} % wrong"
 
 
 def panels(content):
@@ -299,11 +299,13 @@ def panels(content):
         ("data", "train_examples", "training examples"),
         ("wrong_labels", "wrong_labels", "training labels"),
     ):
+        rows = sorted(content[name], key=lambda row: row[x])
         lines = {}
-        for row in sorted(content[name], key=lambda row: row[x]):
+        for row in rows:
             lines.setdefault(row["model"], {})[regime(row[x])] = row["errors"]
         if lines:
-            found.append({"xlabel": title, "lines": lines})
+            places = list(dict.fromkeys(regime(row[x]) for row in rows))
+            found.append({"xlabel": title, "lines": lines, "places": places})
     return found + robustness_tables.panels(content["corruptions"], content["attacks"])
 
 

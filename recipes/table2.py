@@ -31,7 +31,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from aib_keras import data, explain, metrics
-from aib_keras.experiments import load_evaluation, markdown, measured
+from aib_keras.experiments import load_evaluation, markdown, measured, tables
 from aib_keras.experiments.cards import reductions
 from aib_keras.metrics.consistency import THRESHOLDS
 from aib_keras.utils import program
@@ -81,9 +81,12 @@ def main(argv):
     rows = [row for result in trainings() if (row := scored(result)) is not None]
     if not rows:
         raise app.UsageError("None of these models has this map. Train vgg_aib, for instance.")
-    text = "\n".join(
-        section(rows, dataset) for dataset in dict.fromkeys(row["dataset"] for row in rows)
-    )
+    parts = {}
+    for row in rows:
+        # The size of the windows depends on that of the images.
+        names = tuple(change["name"] for change in row["perturbations"])
+        parts.setdefault((row["dataset"], names), []).append(row)
+    text = "\n".join(section(*key, part) for key, part in parts.items())
     markdown.write(RUNS.value[0], "table2", text, rows)
 
 
@@ -142,7 +145,7 @@ def scored(result):
             row["perturbations"].append({"name": perturbation.name, **summary(found)})
             measured.keep(path, settings, row)
     return {
-        "title": measured.title(result),
+        "title": tables.title(result),
         "workdir": result["workdir"],
         "model": result["model"],
         "dataset": result["dataset"],
@@ -199,11 +202,15 @@ def json_number(value):
     return None if math.isnan(value) else round(float(value), 6)
 
 
-def section(rows, dataset):
-    """Returns the table of one data set in Markdown, with what there is to know about its rows."""
-    rows = [row for row in rows if row["dataset"] == dataset]
+def section(dataset, names, rows):
+    """Returns the table of one data set in Markdown, with what there is to know about its rows.
+
+    Args:
+        dataset: Name.
+        names: Names of the perturbations.
+        rows: What `scored` returned for models with these.
+    """
     at = THRESHOLDS.index(THRESHOLD.value)
-    names = [change["name"] for change in rows[0]["perturbations"]]
     lines = []
     for index, row in enumerate(rows):
         if row["paper"] and (index == 0 or rows[index - 1]["model"] != row["model"]):

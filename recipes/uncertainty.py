@@ -32,7 +32,7 @@ from sklearn.utils.extmath import softmax
 
 from aib_keras import data, experiments, metrics, plots
 from aib_keras.data.tfds_source import ALIASES
-from aib_keras.experiments import cards, markdown, measured
+from aib_keras.experiments import cards, markdown, measured, tables
 from aib_keras.utils import program
 from aib_keras.utils.files import atomic_path
 
@@ -59,7 +59,7 @@ def main(argv):
     results = measured.chosen_trainings([runs], MODELS.value)
     found = []
     for number, result in enumerate(results, start=1):
-        found.append({"title": measured.title(result), **measure(result)})
+        found.append({"title": tables.title(result), **measure(result)})
         print(f"{number} of {len(results)}: {result['workdir']}", flush=True)
     draw(runs, found)
     text = "\n".join(section(part) for part in parts(found))

@@ -185,7 +185,7 @@ def arguments(config):
     """Returns the command of `aib-keras` that trains with a configuration, and its flags."""
     if _is_of_photos(config):
         base = dataclasses.replace(photo_settings.DEFAULTS, dataset=config.dataset)
-        flags = field_flags.arguments(config.resolved(), base=base.resolved())
+        flags = field_flags.arguments(config.resolved(), base=_for_any_machine(base))
         return ["photos", f"--dataset={config.dataset}", *flags]
     config = config.resolved()
     named = {name: getattr(config, name) for name in ("model", "dataset", "epochs")}
@@ -193,8 +193,13 @@ def arguments(config):
     if TrainingConfig(**named).resolved().optimizer != config.optimizer:
         named["optimizer"] = config.optimizer
     flags = [f"--{name}={value}" for name, value in named.items()]
-    flags += field_flags.arguments(config, base=TrainingConfig(**named).resolved())
+    flags += field_flags.arguments(config, base=_for_any_machine(TrainingConfig(**named)))
     return ["train", *flags]
+
+
+def _for_any_machine(base):
+    """Returns the defaults that a command changes, but those that depend on the machine."""
+    return dataclasses.replace(base.resolved(), precision="auto")
 
 
 def _is_of_photos(config):

@@ -138,7 +138,8 @@ def maps_of(model, images, settings):
 def map_scores(model, data, maps, settings):
     """Returns scores of a model's maps, each in [0, 1], and the curves that they come from."""
     arguments = {
-        "steps": settings.steps,
+        # Of a small image, a map can have fewer cells.
+        "steps": min(settings.steps, maps[0].size),
         "seed": settings.seed,
         "batch_size": settings.batch_size,
         # In a log file the bar would be thousands of lines.

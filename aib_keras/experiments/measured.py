@@ -35,11 +35,6 @@ def chosen_trainings(runs, models=None, flag="runs"):
     return [result for result in found if not models or result["model"] in models]
 
 
-def title(result):
-    """Returns what a training is called in a table: MODEL, or MODEL/NAME for published weights."""
-    return result.get("published", result["model"])
-
-
 def kept(path, settings):
     """Returns what was measured before with the same settings, or None.
 

@@ -97,7 +97,9 @@ def write_report(path, model, examples, title, verbose=1):
     body.append(_confusion(examples, predicted))
     body.append(_calibration(calibration))
     if maps is not None:
-        areas = report_scores.measure(model, examples.images, maps, predicted, verbose)
+        scored = _in_turn(examples.labels)[: report_scores.MOST_IMAGES]
+        chosen = (each[scored] for each in (examples.images, maps, predicted))
+        areas = report_scores.measure(model, *chosen, verbose)
         numbers["scores"] = report_scores.means(areas)
         if len(labels) > 1:
             numbers["differences"] = report_scores.differences(areas)

@@ -34,6 +34,11 @@ class Cell:
     paper: float | None
     results: list
 
+    @property
+    def title(self):
+        """MODEL, or MODEL/NAME for published weights."""
+        return title(self.results[0]) if self.results else self.model
+
     def percent(self, name):
         """Returns mean and standard deviation of an error in percent, or None.
 
@@ -65,6 +70,7 @@ class Cell:
                 )
         return {
             **content,
+            "title": self.title,
             "seeds": [result["seed"] for result in self.results],
             "parameters": self.results[0]["parameters"],
             "seconds": [result["seconds"] for result in self.results],
@@ -73,6 +79,11 @@ class Cell:
             "reductions": reductions(self.results[0]),
             "settings": self.results[0]["config"]["settings"],
         }
+
+
+def title(result):
+    """Returns what a training is called in a table: MODEL, or MODEL/NAME for published weights."""
+    return result.get("published", result["model"])
 
 
 def read_trainings(folders):
@@ -141,16 +152,18 @@ def cell(results, model, dataset, paper=None):
 def cells(results, model, dataset, paper=None):
     """Returns a `Cell` for each scale of the results of one model on one data set, at least one.
 
-    The scale is what a training had less of than the paper's. The full size comes first.
+    The scale is what a training had less of than the paper's. The full size comes first. Published
+    weights of each name have a cell of their own.
 
     Raises:
         ValueError: as `cell`.
     """
-    scales = {}
+    found = {}
     for result in results:
         if (result["model"], result["dataset"]) == (model, dataset):
-            scales.setdefault(tuple(reductions(result)), []).append(result)
-    groups = [scales[scale] for scale in sorted(scales)] or [[]]
+            key = (tuple(reductions(result)), result.get("published", ""))
+            found.setdefault(key, []).append(result)
+    groups = [found[key] for key in sorted(found)] or [[]]
     return [cell(group, model, dataset, paper) for group in groups]
 
 
@@ -175,7 +188,7 @@ def _minutes(results):
 
 
 _COLUMNS = {
-    "model": lambda cell: f"`{cell.model}`",
+    "model": lambda cell: f"`{cell.title}`",
     "paper": lambda cell: markdown.MISSING if cell.paper is None else f"{cell.paper:.2f}",
     "last epoch": _error("test_error_last_epoch"),
     "last, sampled": _error("test_error_last_epoch_sampled"),

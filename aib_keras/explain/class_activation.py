@@ -55,7 +55,7 @@ def grad_cam_plus_plus(model, images, layer=None, class_index=None, batch_size=6
     They cover several objects of a class better than those of Grad-CAM.
 
     Source: Chattopadhyay et al., Grad-CAM++, WACV 2018, Eq. 10 and 19, for a score that is the
-    exponential of the logit.
+    exponential of the logit. Its features follow a ReLU: in the weights, negative ones count as 0.
 
     The arguments, returns and errors are those of `grad_cam`. The values have no unit.
     """
@@ -134,7 +134,8 @@ class _GradCAM(Features):
 class _GradCAMPlusPlus(_GradCAM):
     def weights_of(self, features, gradients):
         squares = ops.square(gradients)
-        total = ops.sum(features, axis=(1, 2), keepdims=True)
+        # Without the ReLU, the divisor would have a root.
+        total = ops.sum(ops.relu(features), axis=(1, 2), keepdims=True)
         divisor = 2.0 * squares + total * squares * gradients
         shares = ops.where(divisor != 0, squares / ops.where(divisor != 0, divisor, 1.0), 0.0)
         return ops.sum(shares * ops.relu(gradients), axis=(1, 2), keepdims=True)
@@ -151,4 +152,6 @@ def _channel_masks(channels, shape):
     masks = ops.convert_to_numpy(masks)
     masks = masks - masks.min(axis=(1, 2), keepdims=True)
     highest = masks.max(axis=(1, 2), keepdims=True)
-    return np.divide(masks, highest, out=np.zeros_like(masks), where=highest > 0)
+    # Not decided by `masks`: on JAX and torch, resizing rounds.
+    varies = (np.ptp(channels, axis=(0, 1)) > 0)[:, None, None, None] & (highest > 0)
+    return np.divide(masks, highest, out=np.zeros_like(masks), where=varies)

@@ -42,6 +42,8 @@ def checked_images(model, images):
     if isinstance(model, ImageClassifier):
         return model._as_batch(images)
     images = image_checks.checked_array(model, images)
+    if not len(images):
+        raise ValueError(f"{model.name} needs at least one image, got an array {images.shape}.")
     image_checks.check_finite(model.name, images)
     return images
 

@@ -42,7 +42,7 @@ def to_saved_model(model, path, class_names=None, input_dtype=None, crop_pct=1.0
       returns `attention`, `(batch, h, w, 1)`, as `explain` does, and a model with a quantiser
       `attention_quantized`.
     - `classify_bytes` takes `image_bytes`, strings `(batch,)`, each the content of a JPEG, PNG or
-      WebP file of up to 16.7 megapixels, and at most 128 files per request. It returns the same
+      WebP file of up to 67 megapixels, and at most 128 files per request. It returns the same
       without the logits, and `predicted_class`, strings `(batch,)`; `class_names`, strings
       `(batch, classes)`, the same in each row; for a model with a map `attention_box`,
       `(batch, 4)`, the part of the image file that the map covers: y0, x0, y1, x1 in [0, 1]; and

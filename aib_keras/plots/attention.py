@@ -1,7 +1,13 @@
 """Figures of where a model looks."""
 
-from aib_keras.plots.maps import check_counts, draw_images, draw_maps, map_grid, prediction_title
-from aib_keras.utils.checks import check_image_batch
+from aib_keras.plots.maps import (
+    check_counts,
+    check_images,
+    draw_images,
+    draw_maps,
+    map_grid,
+    prediction_title,
+)
 
 _ROWS = {"attention": "attention", "attention_quantized": "quantised"}
 
@@ -28,7 +34,7 @@ def attention_figure(images, explanation, labels=None, class_names=None, boxes=N
         ValueError: If `images` are not as described, or another argument does not have one row per
             image.
     """
-    images = check_image_batch("images", images)
+    images = check_images("images", images)
     count = len(images)
     maps = {name: explanation[name] for name in _ROWS if name in explanation}
     check_counts(count, {**maps, "labels": labels, "boxes": boxes})

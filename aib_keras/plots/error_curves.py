@@ -20,6 +20,8 @@ def error_curves_figure(panels):
             - `lines`: Dict from the name of a model to a dict from what is on the x-axis, a string,
               to a list of errors in [0, 1], one per training. A model has the same colour in all
               panels.
+            - `places`: Optional list of all strings on the x-axis, in their order. By default they
+              are in the order in which the lines have them.
 
     Returns:
         A matplotlib figure.
@@ -38,7 +40,8 @@ def error_curves_figure(panels):
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     handles = {}
     for axis, panel in zip(axes, panels, strict=False):
-        places = list(dict.fromkeys(x for line in panel["lines"].values() for x in line))
+        found = dict.fromkeys(x for line in panel["lines"].values() for x in line)
+        places = panel.get("places", list(found))
         for name, line in panel["lines"].items():
             color, marker, dashes = styles[name]
             handles[name] = axis.errorbar(

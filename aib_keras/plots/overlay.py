@@ -5,8 +5,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from aib_keras.plots.maps import check_counts, draw_images, map_grid
-from aib_keras.utils.checks import check_image_batch
+from aib_keras.plots.maps import check_counts, check_images, draw_images, map_grid
 
 _COLUMNS = 6
 
@@ -15,7 +14,8 @@ def overlay_figure(images, maps, titles=None, boxes=None, opacity=0.85):
     """Draws each image darkened by its map: unchanged where the map is high, dark where it is low.
 
     Each map has a scale of its own, from its lowest to its highest value, so the figure shows where
-    a model looks in an image rather than how much.
+    a model looks in an image rather than how much. A map with the same value everywhere darkens
+    nothing.
 
     Args:
         images: uint8 array `(N, H, W, 3)`, N at least 1.
@@ -32,7 +32,7 @@ def overlay_figure(images, maps, titles=None, boxes=None, opacity=0.85):
         ValueError: If `images` are not as described, or another argument does not have one row per
             image.
     """
-    images = check_image_batch("images", images)
+    images = check_images("images", images)
     count = len(images)
     check_counts(count, {"maps": maps, "titles": titles, "boxes": boxes})
     columns = min(count, _COLUMNS)
@@ -73,6 +73,7 @@ def shaded(image, values, opacity=0.85):
 
 
 def _share(values):
-    """Returns a map from 0 at its lowest value to 1 at its highest, `(h, w)`."""
+    """Returns a map from 0 at its lowest value to 1 at its highest, `(h, w)`; 1 if it is flat."""
     values = np.reshape(values, values.shape[:2]).astype("float64")
-    return (values - values.min()) / max(np.ptp(values), 1e-12)
+    span = np.ptp(values)
+    return (values - values.min()) / span if span > 0 else np.ones_like(values)

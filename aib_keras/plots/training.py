@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from aib_keras.plots.maps import draw_images, draw_maps, map_grid
+from aib_keras.plots.maps import check_images, draw_images, draw_maps, map_grid
 from aib_keras.plots.style import SERIES, new_figure
-from aib_keras.utils.checks import check_image_batch
 from aib_keras.utils.optional import require
 from aib_keras.utils.suggestions import did_you_mean
 
@@ -30,7 +29,7 @@ def anchors_figure(history):
     epochs = np.arange(1, len(anchors) + 1)
     figure = new_figure(5, 3.2)
     axes = figure.subplots()
-    axes.plot(epochs, np.sort(anchors, axis=1), color=SERIES[0][0], linewidth=0.9, marker=".")
+    axes.plot(epochs, anchors, color=SERIES[0][0], linewidth=0.9, marker=".")
     axes.set(xlabel="epoch", ylabel="value of an anchor", title=f"{anchors.shape[1]} anchors")
     axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
@@ -54,7 +53,7 @@ def save_film(path, images, history, name="attention"):
     """
     animation = require("matplotlib.animation", "Plotting", "train")
     agg = require("matplotlib.backends.backend_agg", "Plotting", "train")
-    images = check_image_batch("images", images)
+    images = check_images("images", images)
     _check_history(history, name)
     maps = np.stack([epoch[name][: len(images), ..., 0] for epoch in history])
     figure, axes = map_grid(1.2 * len(images) + 1, 3.1, rows=2, columns=len(images))

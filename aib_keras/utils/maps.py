@@ -17,7 +17,7 @@ def map_similarity(first, second):
         float64 `(N,)` in [-1, 1].
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes differ, or a value is not finite.
     """
     if np.shape(first) != np.shape(second):
         raise ValueError(
@@ -26,6 +26,8 @@ def map_similarity(first, second):
     first, second = (
         np.asarray(maps, np.float64).reshape(len(maps), -1) for maps in (first, second)
     )
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ValueError("The maps have values that are not finite: NaN or infinite.")
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     cosines = (first * second).sum(axis=1) / np.where(lengths > 0, lengths, 1)
     return np.where((first == second).all(axis=1), 1.0, np.clip(cosines, -1, 1))

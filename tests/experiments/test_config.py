@@ -312,7 +312,7 @@ def test_the_command_of_a_card_makes_the_same_configuration(config):
 
 
 def test_the_command_of_photos_has_what_differs_from_its_defaults(tmp_path):
-    config = dataclasses.replace(DEFAULTS, dataset=str(tmp_path), epochs=3)
+    config = dataclasses.replace(DEFAULTS, dataset=str(tmp_path), epochs=3, precision="float32")
     settings = {**DEFAULTS.settings, "map_beta": 0.1, "backbone_weights": "my weights.npz"}
     for changed in (
         config,
@@ -325,7 +325,9 @@ def test_the_command_of_photos_has_what_differs_from_its_defaults(tmp_path):
         program, command, *arguments = shlex.split(cards.command(changed))
         assert (program, command) == ("aib-keras", "photos")
         assert parsed(*arguments, defaults=DEFAULTS).resolved() == changed.resolved()
-    assert cards.command(config) == f"aib-keras photos --dataset={tmp_path} --epochs=3"
+    # The precision is always there, because its default depends on the machine.
+    expected = f"aib-keras photos --dataset={tmp_path} --epochs=3 --precision=float32"
+    assert cards.command(config) == expected
     # Without ImageNet weights, which that command would begin with.
     changed = dataclasses.replace(config, settings={})
     program, command, *arguments = shlex.split(cards.command(changed))

@@ -152,6 +152,10 @@ def test_the_scores_say_what_can_be_told_apart():
     better = "Beside Grad-CAM, this model's map is better in insertion (difference +0.030, interval"
     assert f"{better} +0.030 to +0.030); this model's map is worse in deletion (" in text
     assert text.count("cannot be told apart") == 2
+    # Two images that agree are no evidence.
+    pair = {"this model's map": [0.52, 0.61], "a random order": [0.50, 0.60]}
+    two = {name: dict.fromkeys(own, np.array(values)) for name, values in pair.items()}
+    assert Parsed(report_scores.section(two)).text.count("cannot be told apart") == 2
     one = {name: {score: each[:1] for score, each in of.items()} for name, of in areas.items()}
     assert "With one image" in report_scores.section(one)
 

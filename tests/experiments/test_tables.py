@@ -55,6 +55,15 @@ def test_each_scale_has_a_row_and_each_seed_counts_once():
         tables.cells([make_result(), make_result(workdir="copy")], "vgg", "cifar10")
 
 
+def test_published_weights_of_several_names_have_rows_of_their_own():
+    names = "vgg/cifar10", "vgg/cifar10-mc"
+    results = [make_result(published=name) for name in names]
+    found = tables.cells([*results, make_result()], "vgg", "cifar10")
+    assert [cell.title for cell in found] == ["vgg", *names]
+    assert [cell.summary()["title"] for cell in found] == ["vgg", *names]
+    assert "| `vgg/cifar10-mc` |" in tables.section(found)
+
+
 def test_the_calibration_of_one_data_set_is_not_that_of_another(tmp_path):
     result = make_result(expected_calibration_error=0.034)
     write_run(tmp_path, "vgg", result, transfer={"stl10_test": {"test_error_last_epoch": 0.5}})
@@ -205,7 +214,7 @@ def test_a_card_says_what_the_model_is_and_is_not():
 def test_a_card_of_own_photos_says_nothing_about_the_paper(tmp_path):
     folder = tmp_path / "birds"
     folder.mkdir()
-    config = dataclasses.replace(photo_settings.DEFAULTS, dataset=str(folder))
+    config = dataclasses.replace(photo_settings.DEFAULTS, dataset=str(folder), precision="float32")
     result = make_result(config.model, config=vars(config), class_names=["robin", "wren"])
     text = cards.model_card(result)
     assert text.startswith(f"# {config.model} on birds\n\nEfficientNet-Lite0 with quantised")
@@ -213,7 +222,7 @@ def test_a_card_of_own_photos_says_nothing_about_the_paper(tmp_path):
         f"| images | {folder} |",
         "| names of the classes | robin, wren |",
         "Started from ImageNet weights (all is frozen but the attention, the bottleneck and ",
-        f"    aib-keras photos --dataset={folder}\n",
+        f"    aib-keras photos --dataset={folder} --precision=float32\n",
     ):
         assert phrase in text
     for phrase in ("paper", "of 200", "cifar", "backbone_weights"):

@@ -104,6 +104,11 @@ def test_wrong_layers_and_models_are_errors(vgg_gap):
     for wrong in (10, -1, [1, 2], 0.5):
         with pytest.raises(ValueError, match="`class_index` must be"):
             grad_cam(vgg_gap, images(), class_index=wrong)
+    inputs = keras.Input((8, 8, 3))
+    features = layers.Conv2D(2, 3)(inputs)
+    plain = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(features)))
+    with pytest.raises(ValueError, match="at least one image"):
+        grad_cam(plain, images(8)[:0])
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 4, 1), (3, 4, 4, 4), (3, 3, 4, 4), (4, 4, 3)])
@@ -162,6 +167,25 @@ def test_score_cam_weighs_the_channels_by_what_their_part_of_the_image_does():
         np.testing.assert_allclose(found[0, ..., 0], batch[0] @ weights, rtol=1e-4)
         other = 2 - side.start
         assert found[0, :, side].mean() > found[0, :, other : other + 2].mean()
+
+
+def test_score_cam_ignores_channels_that_are_the_same_everywhere():
+    channels = RNG.random((7, 7, 2)).astype("float32")
+    # Resizing changes its last digits on some backends.
+    channels[..., 1] = 0.3
+    masks = class_activation._channel_masks(channels, (50, 50))
+    assert (masks[0].min(), masks[0].max()) == (0, 1)
+    assert not masks[1].any()
+
+
+def test_grad_cam_plus_plus_of_features_before_a_relu():
+    """The weight of a channel grows with its gradient, and is never negative."""
+    features = ops.convert_to_tensor([[[[-1.0, 0.5]], [[-2.0, 1.0]]]])
+    gradients = ops.ones((1, 2, 1, 2)) * ops.convert_to_tensor([1.0, 2.0])
+    weights_of = class_activation._GradCAMPlusPlus.weights_of
+    weights = ops.convert_to_numpy(weights_of(None, features, gradients))[0, 0, 0]
+    # Eq. 19 with sums over the features of 0 and 1.5: 2 / 2 and 2 * 4 * 2 / (2 * 4 + 1.5 * 8).
+    np.testing.assert_allclose(weights, [1.0, 0.8], rtol=1e-6)
 
 
 def test_score_cam_of_the_predicted_class_in_any_batch_size(vgg_gap):

@@ -29,6 +29,14 @@ def test_lines_have_means_and_deviations_at_common_places():
     assert [text.get_text() for text in legend.get_texts()] == ["vgg", "vgg_aib"]
 
 
+def test_places_are_in_the_order_that_a_panel_gives():
+    lines = {"vgg": {"100": [0.4], "1,000": [0.2]}, "vgg_aib": {"500": [0.3]}}
+    panel = {"xlabel": "examples", "lines": lines, "places": ["100", "500", "1,000"]}
+    (axis,) = plots.error_curves_figure([panel]).axes
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == panel["places"]
+    np.testing.assert_allclose(axis.containers[0][0].get_xydata()[:, 0], [0, 2])
+
+
 def test_nothing_to_draw_is_an_error():
     with pytest.raises(ValueError, match="`panels` is empty"):
         plots.error_curves_figure([])

@@ -27,6 +27,11 @@ def test_another_number_of_maps_is_an_error():
         plots.overlay_figure(IMAGES, MAPS[:3])
 
 
+def test_images_that_would_be_drawn_white_are_an_error():
+    with pytest.raises(ValueError, match="`images` must be uint8 in .0, 255., got float64"):
+        plots.overlay_figure(IMAGES.astype("float64"), MAPS)
+
+
 def test_an_image_is_dark_where_its_map_is_low():
     image = np.full((8, 12, 3), 200, np.uint8)
     values = np.array([[0.2, 0.2, 0.7], [0.2, 0.2, 0.7]])
@@ -35,5 +40,5 @@ def test_an_image_is_dark_where_its_map_is_low():
     assert (found[:, -1] == 200).all()
     assert (found[:, 0] == 50).all()
     assert (np.diff(found[0, :, 0].astype(int)) >= 0).all()
-    # A map without differences has no lowest cell to stand out.
-    assert (shaded(image, np.ones((2, 3)), opacity=0.75) == 50).all()
+    # A map without differences hides no place more than another.
+    assert (shaded(image, np.ones((2, 3)), opacity=0.75) == 200).all()

@@ -126,7 +126,7 @@ def test_columns_of_boxes_only_where_there_are_boxes(run):
         "evaluated_examples": 1000,
         "maps": {"own": {"insertion": 0.5, "deletion": 0.25}},
     }
-    text = run.recipe.section("cifar10", [measured])
+    text = run.recipe.section(("cifar10", "test"), [measured])
     assert "| `vgg_gap` | 3 | own | 0.500 | 0.250 |\n" in text
     assert "pointing" not in text
     assert "energy" not in text

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.tensorflow("It exports the model.")]
 @pytest.fixture(scope="module")
 def birds(tmp_path_factory):
     """A folder with two folders of 24 photos."""
-    if not WEIGHTS.is_file():
+    if not (WEIGHTS.is_file() and (SHARED / "tfds" / "cub50").is_dir()):
         pytest.skip(f"the photos and weights are not beside this checkout, in {SHARED}")
     folder = tmp_path_factory.mktemp("photos")
     found = data.load("cub50", "train", data_dir=str(SHARED / "tfds"), image_size=64)

@@ -50,7 +50,15 @@ def check_sdist(path):
     with tarfile.open(path) as archive:
         # The first part of each name is the folder of the release.
         names = {name.partition("/")[2] for name in archive.getnames()}
-    wanted = {"LICENSE", "README.md", "pyproject.toml", "requirements.txt", "zoo/index.json"}
+    wanted = {
+        "LICENSE",
+        "README.md",
+        "benchmarks/train_step.py",
+        "mkdocs.yml",
+        "pyproject.toml",
+        "requirements.txt",
+        "zoo/index.json",
+    }
     expect(wanted | modules() <= names, path, f"lacks {sorted((wanted | modules()) - names)}")
 
 
