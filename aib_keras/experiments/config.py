@@ -162,7 +162,7 @@ class TrainingConfig(FitConfig):
         "After the training, estimate the statistics of the batch norms behind the attention "
         "again, on 2,560 training images without noise, as `training.recalibrate` does. For "
         "`modulation` 'noise': the deterministic prediction and the exports get better, and "
-        "`predict_mc` worse.",
+        "`predict_mc` worse. Frozen batch norms stay as they are.",
         check_boolean,
     )
     epochs: int = setting(200, "Passes over the training examples.", _positive)

@@ -12,7 +12,8 @@ def recalibrate(model, images, batch_size=128):
     prediction, and with it every exported model, replaces the noise by its mean. The features then
     vary less than the statistics say, which can cost much accuracy. This passes images without
     noise and replaces each statistic by its mean over the batches, as for Stochastic Weight
-    Averaging (Izmailov et al., UAI 2018). Weights stay as they are.
+    Averaging (Izmailov et al., UAI 2018). Weights stay as they are, and so do the statistics of
+    frozen batch norms, which are not of the noisy features.
 
     `predict_mc` draws the noise, so it needs the statistics from before: call it first, or on a
     copy of the model.
@@ -24,11 +25,11 @@ def recalibrate(model, images, batch_size=128):
         batch_size: Integer, at least 2.
 
     Returns:
-        Integer, the number of batch norms.
+        Integer, the number of batch norms whose statistics are new.
 
     Raises:
-        ValueError: if the model has no attention or no batch norm behind it, or if there are fewer
-            images than `batch_size`.
+        ValueError: if the model has no attention or no batch norm behind it, if these are frozen,
+            or if there are fewer images than `batch_size`.
     """
     batch_size = check_integer("batch_size", batch_size, minimum=2)
     norms = norms_behind_attention(model)
@@ -38,7 +39,7 @@ def recalibrate(model, images, batch_size=128):
             f"There are {len(images)} images, less than one batch of {batch_size}. Pass more "
             "images, or a smaller `batch_size`."
         )
-    before = [(norm, norm.momentum, norm.trainable) for norm in norms]
+    momenta = [(norm, norm.momentum) for norm in norms]
     # Of dropouts, Keras's and ours, which have no common type.
     rates = [(each, each.rate) for each in trunk._flatten_layers() if hasattr(each, "rate")]
     try:
@@ -46,14 +47,14 @@ def recalibrate(model, images, batch_size=128):
             dropout.rate = 0.0
         for number in range(len(images) // batch_size):
             for norm in norms:
-                # The mean over all batches so far. A frozen batch norm updates nothing.
-                norm.momentum, norm.trainable = number / (number + 1), True
+                # The mean over all batches so far.
+                norm.momentum = number / (number + 1)
             batch = images[number * batch_size : (number + 1) * batch_size]
             features = model.feature_extractor(model.preprocess(batch), training=False)
             trunk(model.attention(features, training=False, sample=False), training=True)
     finally:
-        for norm, momentum, trainable in before:
-            norm.momentum, norm.trainable = momentum, trainable
+        for norm, momentum in momenta:
+            norm.momentum = momentum
         for dropout, rate in rates:
             dropout.rate = rate
     for metric in model.metrics:
@@ -66,11 +67,19 @@ def norms_behind_attention(model):
     """Returns the batch norms that `recalibrate` is for, a list.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is none, or if all are frozen.
     """
     trunk = getattr(getattr(model, "encoder", None), "trunk", None)
     layers = [] if trunk is None or model.attention is None else trunk._flatten_layers()
     norms = [each for each in layers if isinstance(each, keras.layers.BatchNormalization)]
     if not norms:
         raise ValueError(f"{model.name} has no batch norm behind an attention.")
-    return norms
+    # The statistics of the others are from before the noise, such as those of ImageNet.
+    trained = [norm for norm in norms if norm.trainable]
+    if not trained:
+        raise ValueError(
+            f"All batch norms behind the attention of {model.name} are frozen, so their statistics "
+            "are not of noisy features and should stay. If you froze them after the training, set "
+            "their `trainable` to True."
+        )
+    return trained

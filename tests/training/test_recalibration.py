@@ -38,7 +38,7 @@ def test_the_statistics_are_means_over_batches_without_noise():
     model = noisy_model()
     trunk = model.encoder.trunk
     before = {variable.path: np.array(variable) for variable in model.weights}
-    assert training.recalibrate(model, IMAGES, batch_size=8) == 2
+    assert training.recalibrate(model, IMAGES, batch_size=8) == 1
     # Of two batches; the rest of four images is left out.
     features = model.feature_extractor(model.preprocess(IMAGES[:16]))
     modulated = model.attention(features, training=False, sample=False)
@@ -46,9 +46,9 @@ def test_the_statistics_are_means_over_batches_without_noise():
     norm = trunk.get_layer("norm")
     np.testing.assert_allclose(norm.moving_mean, seen.mean((1, 2)).mean(0), atol=1e-5)
     np.testing.assert_allclose(norm.moving_variance, seen.var((1, 2)).mean(0), rtol=1e-4)
-    last = trunk.get_layer("last_norm")
-    assert np.abs(last.moving_mean).max() > 0
-    assert (last.momentum, last.trainable) == (0.7, False)
+    # It was frozen, so it has not seen noise.
+    np.testing.assert_array_equal(trunk.get_layer("last_norm").moving_mean, np.zeros(6))
+    assert norm.momentum == 0.99
     assert trunk.get_layer("dropout").rate == 0.5
     for variable in model.weights:
         if "moving" not in variable.path:
@@ -69,6 +69,10 @@ def test_what_it_needs():
         training.recalibrate(zoo.vgg(width=0.03), IMAGES)
     with pytest.raises(ValueError, match="There are 20 images, less than one batch of 128"):
         training.recalibrate(noisy_model(), IMAGES)
+    frozen = noisy_model()
+    frozen.freeze("backbone")
+    with pytest.raises(ValueError, match="are frozen, so their statistics are not of noisy"):
+        training.recalibrate(frozen, IMAGES, batch_size=10)
 
 
 def test_a_recipe_recalibrates_and_says_so(tmp_path):
@@ -90,3 +94,7 @@ def test_a_recipe_recalibrates_and_says_so(tmp_path):
             small_config(model="vgg", recalibrate=True, settings={"width": 0.03}), tmp_path / "vgg"
         )
     assert not (tmp_path / "vgg").exists()
+    frozen = small_config(recalibrate=True, settings=settings, freeze="backbone")
+    message = "All batch norms behind the attention .* are frozen"
+    with pytest.warns(UserWarning, match="random"), pytest.raises(ValueError, match=message):
+        experiments.train(frozen, tmp_path / "frozen")
