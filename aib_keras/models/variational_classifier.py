@@ -101,6 +101,9 @@ class VariationalClassifier(ImageClassifier):
         without. The same `seed` and `batch_size` always give the same result. The random state of
         training does not change.
 
+        `aib_keras.training.recalibrate` fits a model to the deterministic prediction: afterwards
+        this one is less accurate.
+
         Args:
             images: Array `(B, H, W, 3)` or batches, as `explain` takes them.
             samples: Integer, at least 1. The authors draw 4 on CIFAR and SVHN and 12 on CUB.
