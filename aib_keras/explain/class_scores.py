@@ -9,6 +9,7 @@ from keras import ops
 from aib_keras.explain import runners
 from aib_keras.models import class_outputs
 from aib_keras.models.through_predict import ThroughPredict
+from aib_keras.utils import compiled
 from aib_keras.utils.batches import images_of_batches, is_dataset
 from aib_keras.utils.checks import check_class_index, check_integer
 
@@ -53,7 +54,7 @@ def batch_by_batch(function):
         classes = given.get("class_index")
         per_image = None if np.ndim(classes) == 0 else np.asarray(classes)
         found, count = [], 0
-        with runners.kept():
+        with compiled.shared():
             for images in images_of_batches(given["images"]):
                 if per_image is not None:
                     part = per_image[count : count + len(images)]

@@ -1,15 +1,11 @@
 """What saliency maps and attacks share: they run something of any Keras model through `predict`."""
 
-import contextlib
-import contextvars
-
 import keras
 
 from aib_keras.models import ImageClassifier, image_checks
 from aib_keras.models.class_outputs import check_class_outputs, check_class_shape
 from aib_keras.utils import processes
-
-_kept = contextvars.ContextVar("kept", default=None)
+from aib_keras.utils.compiled import shared_functions
 
 
 def check_model(model):
@@ -55,28 +51,21 @@ def count_classes(model, images):
     return outputs.shape[-1]
 
 
-@contextlib.contextmanager
-def kept():
-    """Keeps the runners of any model while the context is active: compiling takes seconds."""
-    token = _kept.set({})
-    try:
-        yield
-    finally:
-        _kept.reset(token)
-
-
 def runner(kind, model, *arguments):
-    """Returns a new runner, or one that the model (an `ImageClassifier`) or `kept` keeps.
+    """Returns a new runner, or one that the model (an `ImageClassifier`) or the loop keeps.
 
     Args:
         kind: A subclass of `ThroughPredict`.
         model: The model that it runs.
         *arguments: Further arguments of `kind`, hashable.
     """
-    found = model._untracked.saliency if isinstance(model, ImageClassifier) else _kept.get()
+    if isinstance(model, ImageClassifier):
+        found, owner = model._untracked.saliency, ()
+    else:
+        found, owner = shared_functions(), (id(model),)
     if found is None:
         return kind(model, *arguments)
-    key = (kind, *arguments)
+    key = (kind, *owner, *arguments)
     if key not in found:
         found[key] = kind(model, *arguments)
     return found[key]

@@ -7,6 +7,7 @@ import numpy as np
 
 from aib_keras.metrics.checks import check_finite
 from aib_keras.metrics.intervals import wilson_interval
+from aib_keras.utils import compiled
 from aib_keras.utils.batches import images_of_batches, is_dataset
 from aib_keras.utils.checks import check_integer
 from aib_keras.utils.maps import map_similarity
@@ -148,13 +149,15 @@ def consistency(
     batches = _explained_batches(model, images, original, maps, map_name, batch_size)
     similarities, unchanged, seen = [], [], 0
     bar = keras.utils.Progbar(count, verbose=verbose, unit_name="image")
-    for batch, before in batches:
-        after = _explained(model, perturbation(batch, first=seen), maps, batch_size)
-        pair = [check_finite(map_name, each[map_name], first=seen) for each in (before, after)]
-        similarities.append(map_similarity(*pair))
-        unchanged.append(before["logits"].argmax(axis=-1) == after["logits"].argmax(axis=-1))
-        seen += len(batch)
-        bar.update(seen)
+    # `maps` would compile its functions again for each batch.
+    with compiled.shared():
+        for batch, before in batches:
+            after = _explained(model, perturbation(batch, first=seen), maps, batch_size)
+            pair = [check_finite(map_name, each[map_name], first=seen) for each in (before, after)]
+            similarities.append(map_similarity(*pair))
+            unchanged.append(before["logits"].argmax(axis=-1) == after["logits"].argmax(axis=-1))
+            seen += len(batch)
+            bar.update(seen)
     if not seen:
         raise ValueError(_NO_IMAGES)
     if count is None:

@@ -6,6 +6,7 @@ import pytest
 from keras import layers, ops
 
 from aib_keras import explain, metrics
+from aib_keras.explain import class_activation
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (3, 32, 32, 3)).astype("float32")
@@ -184,6 +185,22 @@ def test_the_consistency_of_maps_that_a_function_makes(same_weights):
     np.testing.assert_array_equal(found.unchanged, np.equal(*classes))
     with pytest.raises(TypeError, match="has no method `explain`.*`maps`"):
         metrics.consistency(model, images, window, verbose=0)
+
+
+def test_consistency_compiles_once_for_all_batches(same_weights, monkeypatch):
+    model, images, traced = same_weights["softmax"], IMAGES.astype("uint8"), []
+    weights_of = class_activation._GradCAM.weights_of
+
+    def counted(*values):
+        traced.append(None)
+        return weights_of(*values)
+
+    monkeypatch.setattr(class_activation._GradCAM, "weights_of", counted)
+    explain.grad_cam(model, images, batch_size=1)
+    once = len(traced)
+    arguments = {"maps": explain.grad_cam, "batch_size": 1, "verbose": 0}
+    metrics.consistency(model, images, explain.ColorWindow(12), **arguments)
+    assert len(traced) == 2 * once
 
 
 def test_data_sets_give_what_arrays_give(same_weights):
