@@ -14,10 +14,10 @@ def map_similarity(first, second):
         second: Array of the same shape.
 
     Returns:
-        float64 `(N,)` in [-1, 1].
+        float64 `(N,)` in [-1, 1]; NaN for a pair in which a value is NaN.
 
     Raises:
-        ValueError: if the shapes differ, or a value is not finite.
+        ValueError: if the shapes differ.
     """
     if np.shape(first) != np.shape(second):
         raise ValueError(
@@ -26,8 +26,6 @@ def map_similarity(first, second):
     first, second = (
         np.asarray(maps, np.float64).reshape(len(maps), -1) for maps in (first, second)
     )
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise ValueError("The maps have values that are not finite: NaN or infinite.")
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     cosines = (first * second).sum(axis=1) / np.where(lengths > 0, lengths, 1)
     return np.where((first == second).all(axis=1), 1.0, np.clip(cosines, -1, 1))
