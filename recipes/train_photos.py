@@ -6,7 +6,7 @@ is held back to evaluate on. (It can also be a TFDS name, or have `train` and `t
     pip install -e ".[tensorflow,train,photos,litert]"
     python recipes/train_photos.py --dataset=DATA
 
-Ten classes of 50 photos take about 5 minutes on two CPU cores. The recipe leaves `report.html`
+Ten classes of 50 photos take about 8 minutes on two busy CPU cores. The recipe leaves `report.html`
 (error, calibration, confusion matrix, mistakes, maps over the photos, scores of the maps against
 Grad-CAM), the model, a SavedModel and a LiteRT file. The same command again resumes.
 
