@@ -67,11 +67,8 @@ def main(argv):
     ]
     if not found:
         raise app.UsageError("None of these models has a map.")
-    parts = sorted({(each["dataset"], each["evaluated_on"]) for each in found})
-    text = "\n".join(
-        section(part, [each for each in found if (each["dataset"], each["evaluated_on"]) == part])
-        for part in parts
-    )
+    parts = sorted(tables.grouped(found, "dataset", "evaluated_on"))
+    text = "\n".join(section(*part) for part in parts)
     markdown.write(RUNS.value[0], "faithfulness", text, found)
 
 

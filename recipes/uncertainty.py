@@ -62,7 +62,8 @@ def main(argv):
         found.append({"title": tables.title(result), **measure(result)})
         print(f"{number} of {len(results)}: {result['workdir']}", flush=True)
     draw(runs, found)
-    text = "\n".join(section(part) for part in parts(found))
+    parts = tables.grouped(found, "dataset", "evaluated_on")
+    text = "\n".join(section(part) for _, part in parts)
     summary = [{k: v for k, v in each.items() if k != "curves"} for each in found]
     markdown.write(runs, "uncertainty", text, summary)
 
@@ -162,14 +163,6 @@ def predict(model, images, samples, seed):
 def as_json(arrays):
     """Returns arrays as lists, with None for NaN, which JSON does not have."""
     return {name: np.where(np.isnan(a), None, a).tolist() for name, a in arrays.items()}
-
-
-def parts(found):
-    """Groups what was measured by data set and images, for one table each."""
-    groups = {}
-    for each in found:
-        groups.setdefault((each["dataset"], each["evaluated_on"]), []).append(each)
-    return list(groups.values())
 
 
 def section(found):

@@ -1,6 +1,7 @@
 """Tables and panels of a figure of what `robustness.measure` returned."""
 
 from aib_keras.experiments import markdown
+from aib_keras.experiments.tables import grouped
 from aib_keras.explain.corruptions import STRENGTHS
 from aib_keras.metrics.intervals import wilson_interval
 
@@ -18,7 +19,7 @@ def corruptions(found):
             runs that differ in their seeds.
     """
     lines = []
-    for (label,), group in _grouped(found, "label"):
+    for (label,), group in grouped(found, "label"):
         clean = _cell(group, [each["clean"] for each in group])
         for kind in STRENGTHS:
             wrong = zip(*(each["wrong"][kind] for each in group), strict=True)
@@ -39,7 +40,7 @@ def attacks(found):
         found: List of all second values that `robustness.measure` returned, in one list.
     """
     lines = []
-    for (label, samples), group in _grouped(found, "label", "samples"):
+    for (label, samples), group in grouped(found, "label", "samples"):
         clean = _cell(group, [each["clean"] for each in group])
         for attack in group[0]["wrong"]:
             wrong = zip(*(each["wrong"][attack] for each in group), strict=True)
@@ -89,14 +90,6 @@ def _path(samples):
 def _images(found):
     counts = dict.fromkeys((each["images"], each["evaluated_on"]) for each in found)
     return " or ".join(f"{count:,} images of {what}" for count, what in counts)
-
-
-def _grouped(found, *names):
-    """Returns pairs of a tuple of the values of some keys and the list of what has them."""
-    groups = {}
-    for each in found:
-        groups.setdefault(tuple(each[name] for name in names), []).append(each)
-    return list(groups.items())
 
 
 def _cell(group, wrong):

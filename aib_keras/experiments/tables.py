@@ -86,6 +86,14 @@ def title(result):
     return result.get("published", result["model"])
 
 
+def grouped(found, *names):
+    """Returns pairs of a tuple of the values of some keys and the list of what has them."""
+    groups = {}
+    for each in found:
+        groups.setdefault(tuple(each[name] for name in names), []).append(each)
+    return list(groups.items())
+
+
 def read_trainings(folders):
     """Reads all `*/result.json` in some folders, and those of folders that are work directories.
 

@@ -59,13 +59,12 @@ def runner(kind, model, *arguments):
         model: The model that it runs.
         *arguments: Further arguments of `kind`, hashable.
     """
-    if isinstance(model, ImageClassifier):
-        found, owner = model._untracked.saliency, ()
-    else:
-        found, owner = shared_functions(), (id(model),)
+    own = isinstance(model, ImageClassifier)
+    found = model._untracked.saliency if own else shared_functions()
     if found is None:
         return kind(model, *arguments)
-    key = (kind, *owner, *arguments)
+    # The functions of a loop may be those of several models.
+    key = (kind, id(model), *arguments)
     if key not in found:
         found[key] = kind(model, *arguments)
     return found[key]
