@@ -53,18 +53,14 @@ def test_models_are_trained_as_the_published_ones(table1):
 
 
 def test_models_on_birds_start_from_imagenet_weights(table1):
+    parse("--train")
     assert table1.cub_flags("vgg_att3", []) == table1.CUB_FLAGS
     assert table1.cub_flags("vgg16_aib", ["--epochs=3"]) == ("--set=backbone_weights=imagenet",)
     assert table1.cub_flags("vgg16_aib", ["--width=0.5"]) == ()
-    flags.FLAGS["train"].value = True
-    try:
-        with pytest.raises(app.UsageError, match="wrn50_2_aib starts from.*--wide_resnet_weights"):
-            table1.cub_flags("wrn50_2_aib", [])
-        flags.FLAGS["wide_resnet_weights"].value = "weights.pth"
-        assert table1.cub_flags("wrn50_2", []) == ("--set=backbone_weights=weights.pth",)
-    finally:
-        flags.FLAGS["train"].value = False
-        flags.FLAGS["wide_resnet_weights"].value = None
+    with pytest.raises(app.UsageError, match="wrn50_2_aib starts from.*--wide_resnet_weights"):
+        table1.cub_flags("wrn50_2_aib", [])
+    parse("--train", "--wide_resnet_weights=weights.pth")
+    assert table1.cub_flags("wrn50_2", []) == ("--set=backbone_weights=weights.pth",)
 
 
 def store(tfds, name, version, side, splits, folder, labels, with_id):
