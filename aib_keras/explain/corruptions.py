@@ -6,8 +6,7 @@ import io
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from aib_keras.explain.perturbations import check_images
-from aib_keras.utils.checks import check_choice, check_integer, check_seed
+from aib_keras.utils.checks import check_choice, check_integer, check_seed, check_uint8_images
 from aib_keras.utils.optional import require
 
 # The strengths that Hendrycks & Dietterich have for CIFAR-10-C.
@@ -49,8 +48,7 @@ class Corruption:
 
     Raises:
         ImportError: If SciPy is not installed, for the blur.
-        TypeError: If the images are not uint8.
-        ValueError: If an argument is not as described.
+        ValueError: If an argument or the images are not as described.
     """
 
     kind: str
@@ -67,7 +65,7 @@ class Corruption:
         return f"{self.kind.replace('_', ' ')} {self.severity}"
 
     def __call__(self, images, first=0):
-        images = check_images(images)
+        images = check_uint8_images("images", images)
         strength = STRENGTHS[self.kind][self.severity - 1]
         if self.kind == "gaussian_noise":
             first = check_integer("first", first, minimum=0)

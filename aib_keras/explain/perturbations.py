@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 
 from aib_keras.data import pixels
-from aib_keras.utils.checks import check_image_batch, check_integer, check_positive, check_seed
+from aib_keras.utils.checks import check_integer, check_positive, check_seed, check_uint8_images
 
 # Random numbers per image: row, column, patch, and three for the colour. Two are unused.
 _DRAWS = 8
@@ -38,8 +38,8 @@ class ColorWindow:
         seed: Integer in [0, 2**32 - 1].
 
     Raises:
-        TypeError: If the images are not uint8.
-        ValueError: If an argument is not as described, or the window is larger than the images.
+        ValueError: If an argument or the images are not as described, or the window is larger than
+            the images.
     """
 
     size: int
@@ -54,7 +54,7 @@ class ColorWindow:
         return f"colour window {self.size}"
 
     def __call__(self, images, first=0):
-        images = check_images(images)
+        images = check_uint8_images("images", images)
         draws = _draws(self.seed, first, len(images))
         colors = np.floor(256 * draws[:, None, None, 3:6]).astype(np.uint8)
         return _with_windows(images, colors, self.size, draws)
@@ -80,8 +80,8 @@ class ImageWindow:
         seed: Integer in [0, 2**32 - 1].
 
     Raises:
-        TypeError: If the patches or the images are not uint8.
-        ValueError: If an argument is not as described, or the window is larger than the images.
+        ValueError: If an argument or the images are not as described, or the window is larger than
+            the images.
     """
 
     size: int
@@ -91,7 +91,7 @@ class ImageWindow:
     def __post_init__(self):
         check_integer("size", self.size, minimum=1)
         check_seed("seed", self.seed)
-        patches = check_images(self.patches, "patches")
+        patches = check_uint8_images("patches", self.patches)
         if not len(patches):
             raise ValueError("There are no patches: pass at least one image for the windows.")
         square = (self.size, self.size)
@@ -103,7 +103,7 @@ class ImageWindow:
         return f"image window {self.size}"
 
     def __call__(self, images, first=0):
-        images = check_images(images)
+        images = check_uint8_images("images", images)
         draws = _draws(self.seed, first, len(images))
         chosen = np.floor(len(self.patches) * draws[:, 2]).astype(np.int64)
         return _with_windows(images, self.patches[chosen], self.size, draws)
@@ -118,7 +118,7 @@ class _FrequencyFilter:
 
     def __call__(self, images, first=0):
         del first
-        images = check_images(images)
+        images = check_uint8_images("images", images)
         return _filtered(images, self._keeps(_squared_distance(*images.shape[1:3])))
 
 
@@ -141,8 +141,7 @@ class HighPass(_FrequencyFilter):
         radius: Positive number, in cycles per image.
 
     Raises:
-        TypeError: If the images are not uint8.
-        ValueError: If the radius, or the images' shape, is not as described.
+        ValueError: If the radius or the images are not as described.
     """
 
     radius: float = 4
@@ -170,8 +169,7 @@ class LowPass(_FrequencyFilter):
         radius: Positive number, in cycles per image.
 
     Raises:
-        TypeError: If the images are not uint8.
-        ValueError: If the radius, or the images' shape, is not as described.
+        ValueError: If the radius or the images are not as described.
     """
 
     radius: float = 12
@@ -231,14 +229,3 @@ def _filtered(images, keep):
         values = np.fft.irfft2(spectra, s=images.shape[1:3], axes=(1, 2))
         filtered[part] = np.clip(np.rint(values), 0, 255)
     return filtered
-
-
-def check_images(images, argument="images"):
-    """Returns uint8 images `(N, H, W, 3)` as an array."""
-    images = np.asarray(images)
-    if images.dtype != np.uint8:
-        raise TypeError(
-            f"`{argument}` must be uint8 in [0, 255], got {images.dtype}. Perturb images before "
-            "they are normalised."
-        )
-    return check_image_batch(argument, images)

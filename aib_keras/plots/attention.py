@@ -2,12 +2,12 @@
 
 from aib_keras.plots.maps import (
     check_counts,
-    check_images,
     draw_images,
     draw_maps,
     map_grid,
     prediction_title,
 )
+from aib_keras.utils.checks import check_uint8_images
 
 _ROWS = {"attention": "attention", "attention_quantized": "quantised"}
 
@@ -34,7 +34,7 @@ def attention_figure(images, explanation, labels=None, class_names=None, boxes=N
         ValueError: If `images` are not as described, or another argument does not have one row per
             image.
     """
-    images = check_images("images", images)
+    images = check_uint8_images("images", images)
     count = len(images)
     maps = {name: explanation[name] for name in _ROWS if name in explanation}
     check_counts(count, {**maps, "labels": labels, "boxes": boxes})

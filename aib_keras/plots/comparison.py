@@ -3,13 +3,13 @@
 import numpy as np
 
 from aib_keras.plots.maps import (
-    check_images,
     class_title,
     draw_images,
     draw_maps,
     map_grid,
     prediction_title,
 )
+from aib_keras.utils.checks import check_uint8_images
 from aib_keras.utils.maps import map_similarity
 
 
@@ -36,8 +36,8 @@ def perturbation_figure(images, perturbed, explanations):
         ImportError: If matplotlib is not installed.
         ValueError: If the images are not as described.
     """
-    images = check_images("images", images)
-    perturbed = check_images("perturbed", perturbed)
+    images = check_uint8_images("images", images)
+    perturbed = check_uint8_images("perturbed", perturbed)
     count, columns = len(images), 1 + len(explanations)
     figure, axes = map_grid(1.35 * columns, 1.45 * 2 * count + 0.3, rows=2 * count, columns=columns)
     draw_images(axes[:, 0], _interleave(images, perturbed))
@@ -74,7 +74,7 @@ def quantization_figure(images, labels, class_names, continuous, quantized):
         ImportError: If matplotlib is not installed.
         ValueError: If the images are not as described.
     """
-    images = check_images("images", images)
+    images = check_uint8_images("images", images)
     figure, axes = map_grid(1.4 * len(images) + 1.2, 5.0, rows=3, columns=len(images))
     draw_images(axes[0], images)
     for axis, label in zip(axes[0], labels, strict=True):

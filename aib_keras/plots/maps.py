@@ -3,7 +3,6 @@
 import numpy as np
 
 from aib_keras.plots.style import class_label, new_figure
-from aib_keras.utils.checks import check_image_batch
 
 _COLOR_MAP = "viridis"
 _BAR_FONT_SIZE = 7
@@ -25,18 +24,6 @@ def map_grid(width, height, rows, columns):
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
     return figure, axes
-
-
-def check_images(name, images):
-    """Returns `images` as an array if they are uint8 `(N, H, W, 3)`, or raises a ValueError."""
-    images = check_image_batch(name, images)
-    if images.dtype != np.uint8:
-        # matplotlib would clip floats to [0, 1].
-        raise ValueError(
-            f"`{name}` must be uint8 in [0, 255], got {images.dtype}. Convert floats in that range "
-            'with np.clip(images, 0, 255).astype("uint8").'
-        )
-    return images
 
 
 def check_counts(count, arguments):

@@ -5,7 +5,8 @@ import math
 import numpy as np
 from PIL import Image
 
-from aib_keras.plots.maps import check_counts, check_images, draw_images, map_grid
+from aib_keras.plots.maps import check_counts, draw_images, map_grid
+from aib_keras.utils.checks import check_uint8_images
 
 _COLUMNS = 6
 
@@ -32,7 +33,7 @@ def overlay_figure(images, maps, titles=None, boxes=None, opacity=0.85):
         ValueError: If `images` are not as described, or another argument does not have one row per
             image.
     """
-    images = check_images("images", images)
+    images = check_uint8_images("images", images)
     count = len(images)
     check_counts(count, {"maps": maps, "titles": titles, "boxes": boxes})
     columns = min(count, _COLUMNS)

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from aib_keras.plots.maps import check_images, draw_images, draw_maps, map_grid
+from aib_keras.plots.maps import draw_images, draw_maps, map_grid
 from aib_keras.plots.style import SERIES, new_figure
+from aib_keras.utils.checks import check_uint8_images
 from aib_keras.utils.optional import require
 from aib_keras.utils.suggestions import did_you_mean
 
@@ -53,7 +54,7 @@ def save_film(path, images, history, name="attention"):
     """
     animation = require("matplotlib.animation", "Plotting", "train")
     agg = require("matplotlib.backends.backend_agg", "Plotting", "train")
-    images = check_images("images", images)
+    images = check_uint8_images("images", images)
     _check_history(history, name)
     maps = np.stack([epoch[name][: len(images), ..., 0] for epoch in history])
     figure, axes = map_grid(1.2 * len(images) + 1, 3.1, rows=2, columns=len(images))

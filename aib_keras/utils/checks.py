@@ -135,6 +135,18 @@ def check_image_batch(name, images):
     return images
 
 
+def check_uint8_images(name, images):
+    """Returns `images` as an array if they are uint8 `(N, H, W, 3)`, or raises a ValueError."""
+    images = check_image_batch(name, images)
+    if images.dtype != np.uint8:
+        raise ValueError(
+            f"`{name}` must be uint8 in [0, 255], got {images.dtype}. Pass images before they are "
+            "normalised, and convert floats in that range with "
+            'np.clip(images, 0, 255).astype("uint8").'
+        )
+    return images
+
+
 def check_class_index(class_index, count, classes=None, name="class_index"):
     """Returns a class index for each of `count` images, int32 `(count,)`.
 

@@ -85,5 +85,5 @@ def test_bad_arguments_are_named(arguments, message):
 
 
 def test_images_must_be_uint8():
-    with pytest.raises(TypeError, match="`images` must be uint8"):
+    with pytest.raises(ValueError, match="`images` must be uint8"):
         Corruption("jpeg", 1)(IMAGES / 255)

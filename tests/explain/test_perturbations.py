@@ -156,7 +156,7 @@ def test_ringing_beyond_the_range_is_clipped():
 
 @pytest.mark.parametrize("perturbation", ALL, ids=by_name)
 def test_other_images_than_uint8_batches_are_refused(perturbation):
-    with pytest.raises(TypeError, match="`images` must be uint8 in .0, 255., got float32"):
+    with pytest.raises(ValueError, match="`images` must be uint8 in .0, 255., got float32"):
         perturbation(BLACK.astype(np.float32))
     with pytest.raises(ValueError, match=r"images\[None\]"):
         perturbation(BLACK[0])
