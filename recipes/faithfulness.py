@@ -20,6 +20,7 @@ faithfulness-scores.json in each work directory, and faithfulness.md and .json i
 from absl import app, flags, logging
 
 from aib_keras.experiments import map_scores, markdown, measured, tables
+from aib_keras.experiments.results import name_of
 from aib_keras.utils import program
 
 RUNS = flags.DEFINE_list("runs", ["runs"], "Folders of work directories.")
@@ -61,7 +62,7 @@ def main(argv):
         curves=tuple(CURVES.value),
     )
     found = [
-        {"title": tables.title(result), "workdir": result["workdir"], **scores}
+        {"title": name_of(result), "workdir": result["workdir"], **scores}
         for result in results
         if (scores := map_scores.measure(result, settings, DATA_DIR.value)) is not None
     ]

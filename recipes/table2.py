@@ -31,8 +31,9 @@ import numpy as np
 from absl import app, flags, logging
 
 from aib_keras import data, explain, metrics
-from aib_keras.experiments import load_evaluation, markdown, measured, tables
+from aib_keras.experiments import load_evaluation, markdown, measured
 from aib_keras.experiments.cards import reductions
+from aib_keras.experiments.results import name_of
 from aib_keras.metrics.consistency import THRESHOLDS
 from aib_keras.utils import program
 
@@ -145,7 +146,7 @@ def scored(result):
             row["perturbations"].append({"name": perturbation.name, **summary(found)})
             measured.keep(path, settings, row)
     return {
-        "title": tables.title(result),
+        "title": name_of(result),
         "workdir": result["workdir"],
         "model": result["model"],
         "dataset": result["dataset"],

@@ -33,6 +33,7 @@ from sklearn.utils.extmath import softmax
 from aib_keras import data, experiments, metrics, plots
 from aib_keras.data.tfds_source import ALIASES
 from aib_keras.experiments import cards, markdown, measured, tables
+from aib_keras.experiments.results import name_of
 from aib_keras.utils import program
 from aib_keras.utils.files import atomic_path
 
@@ -59,7 +60,7 @@ def main(argv):
     results = measured.chosen_trainings([runs], MODELS.value)
     found = []
     for number, result in enumerate(results, start=1):
-        found.append({"title": tables.title(result), **measure(result)})
+        found.append({"title": name_of(result), **measure(result)})
         print(f"{number} of {len(results)}: {result['workdir']}", flush=True)
     draw(runs, found)
     parts = tables.grouped(found, "dataset", "evaluated_on")

@@ -2,7 +2,7 @@ r"""Makes work directories of published weights, which the other recipes measure
 
 The paper has nothing on this. It takes seconds per model.
 
-    python recipes/unpack.py --weights='*/cifar10' --runs=runs/zoo
+    python recipes/unpack.py --weights='*/cifar10*' --runs=runs/zoo
     python recipes/table1.py --runs=runs/zoo
 
 So Tables 1 and 2, the scores of the maps and all other tables can be made without any training.

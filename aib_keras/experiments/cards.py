@@ -9,6 +9,7 @@ from aib_keras import zoo
 from aib_keras.data.loading import is_own
 from aib_keras.experiments import field_flags, photo_settings
 from aib_keras.experiments.config import TrainingConfig
+from aib_keras.experiments.results import name_of
 
 _PAPER_EPOCHS = 200
 _REPEATED = "`recipes/train_cifar10.py` takes the same flags."
@@ -44,6 +45,7 @@ def model_card(result):
         # The rest is about the paper and about arguments.
         _description(result["model"], "\n\n" if own else "\n\nArgs:"),
         "",
+        *_loading(result),
         "| | |",
         "|---|---|",
         *(f"| {what} | {value} |" for what, value in _figures(result)),
@@ -66,12 +68,23 @@ def model_card(result):
 
 
 def title(result):
-    """Returns "MODEL on DATASET", with the name of a folder in place of its path."""
+    """Returns "MODEL on DATASET", with the name of a folder in place of its path.
+
+    For published weights it is "MODEL/NAME on DATASET".
+    """
     config = TrainingConfig.from_json(result["config"])
     name = config.dataset
     if is_own(name, config.data_dir):
         name = pathlib.Path(name).expanduser().absolute().name
-    return f"{result['model']} on {name}"
+    return f"{name_of(result)} on {name}"
+
+
+def _loading(result):
+    """Returns lines that load published weights; none for other trainings."""
+    if "published" not in result:
+        return []
+    model, _, name = result["published"].partition("/")
+    return [f'    model = aib_keras.zoo.{model}(weights="{name}")', ""]
 
 
 def limits(result):
@@ -227,8 +240,10 @@ def _figures(result):
         f"{result['evaluated_on']}, {result['evaluated_examples']:,} images",
     )
     yield "error of a guess", _percent(1 - 1 / result["num_classes"])
-    yield "error, last epoch", _percent(result[f"{split}_error_last_epoch"])
-    if f"{split}_error_best_epoch" in result:
+    recalibrated = ", recalibrated" if config.recalibrate else ""
+    yield f"error, last epoch{recalibrated}", _percent(result[f"{split}_error_last_epoch"])
+    # Those of the other epochs are of models that were not recalibrated.
+    if f"{split}_error_best_epoch" in result and not config.recalibrate:
         yield "error, best epoch", _percent(result[f"{split}_error_best_epoch"])
     sampled = result.get(f"{split}_error_last_epoch_sampled")
     if sampled is not None:
@@ -252,7 +267,7 @@ def _figures(result):
         yield "map's maximum in the box", f"{_percent(result['pointing'])} (uniform map {chance})"
     yield "training", f"{result['epochs']} epochs, {result['train_examples']:,} images"
     minutes = round(result["seconds"] / 60)
-    yield "time", f"{minutes} minutes" if minutes > 1 else "less than 2 minutes"
+    yield "time of the epochs", f"{minutes} minutes" if minutes > 1 else "less than 2 minutes"
     yield "seed", result["seed"]
 
 

@@ -25,7 +25,10 @@ _README = """# Trained models
 
 Weights that `aib_keras.zoo.MODEL(weights="NAME")` loads, one card per file: figures, limits, and
 how to repeat the training. `recipes/publish.py` writes this page, the cards and `index.json`.
-Errors are top-1 errors of the last epoch on the test images.
+Errors are top-1 errors of the deterministic prediction on the test images, after the last epoch
+and, where the card says so, after recalibration. Names that end in `-mask` are of earlier
+trainings, whose maps are nearly the same for every image; `-mc` is for `predict_mc`. Where a card
+says aib_keras 0.1.0, it was a development version after that release.
 
 {table}
 """
@@ -85,7 +88,7 @@ def publish(workdir, name, folder, note="", bundled=False, license="Apache-2.0")
     index.setdefault(config.model, {})[name] = fields
     write_json(folder / _INDEX, {key: index[key] for key in sorted(index)})
     (folder / "cards").mkdir(exist_ok=True)
-    card = cards.model_card(result)
+    card = cards.model_card({**result, "published": f"{config.model}/{name}"})
     if note:
         card += f"\n{note}\n"
     if (workdir / "attention.png").is_file():
@@ -95,7 +98,8 @@ def publish(workdir, name, folder, note="", bundled=False, license="Apache-2.0")
     if len(lines) > 1:
         with atomic_path(folder / "cards" / f"{stem}-curve.png") as temporary:
             _error_curves(lines).savefig(temporary, dpi=100)
-        card += f"\n![Errors after each epoch]({stem}-curve.png)\n"
+        when = ", before recalibration" if config.recalibrate else ""
+        card += f"\nErrors after each epoch{when}:\n\n![Their curves]({stem}-curve.png)\n"
     (folder / "cards" / f"{stem}.md").write_text(card)
     write_readme(folder)
     return entry

@@ -96,6 +96,15 @@ def read_result(workdir):
     return content
 
 
+def name_of(result):
+    """Returns what a training is called: MODEL, or MODEL/NAME for published weights.
+
+    Args:
+        result: The content of its `result.json`.
+    """
+    return result.get("published", result["model"])
+
+
 def deciding_settings(result):
     """Returns the settings of a training that decide what it computes, apart from the seed.
 

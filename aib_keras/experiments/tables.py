@@ -6,7 +6,7 @@ import statistics
 
 from aib_keras.experiments import markdown
 from aib_keras.experiments.cards import reductions
-from aib_keras.experiments.results import deciding_settings, read_result
+from aib_keras.experiments.results import deciding_settings, name_of, read_result
 from aib_keras.utils.files import read_json
 
 _RESULTS = "*/result.json"
@@ -37,7 +37,7 @@ class Cell:
     @property
     def title(self):
         """MODEL, or MODEL/NAME for published weights."""
-        return title(self.results[0]) if self.results else self.model
+        return name_of(self.results[0]) if self.results else self.model
 
     def percent(self, name):
         """Returns mean and standard deviation of an error in percent, or None.
@@ -79,11 +79,6 @@ class Cell:
             "reductions": reductions(self.results[0]),
             "settings": self.results[0]["config"]["settings"],
         }
-
-
-def title(result):
-    """Returns what a training is called in a table: MODEL, or MODEL/NAME for published weights."""
-    return result.get("published", result["model"])
 
 
 def grouped(found, *names):

@@ -414,6 +414,6 @@ def test_every_published_file_is_the_one_in_the_index_and_has_a_card(model, name
     assert entry.training["config"]["data_dir"] is None
     card = (REPOSITORY / "zoo" / "cards" / f"{model}-{name}.md").read_text()
     # A note and pictures follow what is generated.
-    assert card.startswith(cards.model_card(dict(entry.training)))
+    assert card.startswith(cards.model_card({**entry.training, "published": f"{model}/{name}"}))
     assert f"{100 * entry.error:.2f} %" in card
     assert f"cards/{model}-{name}.md" in (REPOSITORY / "zoo" / "README.md").read_text()
