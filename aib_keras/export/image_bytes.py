@@ -29,8 +29,12 @@ _LARGE = len(PROBLEMS)
 
 # File types and sizes are in the first bytes, EXIF data is in one of the first 64 KiB segments.
 _HEADER_BYTES = 32
-_EXIF_BYTES = 2**17
+# Marker and length of a segment of a JPEG, and what an EXIF block begins with.
+_SEGMENT_BYTES = 10
+_MOST_SEGMENTS = 2**12
 _ORIENTATION_TAG = 0x0112
+# Types of its value in TIFF, of two and of four bytes.
+_SHORT, _LONG = 3, 4
 
 
 def decode_batch(contents, transform):
@@ -254,10 +258,57 @@ def _orientation(content):
     """Returns the EXIF orientation of a JPEG, int32 from 1 to 8; 1 if it is missing or invalid."""
     import tensorflow as tf
 
-    parts = tf.strings.split(tf.strings.substr(content, 0, _EXIF_BYTES), b"Exif\x00\x00", 1)
-    block = tf.io.decode_raw(parts[-1], tf.uint8)
-    is_exif = (tf.size(parts) == 2) & (_has(block, 0, b"II*\0") | _has(block, 0, b"MM\0*"))
+    block = _exif(content)
+    is_exif = _has(block, 0, b"II*\0") | _has(block, 0, b"MM\0*")
     return tf.cond(is_exif, lambda: _orientation_in(block), lambda: tf.constant(1))
+
+
+def _exif(content):
+    """Returns the first EXIF block of a JPEG, uint8; zeros if there is none.
+
+    It goes from segment to segment, as Pillow does: a comment or a profile before the block can be
+    long, and can contain what the block begins with.
+    """
+    import tensorflow as tf
+
+    size = tf.strings.length(content)
+
+    def begin(place):
+        inside = tf.strings.substr(content, tf.minimum(place, size - 1), _SEGMENT_BYTES)
+        return tf.io.decode_raw(inside, tf.uint8, fixed_length=_SEGMENT_BYTES)
+
+    def is_exif(values):
+        return _has(values, 0, b"\xff\xe1") & _has(values, 4, b"Exif\0\0")
+
+    def goes_on(place):
+        values = begin(place)
+        # The image begins behind the start of a scan.
+        is_scan = _has(values, 0, b"\xff\xda")
+        return (place + _SEGMENT_BYTES <= size) & ~is_scan & ~is_exif(values)
+
+    def next_place(place):
+        values = begin(place)
+        marker = values[1]
+        length = tf.cast(_number(values[2:4], ">"), tf.int32)
+        is_alone = (marker == 0) | ((marker >= 0xD0) & (marker <= 0xD9))
+        step = tf.where(is_alone, 2, 2 + length)
+        # Bytes that fill up.
+        step = tf.where((values[0] != 0xFF) | (marker == 0xFF), 1, step)
+        return (place + step,)
+
+    (place,) = tf.while_loop(
+        goes_on, next_place, (tf.constant(2),), maximum_iterations=_MOST_SEGMENTS
+    )
+    values = begin(place)
+    found = (place + _SEGMENT_BYTES <= size) & is_exif(values)
+    length = tf.cast(_number(values[2:4], ">"), tf.int32) + 2 - _SEGMENT_BYTES
+    return tf.cond(
+        found & (length > _HEADER_BYTES // 2),
+        lambda: tf.io.decode_raw(
+            tf.strings.substr(content, place + _SEGMENT_BYTES, length), tf.uint8
+        ),
+        lambda: tf.zeros(_HEADER_BYTES, tf.uint8),
+    )
 
 
 def _orientation_in(block):
@@ -276,15 +327,20 @@ def _orientation_in(block):
     directory = number(tf.constant(4, tf.int64), 4)
     first = tf.minimum(directory + 2, end)
     count = tf.minimum(number(directory, 2), (end - first) // 12)
-    entries = tf.cast(tf.reshape(block[first : first + 12 * count], (-1, 12)), tf.int32)
+    entries = tf.cast(tf.reshape(block[first : first + 12 * count], (-1, 12)), tf.int64)
 
-    def column(place):
-        low_first = entries[:, place] + 256 * entries[:, place + 1]
-        high_first = 256 * entries[:, place] + entries[:, place + 1]
-        return tf.where(is_little_endian, low_first, high_first)
+    def column(place, length):
+        powers = tf.constant([256**power for power in range(length)], tf.int64)
+        values = entries[:, place : place + length]
+        return tf.reduce_sum(
+            tf.where(is_little_endian, values * powers, values * powers[::-1]), axis=-1
+        )
 
-    found = tf.where(column(0) == _ORIENTATION_TAG, column(8), 0)
-    orientation = tf.reduce_max(tf.concat([[0], found], 0))
+    # Pillow takes one number of these types for an orientation, and nothing else.
+    kind, single = column(2, 2), column(4, 4) == 1
+    value = tf.where(kind == _SHORT, column(8, 2), tf.where(kind == _LONG, column(8, 4), 0))
+    found = tf.where((column(0, 2) == _ORIENTATION_TAG) & single, value, 0)
+    orientation = tf.cast(tf.reduce_max(tf.concat([[0], found], 0)), tf.int32)
     return tf.where((orientation >= 1) & (orientation <= 8), orientation, 1)
 
 

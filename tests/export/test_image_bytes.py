@@ -1,6 +1,7 @@
 """Files decoded in a graph against the same files decoded for training."""
 
 import io
+import struct
 
 import keras
 import numpy as np
@@ -61,6 +62,20 @@ def with_orientation(value, byte_order):
     return saved(picture(), "JPEG", exif=exif.tobytes())
 
 
+def with_entry(kind, value, order, before=b""):
+    """Returns a JPEG whose orientation is an entry of a type, behind other segments."""
+    block = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, 1)
+    block += struct.pack(f"{order}HHI", 0x0112, kind, 1) + value.ljust(4, b"\0") + bytes(4)
+    content = saved(picture(), "JPEG")
+    return content[:2] + before + segment(0xE1, b"Exif\0\0" + block) + content[2:]
+
+
+def segment(marker, content):
+    return struct.pack(">BBH", 0xFF, marker, 2 + len(content)) + content
+
+
+PROFILE = b"".join(segment(0xE2, b"ICC_PROFILE\0" + bytes(65_000)) for _ in range(4))
+
 FILES = {
     "jpeg": saved(picture(), "JPEG"),
     "progressive jpeg": saved(picture(), "JPEG", progressive=True),
@@ -85,6 +100,14 @@ FILES = {
         for value in range(10)
         for order in "<>"
     },
+    "orientation of 4 bytes, <": with_entry(4, b"\x06\0\0\0", "<"),
+    "orientation of 4 bytes, >": with_entry(4, b"\0\0\0\x06", ">"),
+    "orientation of 1 byte": with_entry(1, b"\x06", "<"),
+    "orientation of unknown type": with_entry(7, b"\x06", ">"),
+    "exif behind a comment on exif": with_entry(3, b"\x06\0", "<", segment(0xFE, b"Exif\0\0II*\0")),
+    "exif behind a long profile": with_entry(3, b"\0\x08", ">", PROFILE),
+    "exif behind fill bytes": with_entry(3, b"\0\x03", ">", b"\xff\xff\xff"),
+    "exif in a comment only": saved(picture(), "JPEG", comment=b"Exif\0\0II*\0\x08\0\0\0"),
     "jpeg with broken exif": saved(picture(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff\x07"),
 }
 
