@@ -55,11 +55,21 @@ def main(argv):
             print(describe(path, prediction))
             failed += bool(prediction.error)
             if not prediction.error and prediction.attention is not None:
-                saved = _overlay_path(path)
-                picture = overlay_file(file, prediction.attention, prediction.attention_box)
-                Image.fromarray(picture).save(saved)
-                print(f"  saved {saved}")
+                failed += not _save_overlay(path, file, prediction)
     sys.exit(1 if failed else 0)
+
+
+def _save_overlay(path, file, prediction):
+    """Saves an image with the map over it, and returns whether it could."""
+    saved = _overlay_path(path)
+    try:
+        picture = overlay_file(file, prediction.attention, prediction.attention_box)
+        Image.fromarray(picture).save(saved)
+    except Exception as error:  # Pillow raises errors of many types for what the server has read.
+        print(f"  the map could not be drawn: {error}")
+        return False
+    print(f"  saved {saved}")
+    return True
 
 
 def describe(path, prediction):

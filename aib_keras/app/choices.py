@@ -14,6 +14,7 @@ from aib_keras.data import EvaluationTransform
 from aib_keras.data.folders import list_files
 from aib_keras.data.loading import is_own
 from aib_keras.data.splits import Split
+from aib_keras.experiments.examples import files_have_changed
 from aib_keras.experiments.tables import read_trainings
 from aib_keras.utils.suggestions import did_you_mean
 from aib_keras.zoo import pretrained
@@ -141,13 +142,14 @@ def trained(runs):
         last_epoch = result.get("last_epoch", {})
         shows = (True, "anchors_in_use" in last_epoch, "kl_nats" in last_epoch)
         load = functools.partial(_load_trained, result)
-        photos = _evaluation_files(result["config"], result["dataset"])
+        photos = _evaluation_files(result)
         found[name] = Choice(name, name, result["dataset"], load, shows, photos)
     return list(found.values())
 
 
-def _evaluation_files(config, dataset):
+def _evaluation_files(result):
     """Returns the paths of the files that a training was evaluated on, () if they are not there."""
+    config, dataset = result["config"], result["dataset"]
     if not is_own(dataset, config.get("data_dir")):
         return ()
     validation_examples = config.get("validation_examples", 0)
@@ -156,9 +158,12 @@ def _evaluation_files(config, dataset):
         with warnings.catch_warnings():
             # About files that are no images.
             warnings.simplefilter("ignore")
+            if files_have_changed(result, dataset, config.get("data_dir")):
+                # The model may have been trained on some of those that would be listed.
+                return ()
             _, files = list_files(pathlib.Path(dataset).expanduser(), Split.parse(split))
     except (ValueError, OSError):
-        # It has no folder per class, is not here, or has changed.
+        # It has no folder per class, or is not here.
         return ()
     if validation_examples:
         files = files[-validation_examples:]

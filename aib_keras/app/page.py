@@ -216,7 +216,10 @@ def _connect_one_image(page, answer, notice, settings, one):
             one.perturbation, one.seed, *controls,
         ],
         **_ONE_AT_A_TIME,
-        **_HIDDEN,
+        # It loads a model, and ends with an image: one that came before would be lost.
+        show_progress="minimal",
+        show_progress_on=one.image,
+        api_visibility="private",
     )  # fmt: skip
     settled = gr.on(
         [settings.model.input, one.perturbation.input],
@@ -230,7 +233,14 @@ def _connect_one_image(page, answer, notice, settings, one):
     followed = [
         event.success(**look, api_visibility="private") for event in (opened, settled, *chosen)
     ]
-    one.image.clear(lambda: answers.blank(answers.HINT), None, outputs, **_HIDDEN)
+    # A result that comes later would be of an image that is gone.
+    one.image.clear(
+        lambda: answers.blank(answers.HINT),
+        None,
+        outputs,
+        cancels=[looked, *followed],
+        **_HIDDEN,
+    )
     for event in (looked, opened, settled, *followed):
         # Results of another image next to an error would mislead.
         event.failure(

@@ -80,15 +80,26 @@ def _copied(dataset, paths, folder, copies):
 
     `copies` has the name and the copy of each image that was copied before, and gets these.
     """
-    paths = [path for path in paths if path.suffix.lower() in _SHOWN and path.is_file()]
-    paths = paths[:_NUM_OWN]
+    found = {}
     for path in paths:
+        if len(found) == _NUM_OWN:
+            break
+        if path.suffix.lower() not in _SHOWN:
+            continue
         if path not in copies:
             copy = folder / f"own-{len(copies) + 1}{path.suffix.lower()}"
-            shutil.copyfile(path, copy)
+            try:
+                shutil.copyfile(path, copy)
+            except OSError:
+                # It is gone, or may not be read.
+                continue
             name = f"{pathlib.Path(dataset).name}/{path.parent.name}/{path.stem}"
+            # A name that is not UTF-8 could not be part of a link.
+            name = name.encode(errors="replace").decode()
             # Another folder, or another ending, can have an image of this name.
             if name in (taken for taken, _ in copies.values()):
                 name = f"{name} ({len(copies) + 1})"
             copies[path] = name, copy
-    return dict(copies[path] for path in paths)
+        name, copy = copies[path]
+        found[name] = copy
+    return found

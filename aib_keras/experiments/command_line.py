@@ -2,6 +2,7 @@
 
 import importlib.util
 import pathlib
+import re
 import sys
 
 import keras
@@ -14,6 +15,7 @@ from aib_keras.experiments import cards, field_flags
 from aib_keras.experiments.examples import load_evaluation
 from aib_keras.experiments.results import read_result
 from aib_keras.experiments.run import train
+from aib_keras.export.destination import check_no_pattern
 from aib_keras.training import TrainingDivergedError
 from aib_keras.utils import processes, program
 from aib_keras.utils.checks import check_path
@@ -86,11 +88,11 @@ def export_trained(argv):
 
     Raises:
         absl.app.UsageError: for a bad flag, a folder without a finished training, or another
-            backend than TensorFlow.
+            backend than TensorFlow; and if an export fails, after the others.
     """
     program.check_no_arguments(argv)
     check_exports(flags.FLAGS.export)
-    if keras.backend.backend() != "tensorflow":
+    if not _exports():
         raise app.UsageError(
             f"Export needs the TensorFlow backend, and this is {keras.backend.backend()}. Set "
             "KERAS_BACKEND=tensorflow."
@@ -99,7 +101,8 @@ def export_trained(argv):
     workdir = pathlib.Path(flags.FLAGS.workdir)
     if not (workdir / "result.json").exists():
         raise app.UsageError(f"--workdir={workdir} holds no finished training (no result.json).")
-    export_model(workdir, flags.FLAGS.export)
+    if failures := export_model(workdir, flags.FLAGS.export):
+        raise app.UsageError("\n".join(failures))
 
 
 def define_flags(defaults, export_formats=()):
@@ -129,17 +132,21 @@ def _run(argv, defaults, model_settings, report, needs_dataset):
     try:
         workdir = check_path("workdir", flags.FLAGS.workdir or _default_workdir(config))
         _check_outside(workdir, config)
+        if _exports() and set(_TAKE_FILES) & set(flags.FLAGS.export):
+            check_no_pattern(workdir.expanduser().absolute())
         result = train(config, workdir)
     except ModuleNotFoundError:
         raise
     except (ValueError, TrainingDivergedError, OSError, ImportError) as error:
         # Without a traceback, as absl reports a flag that it refuses itself.
         raise app.UsageError(field_flags.as_flags(str(error), defaults)) from error
-    processes.on_first(_after_training, workdir, result, report)
+    if failures := processes.on_first(_after_training, workdir, result, report):
+        raise app.UsageError("\n".join(failures))
 
 
 def _default_workdir(config):
-    name = str(config.dataset).replace("/", "_").strip("_.")
+    # TensorFlow would take some of these for a pattern.
+    name = re.sub(r"[/\\\[\]]", "_", str(config.dataset)).strip("_.")
     # Of "." and "..".
     name = name or pathlib.Path(config.dataset).resolve().name
     return f"runs/{name}-{config.model}-seed{config.seed}"
@@ -173,12 +180,18 @@ def _take_dataset(argv):
 
 
 def _after_training(workdir, result, report):
-    export_model(workdir, flags.FLAGS.export)
+    """Writes report and exports, and returns what failed, a list of sentences."""
+    failures = []
     if report is not None:
-        _write_report(report, workdir, result)
+        try:
+            _write_report(report, workdir, result)
+        except (ValueError, OSError) as error:
+            failures.append(f"report.html was not written: {error}")
+    failures += export_model(workdir, flags.FLAGS.export)
     for line in _error_lines(result):
         print(line)
-    print(f"Everything is in {workdir}.")
+    print(f"Everything{' else' if failures else ''} is in {workdir}.")
+    return failures
 
 
 def _error_lines(result):
@@ -204,9 +217,14 @@ def _check_installed(packages, feature, extra):
         )
 
 
+def _exports():
+    """Returns whether this backend exports."""
+    return keras.backend.backend() == "tensorflow"
+
+
 def _check_exports_installed():
     """Checks the packages of --export before any work; other backends do not export."""
-    if keras.backend.backend() == "tensorflow":
+    if _exports():
         for format in flags.FLAGS.export:
             _check_installed(_OF_EXPORTS.get(format, ()), f"--export={format}", format)
 
@@ -225,7 +243,11 @@ def _write_report(report, workdir, result):
 
 
 def export_model(workdir, formats):
-    """Exports the trained model of a folder in those of `formats` that are not there yet."""
+    """Exports the trained model of a folder in those of `formats` that are not there yet.
+
+    Returns:
+        A list with a sentence for each format that failed. The others are exported.
+    """
     missing = []
     for name in formats:
         _, file, complete = EXPORTS[name]
@@ -234,25 +256,30 @@ def export_model(workdir, formats):
         else:
             missing.append(name)
     if not missing:
-        return
-    if keras.backend.backend() != "tensorflow":
+        return []
+    if not _exports():
         print(
             f"Not exported: export needs the TensorFlow backend, and this is "
             f"{keras.backend.backend()}. The same command with KERAS_BACKEND=tensorflow exports."
         )
-        return
+        return []
     # TensorFlow's export logs every file that it writes.
     logging.set_verbosity(logging.ERROR)
     print(f"Exporting: {', '.join(missing)}.", flush=True)
     model = keras.saving.load_model(workdir / "model.keras")
-    result = read_result(workdir)
+    result, failures = read_result(workdir), []
     for name in missing:
         function, file, _ = EXPORTS[name]
         arguments = {"class_names": result["class_names"]}
         if name in _TAKE_FILES:
             arguments["crop_pct"] = result["config"]["crop_pct"]
-        report = getattr(export, function)(model, workdir / file, **arguments)
-        print(f"Exported and checked: {report.path}, {report.bytes / 2**20:.1f} MiB")
+        try:
+            report = getattr(export, function)(model, workdir / file, **arguments)
+        except (ValueError, OSError, export.ExportError) as error:
+            failures.append(f"{name} was not exported: {error}")
+        else:
+            print(f"Exported and checked: {report.path}, {report.bytes / 2**20:.1f} MiB")
+    return failures
 
 
 def check_model(name):

@@ -10,7 +10,6 @@ import aib_keras
 from aib_keras import data
 from aib_keras.experiments import selectivity
 from aib_keras.experiments.config import TrainingConfig
-from aib_keras.experiments.examples import files_digest
 from aib_keras.metrics.calibration import expected_calibration_error
 from aib_keras.metrics.localization import pointing_game
 from aib_keras.training.workdir import deciding_fields
@@ -19,7 +18,7 @@ from aib_keras.utils.files import read_json
 FILE = "result.json"
 
 
-def result(config, model, train_examples, evaluation, evaluated_on, lines):
+def result(config, model, train_examples, evaluation, evaluated_on, lines, files=None):
     """Returns the content of `result.json`, a dict.
 
     Errors are shares in [0, 1]. Those of held-out examples are never called test errors.
@@ -31,6 +30,7 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
         evaluation: `ImageData` that it is evaluated on.
         evaluated_on: String that says what these are.
         lines: The lines of `metrics.jsonl`, of which at least the last has an evaluation.
+        files: The `files_digest` of the images when they were loaded, or None.
     """
     split = "validation" if config.validation_examples else "test"
     errors = [1.0 - line["val_accuracy"] for line in lines if "val_accuracy" in line]
@@ -63,7 +63,7 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines):
         **_selectivity(model, explained),
         **_pointing(model, explained, evaluation),
         "parameters": model.count_params(),
-        **_files(config),
+        **({} if files is None else {"files": files}),
         "seconds": round(sum(line["seconds"] for line in lines), 1),
         "config": config.to_json(),
         "versions": {
@@ -118,11 +118,6 @@ def deciding_settings(result):
     found = {name: config[name] for name in names if name != "seed"}
     # The names are the same for all runs.
     return {"validation_freq": None, **found}
-
-
-def _files(config):
-    digest = files_digest(config.dataset, config.data_dir)
-    return {} if digest is None else {"files": digest}
 
 
 def _calibration_error(logits, evaluation):

@@ -13,6 +13,7 @@ from aib_keras.experiments import cards, frozen_features, results
 from aib_keras.experiments.config import TrainingConfig
 from aib_keras.experiments.examples import (
     cropped,
+    files_digest,
     files_have_changed,
     load_data,
     may_have_seen,
@@ -150,12 +151,13 @@ def evaluate(workdir, data_dir=None):
     config = TrainingConfig.from_json(read_json(workdir / "config.json"))
     if data_dir is not None:
         config = dataclasses.replace(config, data_dir=data_dir)
+    files = files_digest(config.dataset, config.data_dir)
     train_data, evaluation, evaluated_on = load_data(config)
     model = _create(config, evaluation, weights=weights)
     if config.recalibrate:
         _recalibrate(config, model, train_data, workdir)
     lines[-1] |= _measured(config, model, evaluation)
-    return _finish(config, workdir, model, lines, len(train_data), evaluation, evaluated_on)
+    return _finish(config, workdir, model, lines, len(train_data), evaluation, evaluated_on, files)
 
 
 def _train(config, workdir, verbose):
@@ -164,6 +166,8 @@ def _train(config, workdir, verbose):
     if config.initial_weights is not None:
         initial = _initial_model(config.initial_weights)
         _check_unseen(config)
+    # Before the images are listed: those that come during the training are not among them.
+    files = processes.on_first(files_digest, config.dataset, config.data_dir)
     train_data, evaluation, evaluated_on = processes.together(load_data, config)
     keras.utils.set_random_seed(config.seed)
     model = _create(config, evaluation)
@@ -228,7 +232,7 @@ def _train(config, workdir, verbose):
         # What the last epoch has measured is of the model before.
         lines[-1] |= _measured(config, model, evaluation)
     processes.on_first(
-        _finish, config, workdir, model, lines, len(train_data), evaluation, evaluated_on
+        _finish, config, workdir, model, lines, len(train_data), evaluation, evaluated_on, files
     )
     return results.read_result(workdir)
 
@@ -356,11 +360,14 @@ def _create(config, evaluation, weights=None):
     )
 
 
-def _finish(config, workdir, model, lines, train_examples, evaluation, evaluated_on):
-    """Writes what is measured after a training, and returns the content of `result.json`."""
+def _finish(config, workdir, model, lines, train_examples, evaluation, evaluated_on, files):
+    """Writes what is measured after a training, and returns the content of `result.json`.
+
+    The arguments are those of `results.result`.
+    """
     if model.map_names:
         save_attention_figure(workdir / "attention.png", model, evaluation)
-    result = results.result(config, model, train_examples, evaluation, evaluated_on, lines)
+    result = results.result(config, model, train_examples, evaluation, evaluated_on, lines, files)
     with atomic_path(workdir / "card.md") as temporary:
         temporary.write_text(cards.model_card(result))
     write_json(workdir / results.FILE, result)

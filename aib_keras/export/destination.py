@@ -8,6 +8,8 @@ import tempfile
 from aib_keras.utils.checks import check_boolean, check_path
 
 _SAVED_MODEL_FILE = "saved_model.pb"
+# TensorFlow takes the path of the variables for a pattern. Windows has backslashes in every path.
+_OF_PATTERNS = "[" if os.sep == "\\" else "[\\"
 _OF_SAVED_MODEL = {_SAVED_MODEL_FILE, "fingerprint.pb", "variables", "assets", "assets.extra"}
 
 
@@ -20,11 +22,13 @@ def saved_model_destination(path, overwrite):
 
     Raises:
         TypeError: if `path` is neither a string nor a path.
-        ValueError: if `path` is a URL or `overwrite` is not a boolean.
+        ValueError: if `path` is a URL, or has characters that TensorFlow takes for a pattern, or
+            `overwrite` is not a boolean.
         FileExistsError: if `path` is a file, a folder with something other than a SavedModel, or,
             without `overwrite`, a SavedModel.
     """
     overwrite, path = check_boolean("overwrite", overwrite), local_path("path", path)
+    check_no_pattern(path)
     if path.is_dir() and any(path.iterdir()):
         others = sorted({file.name for file in path.iterdir()} - _OF_SAVED_MODEL)
         if others or not (path / _SAVED_MODEL_FILE).is_file():
@@ -105,6 +109,15 @@ def local_path(name, path):
         ValueError: if it is a URL.
     """
     return pathlib.Path(os.path.abspath(check_path(name, path)))
+
+
+def check_no_pattern(path):
+    """Raises a ValueError for the path of a SavedModel that TensorFlow would not find there."""
+    if found := [character for character in _OF_PATTERNS if character in str(path)]:
+        raise ValueError(
+            f"{str(path)!r} has {' and '.join(found)} in it. TensorFlow takes this for a pattern "
+            "and does not find a SavedModel there. Choose a path without it."
+        )
 
 
 def _check_overwrite(path, overwrite):

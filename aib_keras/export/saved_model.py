@@ -77,7 +77,8 @@ def to_saved_model(model, path, class_names=None, input_dtype=None, crop_pct=1.0
         TypeError: if the model is not an image classifier of this library, or `path` is neither a
             string nor a path.
         RuntimeError: if Keras runs on another backend than TensorFlow.
-        ValueError: if the model is not built, an argument is not as described, or `path` is a URL.
+        ValueError: if the model is not built, an argument is not as described, or `path` is a URL
+            or has `[` or a backslash in it, which TensorFlow takes for a pattern.
         FileExistsError: if there is something at `path` that may not be replaced.
         ExportError: if the SavedModel disagrees with the model. It is then not kept.
     """

@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from aib_keras.export.destination import local_path, scratch_beside, size
+from aib_keras.export.destination import check_no_pattern, local_path, scratch_beside, size
 from aib_keras.export.saved_model import checked_writer
 from aib_keras.utils.optional import require
 
@@ -48,6 +48,7 @@ def to_serving(model, folder, class_names=None, input_dtype=None, crop_pct=1.0):
         "serving",
     )
     folder = local_path("folder", folder)
+    check_no_pattern(folder)
     # Another export can be the next version before this one is complete.
     path = folder / str(_next_version(folder))
     write = checked_writer(model, class_names, input_dtype, crop_pct)

@@ -225,13 +225,20 @@ def fetch(entry):
     if match := _HUGGING_FACE.fullmatch(base):
         path = pathlib.Path(_from_hugging_face(match, entry.file))
     elif _is_url(base):
-        return keras.utils.get_file(
-            pathlib.PurePosixPath(entry.file).name,
-            f"{base.rstrip('/')}/{entry.file}",
-            cache_subdir=f"aib_keras/{entry.sha256[:16]}",
-            file_hash=entry.sha256,
-            hash_algorithm="sha256",
-        )
+        url = f"{base.rstrip('/')}/{entry.file}"
+        try:
+            return keras.utils.get_file(
+                pathlib.PurePosixPath(entry.file).name,
+                url,
+                cache_subdir=f"aib_keras/{entry.sha256[:16]}",
+                file_hash=entry.sha256,
+                hash_algorithm="sha256",
+            )
+        except Exception as error:  # Keras raises no other type for what cannot be downloaded.
+            raise ValueError(
+                f"The weights {entry.name!r} of {entry.model} could not be fetched from {url}: "
+                f"{error}"
+            ) from error
     else:
         path = pathlib.Path(base) / entry.file
     if not path.is_file():

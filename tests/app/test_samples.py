@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ from aib_keras.app import choices
 from aib_keras.app.samples import Samples
 from aib_keras.data.folders import list_files
 from aib_keras.data.splits import Split
+from aib_keras.experiments.examples import files_digest
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,27 @@ def test_files_of_one_name_and_different_endings_are_two_samples(tmp_path):
     assert list(samples.fitting("photos", tuple(paths))) == ["photos/robin/1", "photos/robin/1 (2)"]
 
 
+def test_photos_that_have_changed_since_the_training_are_no_samples(birds, tmp_path, make_run):
+    config = {"crop_pct": 1.0, "crop_to_box": False, "test_split": "test"}
+    digest = files_digest(str(birds), None)
+    make_run(tmp_path / "run", "vgg_gap", dataset=str(birds), config=config, files=digest)
+    (choice,) = choices.trained([tmp_path / "run"])
+    assert choice.photos == tuple(held_back(birds))
+    Image.new("RGB", (8, 8)).save(birds / "wren" / "new.png")
+    (choice,) = choices.trained([tmp_path / "run"])
+    assert choice.photos == ()
+
+
+def test_a_photo_that_cannot_be_read_or_named_does_not_stop_the_page(tmp_path):
+    folder = tmp_path / "photos" / "robin"
+    (folder / "gone.png").mkdir(parents=True)
+    odd = folder / os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (8, 8)).save(odd)
+    paths = (folder / "gone.png", folder / "missing.png", odd)
+    found = Samples(tmp_path, {paths: "photos"}).fitting("photos", paths)
+    assert list(found) == ["photos/robin/caf?"]
+
+
 def held_back(folder):
     return [path for path, _ in list_files(folder, Split.parse("test"))[1]]
 
@@ -119,15 +142,18 @@ def held_back(folder):
     ],
 )
 def test_they_are_those_of_the_evaluated_split(birds, config, chosen):
-    assert list(choices._evaluation_files(config, str(birds))) == held_back(birds)[chosen]
+    result = {"config": config, "dataset": str(birds)}
+    assert list(choices._evaluation_files(result)) == held_back(birds)[chosen]
 
 
 def test_photos_held_out_of_the_training_split_count(birds):
     files = [path for path, _ in list_files(birds, Split.parse("train"))[1]]
     config = {"validation_examples": 3, "train_split": "train", "test_split": "test"}
-    assert list(choices._evaluation_files(config, str(birds))) == files[-3:]
+    result = {"config": config, "dataset": str(birds)}
+    assert list(choices._evaluation_files(result)) == files[-3:]
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cluttered_digits", "/no/folder", "a.npz,b.npz"])
 def test_other_data_sets_have_none(dataset):
-    assert choices._evaluation_files({"test_split": "test"}, dataset) == ()
+    result = {"config": {"test_split": "test"}, "dataset": dataset}
+    assert choices._evaluation_files(result) == ()

@@ -12,7 +12,7 @@ from absl import flags
 from PIL import Image
 
 from aib_cli import main
-from aib_keras.experiments import command_line
+from aib_keras.experiments import TrainingConfig, command_line
 from aib_serve import bulk
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -210,6 +210,19 @@ def test_a_work_directory_is_not_among_the_classes(tmp_path, monkeypatch, capsys
     error = capsys.readouterr().err
     assert error.startswith(f"--workdir=runs/{tmp_path.name}-efficientnet_lite0_aib_qt-seed0 is in")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["robin", "wren"]
+
+
+def test_a_folder_of_photos_may_have_brackets_but_not_a_work_directory(
+    tmp_path, monkeypatch, capsys
+):
+    config = TrainingConfig(model="vgg", dataset="birds [2024]")
+    assert command_line._default_workdir(config) == "runs/birds _2024-vgg-seed0"
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--dataset=cluttered_digits", "--export=saved_model", "--workdir=runs/[a]"]
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "train", *arguments)
+    assert "TensorFlow takes this for a pattern" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_url_is_no_work_directory(tmp_path, monkeypatch, capsys):

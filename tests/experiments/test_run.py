@@ -11,7 +11,7 @@ from scipy import special
 from small import small_config, untrained_run
 
 from aib_keras import data, experiments, metrics, zoo
-from aib_keras.experiments import examples, results
+from aib_keras.experiments import examples, results, run
 from aib_keras.training import checkpoint, read_map_history
 from aib_keras.utils.files import read_json, read_json_lines, write_json
 from aib_keras.utils.maps import map_similarity
@@ -203,6 +203,27 @@ def test_photos_that_changed_since_the_training_are_told(tmp_path):
     Image.new("RGB", (8, 8)).save(photos / "cat" / "2.png")
     with pytest.raises(ValueError, match="have changed since the training in"):
         experiments.train(config, workdir)
+
+
+def test_photos_that_come_during_a_training_are_told(tmp_path, monkeypatch):
+    photos, load = tmp_path / "photos", run.load_data
+    for name in ("cat", "dog"):
+        (photos / name).mkdir(parents=True)
+        for index in range(10):
+            Image.new("RGB", (32, 32), (index, 0, 0)).save(photos / name / f"{index}.png")
+
+    def load_and_add(config):
+        found = load(config)
+        Image.new("RGB", (32, 32)).save(photos / "cat" / "new.png")
+        return found
+
+    monkeypatch.setattr(run, "load_data", load_and_add)
+    config = small_config(
+        dataset=str(photos), train_split="train", test_split="test", batch_size=4, image_size=32
+    )
+    result = experiments.train(config, tmp_path / "run", verbose=0)
+    with pytest.raises(ValueError, match="have changed since the training"):
+        examples.load_evaluation(result)
 
 
 def test_what_the_initial_weights_were_trained_on_is_not_to_evaluate_on(tmp_path):

@@ -50,6 +50,12 @@ class TestBeforeAnyWork:
         ):
             to(model, "gs://bucket/model")
 
+    @pytest.mark.parametrize("to", [export.to_saved_model, export.to_serving])
+    @pytest.mark.parametrize("name", ["birds [2024]", "birds\\2024"])
+    def test_folder_that_tensorflow_takes_for_a_pattern(self, to, name, model, tmp_path):
+        with pytest.raises(ValueError, match="TensorFlow takes this for a pattern"):
+            to(model, tmp_path / name / "model")
+
     def test_existing_saved_model(self, model, tmp_path):
         (tmp_path / "saved_model.pb").write_bytes(b"old")
         with pytest.raises(FileExistsError, match=r"not empty.*overwrite=True"):

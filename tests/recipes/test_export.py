@@ -87,6 +87,18 @@ def test_what_an_export_needs_is_told_before_any_work(workdir, monkeypatch):
     assert not (workdir / "model.tflite").exists()
 
 
+def test_one_export_that_fails_does_not_stop_the_others(workdir, capsys):
+    shutil.rmtree(workdir / "saved_model", ignore_errors=True)
+    (workdir / "saved_model").mkdir()
+    (workdir / "saved_model" / "thesis.tex").write_text("years")
+    shutil.rmtree(workdir / "serving", ignore_errors=True)
+    with pytest.raises(app.UsageError, match="saved_model was not exported: .* something other"):
+        run(f"--workdir={workdir}", "--export=saved_model,serving")
+    assert "Exported and checked" in capsys.readouterr().out
+    assert (workdir / "serving" / "aib" / "1" / "saved_model.pb").is_file()
+    shutil.rmtree(workdir / "saved_model")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -167,6 +167,9 @@ def test_what_is_no_saved_model_leaves_no_folder(model, images, tmp_path):
     tf.saved_model.save(tf.Module(), without)
     with pytest.raises(ValueError, match="no signature `classify_bytes`"):
         bulk.explain_files(images, without, out)
+    pattern = shutil.copytree(without, tmp_path / "birds [2024]")
+    with pytest.raises(ValueError, match="TensorFlow takes this for a pattern"):
+        bulk.explain_files(images, pattern, out)
     assert not out.exists()
 
 

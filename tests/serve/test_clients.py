@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from malformed import image_file
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 pytest.importorskip("tensorflow_serving")
 import tensorflow as tf
@@ -116,6 +116,20 @@ def test_command(rest_address, contents, tmp_path):
     with Image.open(tmp_path / "gull-attention.png") as saved:
         assert saved.size == (200, 300)
     assert not (tmp_path / "notes-attention.png").exists()
+
+
+def test_an_image_that_only_the_server_reads(rest_address, contents, tmp_path):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("long", "x" * (PngImagePlugin.MAX_TEXT_CHUNK + 1), zip=True)
+    Image.new("RGB", (40, 40)).save(tmp_path / "text.png", pnginfo=text)
+    (tmp_path / "heron.jpg").write_bytes(contents[0])
+    paths = [tmp_path / "text.png", tmp_path / "heron.jpg"]
+    result = run_command(f"--url={rest_address}", "--model=birds", f"--out={tmp_path}", *paths)
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+    assert lines[1].startswith("  the map could not be drawn: Decompressed data too large")
+    assert lines[3].endswith("heron-attention.png")
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(

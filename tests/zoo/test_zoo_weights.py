@@ -369,6 +369,12 @@ def test_the_index_of_a_zoo_at_a_url_is_read_once(zoo_at_a_url, monkeypatch):
         zoo.vgg(weights="cifar10")
 
 
+def test_a_file_that_a_zoo_at_a_url_lacks_is_a_clear_error(zoo_at_a_url, index, monkeypatch):
+    index().unlink()
+    with pytest.raises(ValueError, match="weights 'digits' of vgg_aib_qt could not be fetched"):
+        zoo.vgg_aib_qt(weights="digits")
+
+
 def test_downloaded_weights_load_without_the_network(zoo_at_a_url, trained, tmp_path, monkeypatch):
     home = tmp_path / "keras"
     # Keras has read KERAS_HOME when it was imported.
