@@ -28,7 +28,8 @@ class KerasAugmentation:
             `CropFlip`.
 
     Raises:
-        ValueError: if there is no layer, or one that has no `seed`.
+        ValueError: if there is no layer, or one that has no `seed` or mixes images, such as
+            `MixUp`.
     """
 
     def __init__(self, layers, then=None):
@@ -40,6 +41,11 @@ class KerasAugmentation:
                 raise ValueError(
                     "`layers` must be augmentation layers of Keras with a `seed`, such as "
                     f"keras.layers.RandomZoom, got {layer!r}."
+                )
+            if isinstance(layer, (keras.layers.MixUp, keras.layers.CutMix)):
+                raise ValueError(
+                    f"{type(layer).__name__} mixes the labels of images, too, and an augmentation "
+                    "changes images only. Leave it out."
                 )
         self.layers = layers
         self.then = then

@@ -46,8 +46,11 @@ def moments_of_replicas(x, axes):
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
-    squares = variance + ops.square(mean)
-    mean, squares = context.all_reduce(tf.distribute.ReduceOp.MEAN, [mean, squares])
+    # A small batch leaves some replicas with fewer images, or with none, whose moments are NaN.
+    count = ops.cast(ops.size(x) / ops.size(mean), mean.dtype)
+    sums = [ops.where(count > 0, count * each, 0.0) for each in (mean, variance + ops.square(mean))]
+    count, *sums = context.all_reduce(tf.distribute.ReduceOp.SUM, [count, *sums])
+    mean, squares = (each / count for each in sums)
     return mean, squares - ops.square(mean)
 
 

@@ -40,12 +40,13 @@ class AIBClassifier(VariationalClassifier):
         self.attention = attention
 
     def build(self, input_shape):
+        input_shape = self.preprocessed_shape(input_shape)
         if not self.feature_extractor.built:
             self.feature_extractor.build(input_shape)
         features_shape = self.feature_extractor.compute_output_shape(input_shape)
         if not self.attention.built:
             self.attention.build(features_shape)
-        super().build(features_shape)
+        self._build_latent(features_shape)
 
     def _encoder_inputs(self, images, training, sample):
         features = self.feature_extractor(self.preprocess(images), training=training)

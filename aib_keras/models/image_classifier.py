@@ -131,7 +131,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
     @property
     def quantizer(self):
         """The quantiser of the attention map, or None if there is none."""
-        return None if self.attention is None else self.attention.quantizer
+        return getattr(self.attention, "quantizer", None)
 
     @property
     def features_layer(self):
@@ -225,6 +225,15 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         if self.preprocessing is not None:
             images = self.preprocessing(images)
         return ops.cast(images, self.compute_dtype)
+
+    def preprocessed_shape(self, input_shape):
+        """Returns the shape of the images as the network takes them, `(B, H, W, C)`."""
+        if self.preprocessing is None:
+            return input_shape
+        if not self.preprocessing.built:
+            self.preprocessing.build(input_shape)
+        images = keras.KerasTensor(input_shape, self.compute_dtype)
+        return tuple(self.preprocessing.compute_output_spec(images).shape)
 
     # Not `forward`: under that name PyTorch's modules have what Keras calls on the torch backend.
     def all_outputs(self, images, training=None, sample=None):

@@ -15,9 +15,11 @@ class BetaWarmup(keras.callbacks.Callback):
 
     beta is 0 until epoch `start * epochs`, and from epoch `end * epochs` on it has the value that
     the layer was created with. It depends only on the epoch, so a resumed training continues as it
-    would have. `map_beta` of an `IBAttention` with a price rises with it. After the training both
-    have their full value, whenever it ends. Pass the callback to `fit` of any model with a
-    `VariationalEncoder` or such an `IBAttention` in it:
+    would have. `map_beta` of an `IBAttention` with a price rises with it. When the training
+    ends, both get their full value. Keras does not tell callbacks of an interruption, and a file
+    that another callback saves during the warm-up has the values of that epoch: assign
+    `encoder.beta` and `attention.map_beta` before you train such a model further. Pass the callback
+    to `fit` of any model with a `VariationalEncoder` or such an `IBAttention` in it:
 
         model.fit(images, labels, epochs=20, callbacks=[BetaWarmup(epochs=20)])
 

@@ -11,12 +11,13 @@ import keras
 import numpy as np
 
 from aib_keras.utils import processes
-from aib_keras.utils.files import atomic_path
+from aib_keras.utils.files import atomic_path, without_prefix
 
 _MEBIBYTE = 2**20
 _SEEDS = "aib_keras_seeds"
 _METRICS = "aib_keras_metrics"
 _TORCH = "aib_keras_torch_generators"
+_ENDED = "aib_keras_ended"
 
 
 class TrainingDivergedError(FloatingPointError):
@@ -28,13 +29,13 @@ class Checkpoint(keras.callbacks.Callback):
 
     The state (weights, optimiser, noise) is in one file, named after the number of epochs done and,
     within an epoch, the number of steps. It gets that name only once it is complete, and the
-    previous file is removed after that, so a kill at any moment leaves one valid state.
+    previous one is removed after that, so a kill at any moment leaves one valid state.
     (`keras.callbacks.BackupAndRestore` writes the weights and the epoch one after the other,
     in place, and does not save the state of the noise.) Of several processes, the first one saves,
     and all restore from its file.
 
     Args:
-        folder: Folder of the file.
+        folder: Folder of the file. Other files in it stay.
         epochs: Integer, the number of epochs between saved states. The last epoch is always saved.
         steps: Integer, the number of steps between saved states within an epoch. None: states
             after epochs only.
@@ -48,6 +49,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.epochs = epochs
         self.steps = steps
         self._epoch = self._saved = 0
+        # Whether a callback ended the training after the state that was restored.
+        self.ended = False
         # Steps of the epoch that an earlier call has done.
         self.steps_before = 0
         self._metrics = self._torch = None
@@ -80,9 +83,12 @@ class Checkpoint(keras.callbacks.Callback):
             f"epoch {epochs}, step {steps}",
         )
         if path is not None:
-            model.optimizer.build(model.trainable_variables)
+            # A LossScaleOptimizer would make its variables twice.
+            if not model.optimizer.built:
+                model.optimizer.build(model.trainable_variables)
             model.load_weights(path)
             with h5py.File(path) as file:
+                self.ended = bool(file.attrs.get(_ENDED, False))
                 _assign(_seed_states(model), file[_SEEDS])
                 if steps:
                     self._metrics = {name: array[()] for name, array in file[_METRICS].items()}
@@ -113,7 +119,9 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         # After the last step comes the end of the epoch, which has a state of its own.
         done, left = self.steps_before + batch + 1, self.params["steps"]
-        if self.steps is None or done - self._saved < self.steps or batch + 1 >= left:
+        # Keras does not know the steps of a data set of unknown length.
+        is_last = left is not None and batch + 1 >= left
+        if self.steps is None or done - self._saved < self.steps or is_last:
             return
         _check_finite(logs, f"in epoch {self._epoch + 1}, batch {done}", self)
         processes.on_first(self._save, self._epoch, done)
@@ -125,9 +133,9 @@ class Checkpoint(keras.callbacks.Callback):
         is_last = epoch + 1 == self.params["epochs"] or self.model.stop_training
         if (epoch + 1) % self.epochs and not is_last:
             return
-        processes.on_first(self._save, epoch + 1)
+        processes.on_first(self._save, epoch + 1, 0, self.model.stop_training)
 
-    def _save(self, epochs, steps=0):
+    def _save(self, epochs, steps=0, ended=False):
         self.folder.mkdir(parents=True, exist_ok=True)
         within = f"-step-{steps:08d}" if steps else ""
         path = self.folder / f"epoch-{epochs:05d}{within}.weights.h5"
@@ -138,6 +146,7 @@ class Checkpoint(keras.callbacks.Callback):
             model.save_weights(temporary)
             # Keras saves the state of no seed generator; only our own layers do it themselves.
             with h5py.File(temporary, "a") as file:
+                file.attrs[_ENDED] = ended
                 _store(file.create_group(_SEEDS), _seed_states(model))
                 if keras.backend.backend() == "torch":
                     _store(file.create_group(_TORCH), _torch_states())
@@ -145,7 +154,7 @@ class Checkpoint(keras.callbacks.Callback):
                     _store(file.create_group(_METRICS), model.metrics_variables)
         # Also of processes that were killed before they had removed theirs.
         for other in self.folder.iterdir():
-            if other != path and other.name.endswith(".weights.h5"):
+            if other != path and self._NAME.fullmatch(without_prefix(other.name)):
                 other.unlink()
 
     def _check_room(self, kept):

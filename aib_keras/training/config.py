@@ -108,7 +108,12 @@ class FitConfig:
         "Images per step, over all devices. None: 128 with SGD and 64 with Adam.",
         functools.partial(check_integer, minimum=2),
     )
-    seed: int = setting(0, "Seed of the weights, the order, augmentation and noise.", check_seed)
+    seed: int = setting(
+        0,
+        "Seed of the order and the augmentation. Recipes seed weights and noise with it, too. For "
+        "a model of your own, call `keras.utils.set_random_seed` before you build it.",
+        check_seed,
+    )
     optimizer: str = setting(
         "adam",
         "`sgd` is `CoupledSGD`, as the paper's authors train on 32x32 images. `adam` has beta_1 "

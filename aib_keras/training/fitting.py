@@ -7,7 +7,7 @@ import sys
 import keras
 
 from aib_keras.data import AugmentedBatches, ImageData, StreamedBatches
-from aib_keras.layers.information_weights import information_weights
+from aib_keras.layers.information_weights import charge_in_full, information_weights
 from aib_keras.models import ImageClassifier
 from aib_keras.training import device_strategies as devices
 from aib_keras.training.beta_warmup import BetaWarmup
@@ -160,7 +160,8 @@ def fit_part(
             # Callbacks can end a training early, and change the weights at its end.
             whole.load_weights(processes.together(_seen_file, workdir))
         log.resume(math.inf if is_saved else done)
-        is_done = is_saved or done == config.epochs or has_stalled(log.lines, config.patience)
+        is_done = is_saved or checkpoint.ended or done == config.epochs
+        is_done = is_done or has_stalled(log.lines, config.patience)
         if not processes.is_first():
             verbose = 0
         elif is_done:
@@ -182,19 +183,26 @@ def fit_part(
             ]
             evaluated = [*range(config.validation_freq, config.epochs, config.validation_freq)]
             evaluated += [config.epochs]
-            with reading(batches, evaluation), shared_evaluation(model, evaluation) as shared:
-                for start, stop in _spans(model, batches, done, first, config.epochs):
-                    model.fit(
-                        steps,
-                        epochs=stop,
-                        initial_epoch=start,
-                        validation_data=shared,
-                        validation_freq=evaluated,
-                        class_weight=class_weight,
-                        shuffle=False,
-                        verbose=_verbosity(verbose),
-                        callbacks=watchers,
-                    )
+            try:
+                with reading(batches, evaluation), shared_evaluation(model, evaluation) as shared:
+                    for start, stop in _spans(model, batches, done, first, config.epochs):
+                        model.fit(
+                            steps,
+                            epochs=stop,
+                            initial_epoch=start,
+                            validation_data=shared,
+                            validation_freq=evaluated,
+                            class_weight=class_weight,
+                            shuffle=False,
+                            verbose=_verbosity(verbose),
+                            callbacks=watchers,
+                        )
+            finally:
+                # Keras calls no callback after an interruption, and one may restore older weights.
+                charge_in_full(model)
+        elif not is_saved:
+            # A kill came between the last state, which has the price of its epoch, and the model.
+            charge_in_full(model)
     if not is_saved:
         processes.on_first(_save, whole, workdir)
     return log.lines

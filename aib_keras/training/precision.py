@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import re
 
 import keras
 
@@ -39,7 +40,7 @@ def resolve_precision(precision):
 def accelerator_has_bfloat16():
     """Returns whether the first accelerator has units for bfloat16, as NVIDIA's have since Ampere.
 
-    What says nothing of its compute capability, such as a TPU, is taken to have them.
+    What says nothing of its compute capability, such as a TPU or an AMD GPU, is taken to have them.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -51,8 +52,10 @@ def accelerator_has_bfloat16():
     else:
         import jax
 
-        text = getattr(jax.devices()[0], "compute_capability", None)
-        capability = None if text is None else tuple(map(int, str(text).split(".")))
+        text = str(getattr(jax.devices()[0], "compute_capability", ""))
+        # Of AMD's it is a name.
+        is_number = re.fullmatch(r"\d+(\.\d+)*", text)
+        capability = tuple(map(int, text.split("."))) if is_number else None
     return capability is None or capability >= _AMPERE
 
 

@@ -11,6 +11,29 @@ from aib_keras.utils import processes
 from aib_keras.utils.batches import BatchesOf
 
 
+class InOrder(keras.utils.PyDataset):
+    """Batches of what can only be iterated, such as a `tf.data.Dataset`, as arrays.
+
+    Args:
+        batches: Iterable of known length. Its batches must be asked for one after the other.
+    """
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+        self._rest = None
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        if index == 0:
+            self._rest = iter(self.batches)
+        batch = next(self._rest)
+        # PyTorch's loaders yield lists.
+        return keras.tree.map_structure(np.asarray, tuple(batch))
+
+
 class SharedBatches(BatchesOf):
     """This process's share of batches that all processes read in the same order.
 
@@ -75,9 +98,11 @@ def share_training(batches):
         ValueError: for batches that do not divide evenly.
     """
     count = processes.count()
-    if not devices.is_distributed() or not isinstance(batches, keras.utils.PyDataset):
-        _check_type(batches, count)
+    _check_type(batches, count)
+    if not devices.is_distributed():
         return batches
+    if not isinstance(batches, keras.utils.PyDataset):
+        return SharedBatches(InOrder(batches), devices.count())
     shared = SharedBatches(batches, devices.count(), processes.index(), count)
     # Rather now than at the end of an epoch.
     if _always_full(batches):
@@ -106,10 +131,12 @@ def shared_evaluation(model, batches):
         TypeError: for batches that cannot be shared between processes.
     """
     count = processes.count()
-    if not devices.is_distributed() or not isinstance(batches, keras.utils.PyDataset):
-        _check_type(batches, count)
+    _check_type(batches, count)
+    if batches is None or not devices.is_distributed():
         yield batches
         return
+    if not isinstance(batches, keras.utils.PyDataset):
+        batches = InOrder(batches)
     model.test_function = _evaluate_rows(model)
     try:
         yield SharedBatches(batches, devices.count(), processes.index(), count, pad=True)

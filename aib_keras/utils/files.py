@@ -4,7 +4,10 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import secrets
+
+_PREFIX = re.compile(r"^\.partial-\d+-[0-9a-f]+-")
 
 
 @contextlib.contextmanager
@@ -16,7 +19,8 @@ def atomic_path(path):
     """
     path = pathlib.Path(path)
     # Of this process, because another one may write the same file at the same time.
-    temporary = path.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
+    prefix = f".partial-{os.getpid()}-{secrets.token_hex(4)}-"
+    temporary = path.with_name(prefix + path.name)
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -24,6 +28,11 @@ def atomic_path(path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def without_prefix(name):
+    """Returns the name that a file is to have, for a temporary one that a kill has left."""
+    return _PREFIX.sub("", name)
 
 
 def write_json(path, content):

@@ -75,6 +75,7 @@ def test_a_crop_comes_last(images):
         ([], "`layers` is empty"),
         ([keras.layers.Dense(2)], "with a `seed`"),
         ([data.CropFlip()], "such as keras.layers.RandomZoom"),
+        ([keras.layers.MixUp()], "MixUp mixes the labels"),
     ],
 )
 def test_what_is_no_augmentation_layer_is_refused(layers, message):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from aib_keras.models import TrackedModel
+from aib_keras.models import AIBClassifier, TrackedModel
 
 
 def logits(model, images, **kwargs):
@@ -77,6 +77,26 @@ def test_uint8_and_float_images_give_the_same(make_classifier, images):
     for dtype in ("float32", "float64"):
         np.testing.assert_allclose(logits(model, images.astype(dtype)), expected, rtol=1e-6)
     np.testing.assert_allclose(model.predict(images, verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_preprocessing_may_resize(make_classifier, images, tmp_path):
+    model = make_classifier()
+    resizing = keras.Sequential(
+        [keras.layers.Resizing(8, 8), keras.layers.Rescaling(1 / 127.5, -1)]
+    )
+    larger = AIBClassifier(
+        model.feature_extractor,
+        model.attention,
+        model.encoder,
+        model.decoder,
+        preprocessing=resizing,
+    )
+    larger.build((None, 16, 16, 3))
+    larger.save(tmp_path / "model.keras")
+    enlarged = np.repeat(np.repeat(images, 2, axis=1), 2, axis=2)
+    for each in (larger, keras.saving.load_model(tmp_path / "model.keras")):
+        found = each.explain(enlarged)["logits"]
+        np.testing.assert_allclose(found, model.explain(images)["logits"], atol=1e-5)
 
 
 def test_fit_evaluate_and_predict(make_classifier, images):

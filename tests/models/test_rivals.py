@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from aib_keras import zoo
+from aib_keras import layers, models, zoo
 
 WIDTH = 0.0625
 
@@ -142,6 +142,17 @@ def test_the_variational_classifier_samples_its_latent_only(images):
     # The mean of many predictions comes near the prediction of the mean: the noise is small.
     many = model.predict_mc(images, samples=200)["logits"]
     np.testing.assert_allclose(many, ops.convert_to_numpy(model(images)), atol=0.05)
+
+
+def test_a_variational_classifier_may_resize_images():
+    trunk = keras.Sequential([keras.layers.Conv2D(2, 3), keras.layers.Flatten()])
+    model = models.VariationalClassifier(
+        layers.VariationalEncoder(4, trunk=trunk),
+        keras.layers.Dense(3),
+        preprocessing=keras.layers.Resizing(8, 8),
+    )
+    model.build((None, 16, 16, 3))
+    assert model.explain(np.zeros((2, 16, 16, 3), "uint8"))["logits"].shape == (2, 3)
 
 
 def test_the_variational_classifier_draws_while_training_and_charges_for_it(images):

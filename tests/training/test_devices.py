@@ -74,7 +74,7 @@ def test_two_devices_compute_what_one_does(one, two):
 
 @pytest.mark.slow
 def test_batches_that_do_not_divide_give_the_figures_of_one_device(one, two):
-    kinds = ("fit/", "explain/", "predict/", "evaluate/")
+    kinds = ("fit/", "fit_batches/", "explain/", "predict/", "evaluate/")
     names = [name for name in one if name.startswith(kinds)]
     if keras.backend.backend() == "jax":
         # A MirroredStrategy has noise of its own on each device.
@@ -105,10 +105,17 @@ def test_the_devices_draw_different_noise(two):
 
 @pytest.mark.slow
 def test_the_statistics_of_the_noise_are_those_of_all_devices(one, two):
-    rows = np.arange(24, dtype="float32").reshape(-1, 3)
-    expected = np.stack([0.1 * rows.mean(axis=0), 0.9 + 0.1 * rows.var(axis=0)])
-    for found in (one, two):
-        np.testing.assert_allclose(found["noise_statistics"], expected, rtol=1e-4)
+    cases = ((2, 2), (7, 4), (3, 2)) if two["name"] == "mirrored" else ((2, 2),)
+    for count, batch_size in cases:
+        images = np.arange(12 * count, dtype="float32").reshape(count, 4, 3)
+        mean, variance = np.zeros(3), np.ones(3)
+        for first in range(0, count, batch_size):
+            batch = images[first : first + batch_size]
+            mean = 0.9 * mean + 0.1 * batch.mean(axis=(0, 1))
+            variance = 0.9 * variance + 0.1 * batch.var(axis=(0, 1))
+        for found in (one, two):
+            statistics = found[f"noise_statistics/{count}/{batch_size}"]
+            np.testing.assert_allclose(statistics, [mean, variance], rtol=1e-4)
 
 
 def test_a_strategy_of_another_backend_is_refused():

@@ -141,17 +141,21 @@ def whole(examples, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_training_in_bfloat16_resumes_to_the_same_weights(examples, tmp_path):
-    keras.config.set_dtype_policy("mixed_bfloat16")
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_training_in_low_precision_resumes_to_the_same_weights(dtype, examples, tmp_path):
+    keras.config.set_dtype_policy(f"mixed_{dtype}")
     whole, settings = new(zoo_model), {"augment": data.CropFlip(), "verbose": 0}
     fit(whole, *examples, CONFIG, tmp_path / "whole", **settings)
     kill = {**settings, "callbacks": [KillAfter(epoch=1)]}
     with pytest.raises(KilledError):
         fit(new(zoo_model), *examples, CONFIG, tmp_path / "killed", **kill)
     resumed = new(zoo_model)
-    assert resumed.compute_dtype == "bfloat16"
+    assert resumed.compute_dtype == dtype
     fit(resumed, *examples, CONFIG, tmp_path / "killed", **settings)
     assert_same_weights(resumed, whole)
+    if dtype == "float16":
+        scales = [float(each.optimizer.dynamic_scale) for each in (resumed, whole)]
+        assert scales[0] == scales[1]
 
 
 # tests/experiments/test_run.py stops one of the zoo and goes on.
@@ -327,6 +331,9 @@ def test_a_training_that_a_callback_has_ended_is_finished(last, examples, tmp_pa
     assert "holds a finished training" in capsys.readouterr().out
     assert_same_weights(again, model)
     assert (workdir / "model.keras").read_bytes() == saved
+    # Killed before the model was saved: the last state says that it had ended.
+    (workdir / "model.keras").unlink()
+    assert fit(new(plain_keras_model), *examples, config, workdir, verbose=0) == lines
 
 
 def test_a_training_ends_when_it_has_stalled_whether_resumed_or_not(
@@ -495,12 +502,72 @@ def test_the_public_callback_warms_up_beta_in_plain_fit(examples):
     np.testing.assert_allclose(seen, [0, 0.005, 0.01, 0.01], rtol=1e-6)
 
 
+def beta_of(model):
+    (encoder,) = (x for x in model.layers if isinstance(x, layers.VariationalEncoder))
+    return float(encoder.beta)
+
+
 def test_a_training_that_ends_in_the_warm_up_leaves_the_full_beta(examples, tmp_path):
+    model, config = bare_layers_model(), FitConfig(epochs=1, batch_size=8)
+    fit(model, *examples, config, tmp_path, verbose=0)
+    assert beta_of(model) == pytest.approx(0.01)
+    # Killed before the model was saved.
+    (tmp_path / "model.keras").unlink()
+    again = bare_layers_model()
+    fit(again, *examples, config, tmp_path, verbose=0)
+    for found in (again, keras.saving.load_model(tmp_path / "model.keras")):
+        assert beta_of(found) == pytest.approx(0.01)
+
+
+def test_an_interrupted_training_leaves_the_full_beta(examples, tmp_path):
     model = bare_layers_model()
-    fit(model, *examples, FitConfig(epochs=1, batch_size=8), tmp_path, verbose=0)
-    for found in (model, keras.saving.load_model(tmp_path / "model.keras")):
-        (encoder,) = (x for x in found.layers if isinstance(x, layers.VariationalEncoder))
-        assert float(encoder.beta) == pytest.approx(0.01)
+    with pytest.raises(KilledError):
+        fit(model, *examples, CONFIG, tmp_path, callbacks=[KillAfter(epoch=0)], verbose=0)
+    assert beta_of(model) == pytest.approx(0.01)
+
+
+def test_a_state_leaves_other_files_alone(examples, tmp_path):
+    state = training.Checkpoint(tmp_path)
+    left = [".partial-12-0a1b2c3d-epoch-00001.weights.h5", "epoch-00001.weights.h5"]
+    own = ["best.weights.h5", ".partial-12-0a1b2c3d-best.weights.h5"]
+    for name in (*left, *own):
+        (tmp_path / name).write_bytes(b"weights")
+    model = plain_keras_model()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(examples[0].images, examples[0].labels, epochs=2, callbacks=[state], verbose=0)
+    assert {path.name for path in tmp_path.iterdir()} == {*own, "epoch-00002.weights.h5"}
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
+def test_states_within_epochs_of_unknown_length(examples, tmp_path):
+    def batches():
+        for first in range(0, 48, 16):
+            yield examples[0].images[first : first + 16], examples[0].labels[first : first + 16]
+
+    model = plain_keras_model()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    state = training.Checkpoint(tmp_path, steps=1)
+    model.fit(batches(), callbacks=[state], shuffle=False, verbose=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-00001.weights.h5"]
+
+
+def test_a_layer_of_ones_own_can_be_called_attention(examples, tmp_path):
+    @keras.saving.register_keras_serializable("test")
+    class Own(models.ImageClassifier):
+        map_names = ("attention",)
+
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.attention = keras.layers.Conv2D(1, 3, strides=8, activation="sigmoid")
+            self.classifier = keras.layers.Dense(10)
+
+        def all_outputs(self, images, training=None, sample=None):
+            attention = self.attention(self.preprocess(images))
+            flat = keras.ops.reshape(attention, (-1, 16))
+            return {"logits": self.classifier(flat), "attention": attention}
+
+    fit(Own(), *examples, FitConfig(epochs=1, batch_size=16), tmp_path, verbose=0)
+    assert any((tmp_path / "maps").iterdir())
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])

@@ -38,7 +38,12 @@ def test_bfloat16_only_where_the_cpu_has_it(cpu, flags, expected):
 
 @pytest.mark.parametrize(
     ("capability", "expected"),
-    [("7.5", "float32"), ("8.0", "mixed_bfloat16"), (None, "mixed_bfloat16")],
+    [
+        ("7.5", "float32"),
+        ("8.0", "mixed_bfloat16"),
+        (None, "mixed_bfloat16"),
+        ("gfx90a:sramecc+", "mixed_bfloat16"),
+    ],
 )
 def test_bfloat16_only_where_the_accelerator_has_it(monkeypatch, capability, expected):
     if keras.backend.backend() == "torch":
@@ -47,7 +52,9 @@ def test_bfloat16_only_where_the_accelerator_has_it(monkeypatch, capability, exp
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        numbers = capability and tuple(map(int, capability.split(".")))
+        # TensorFlow has numbers, or nothing.
+        is_number = capability and capability[0].isdigit()
+        numbers = tuple(map(int, capability.split("."))) if is_number else None
         details = {"compute_capability": numbers} if numbers else {}
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
         monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
