@@ -150,7 +150,8 @@ def _facts(numbers, found):
                 "information that the map passes",
                 f"{lowest:.1f} to {highest:,.0f} bits per cell",
                 "In the darkest and in the brightest cell of a photo's map, on average; "
-                f"{total:,.0f} bits in all cells. Noise replaces the rest of the features.",
+                f"{total:,.0f} bits in all cells, if noise replaces the rest of the features, as "
+                "in training. The predictions here have the mean of the noise.",
             )
         )
     if "kl_nats" in found:
@@ -159,9 +160,10 @@ def _facts(numbers, found):
             (
                 "information in the latent",
                 f"{bits:.1f} bits per image",
-                "At most so much about an image reaches the classifier, on average. It is an upper "
-                "bound, usually far above what tells the classes apart, which is at most "
-                f"log2({classes}) = {np.log2(classes):.1f} bits.",
+                "On average, a sampled latent vector says at most so much about the image. What "
+                f"tells the classes apart is at most log2({classes}) = {np.log2(classes):.1f} "
+                "bits. The predictions here use the mean of the latent vector, which this does not "
+                "limit.",
             )
         )
     lines = (

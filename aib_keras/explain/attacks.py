@@ -107,6 +107,10 @@ def pgd(
     return changed
 
 
+# A logit whose class has no probability.
+_NOTHING = -1e30
+
+
 class _Attack:
     """The arguments of an attack, checked, and its steps."""
 
@@ -156,7 +160,12 @@ class _Attack:
 
 
 class _LossGradient(ThroughPredict):
-    """The gradient of the cross-entropy with respect to the images."""
+    """A gradient with respect to the images that has the direction of the cross-entropy's.
+
+    The cross-entropy is softplus(u), where u is the logarithm of the odds against the label. Its
+    gradient is sigmoid(u) times that of u. The first factor becomes 0 where a model is confident,
+    and does not change the direction. So it is left out, but for the weights of several samples.
+    """
 
     def __init__(self, classifier, samples):
         super().__init__(classifier, name="attack")
@@ -168,10 +177,14 @@ class _LossGradient(ThroughPredict):
         images, labels = inputs
 
         def loss(images):
-            log_probabilities = ops.mean(ops.log_softmax(self.logits_of(images)), axis=0)
-            targets = ops.one_hot(labels, log_probabilities.shape[-1], dtype="float32")
+            logits = ops.cast(self.logits_of(images), "float32")
+            is_label = ops.one_hot(labels, logits.shape[-1], dtype="bool")
+            others = ops.logsumexp(ops.where(is_label, _NOTHING, logits), axis=-1)
+            odds = others - ops.sum(ops.where(is_label, logits, 0.0), axis=-1)
+            slopes = ops.stop_gradient(ops.log_sigmoid(odds))
+            weights = ops.exp(slopes - ops.logsumexp(slopes, axis=0))
             # A sum over images: its gradient with respect to one image is that of its own loss.
-            return -ops.sum(targets * log_probabilities)
+            return ops.sum(weights * odds)
 
         return gradient(loss, ops.cast(images, "float32"))
 

@@ -232,7 +232,10 @@ class IBAttention(keras.layers.Layer):
                 statistic.assign(_MOMENTUM * statistic + (1.0 - _MOMENTUM) * value)
         scale = ops.sqrt(ops.convert_to_tensor(self.noise_variance) + _EPSILON)
         normalized = (features - self.noise_mean) / scale
-        share = ops.clip(attention, 0.0, _MOST)
+        # The gradient passes the clip, as it passes the quantiser: a map at its top anchor would
+        # otherwise have none.
+        share = ops.stop_gradient(ops.clip(attention, 0.0, _MOST))
+        share = share + (attention - ops.stop_gradient(attention))
         noise_std = ops.broadcast_to(1.0 - share, ops.shape(normalized))
         passed = draw(share * normalized, noise_std)
         # KL[N(a r, (1 - a)^2) || N(0, 1)] of each unit r.

@@ -51,7 +51,7 @@ def negative_log_likelihood(probabilities, labels):
     """Computes the mean of -ln p(label), in nats. Lower is better.
 
     A perfect model scores 0, and one that predicts all C classes with equal probability scores
-    ln C. A probability of 0 counts as 2.2e-16, so a single image adds at most 36 nats to the sum.
+    ln C. A probability of 0 counts as 2.2e-308, so a single image adds at most 708 nats to the sum.
 
     Args:
         probabilities: Float array `(N, C)`.
@@ -66,7 +66,7 @@ def negative_log_likelihood(probabilities, labels):
     """
     probabilities, labels = _checked(probabilities, labels)
     of_label = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(of_label, np.finfo("float64").eps)).mean())
+    return float(-np.log(np.maximum(of_label, np.finfo("float64").tiny)).mean())
 
 
 def reliability(probabilities, labels, bins=15):

@@ -117,6 +117,22 @@ def test_a_number_can_be_assigned_to_the_price():
         noise_layer(map_beta=0.0).map_beta = 0.4
 
 
+@pytest.mark.parametrize("bias", [0.1, 5.0])
+def test_the_price_lowers_a_map_at_its_top_anchor(bias, gradients):
+    layer = noise_layer(map_beta=0.2, quantizer=AnchorQuantizer(2, 0.0, 0.0))
+    layer.head.bias.assign([bias])
+    layer.head.kernel.assign(0 * layer.head.kernel)
+    _, maps = attend(layer, features())
+
+    def price():
+        layer(features())
+        return sum(layer.losses)
+
+    (found,) = gradients(price, (), [layer.head.bias])
+    assert (maps["attention_quantized"] == 1).all()
+    assert float(found[0]) > 0
+
+
 def test_a_map_of_ones_has_finite_information():
     layer = noise_layer(map_beta=0.2)
     layer.head.bias.assign([100.0])

@@ -21,8 +21,10 @@ def test_nll_by_hand():
     uniform = np.full((3, 10), 0.1, "float32")
     assert metrics.negative_log_likelihood(uniform, [0, 1, 1]) == pytest.approx(math.log(10))
     assert metrics.negative_log_likelihood([[1.0, 0.0]], [0]) == 0
-    # A probability of 0 has the weight of the smallest step above 1.
-    assert metrics.negative_log_likelihood([[1.0, 0.0]], [1]) == pytest.approx(52 * math.log(2))
+    small = metrics.negative_log_likelihood([[1.0, 1e-30]], [1])
+    assert small == pytest.approx(30 * math.log(10))
+    # A probability of 0 has the weight of the smallest normal number.
+    assert metrics.negative_log_likelihood([[1.0, 0.0]], [1]) == pytest.approx(1022 * math.log(2))
 
 
 def test_perfectly_calibrated_predictions_have_no_calibration_error():
