@@ -11,6 +11,7 @@ the same --data_dir. It takes about a minute, after the download.
 """
 
 import io
+import pathlib
 
 import tensorflow_datasets as tfds
 from absl import app, flags
@@ -36,6 +37,9 @@ def main(argv):
         raise app.UsageError(
             f"--num_classes={NUM_CLASSES.value}: {DATASET.value} has {len(names)} classes."
         )
+    folder = pathlib.Path(DATA_DIR.value or tfds.core.constants.DATA_DIR).expanduser() / NAME.value
+    if folder.exists():
+        raise app.UsageError(f"{folder} is there already. Choose another --name, or delete it.")
     builder.download_and_prepare()
     features["label"] = tfds.features.ClassLabel(names=names[: NUM_CLASSES.value])
     made = tfds.dataset_builders.store_as_tfds_dataset(

@@ -33,7 +33,8 @@ def cluttered_digits(split, size, seed=0, image_size=32):
     The 1,797 digits are scikit-learn's. In each class every fifth digit belongs to "test" and
     the others to "train", whatever the seed. So the splits share no digit, neither as the object
     nor as clutter. Image `i` of a split depends on `seed` and `i` alone: a larger set begins
-    with the images of a smaller one.
+    with the images of a smaller one. Because of rounding, single values can differ by 1 between
+    machines.
 
     Args:
         split: "train" or "test".

@@ -29,7 +29,7 @@ class KerasAugmentation:
 
     Raises:
         ValueError: if there is no layer, or one that has no `seed` or mixes images, such as
-            `MixUp`.
+            `MixUp`, or draws from elsewhere, as `AugMix` does.
     """
 
     def __init__(self, layers, then=None):
@@ -47,6 +47,18 @@ class KerasAugmentation:
                     f"{type(layer).__name__} mixes the labels of images, too, and an augmentation "
                     "changes images only. Leave it out."
                 )
+            if isinstance(layer, keras.layers.AugMix):
+                raise ValueError(
+                    "AugMix draws from Python's own generator, so that a training that is resumed "
+                    "would see other images. Leave it out."
+                )
+            try:
+                type(layer).from_config(layer.get_config())
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"Keras cannot make another {type(layer).__name__} of its configuration "
+                    f"({error}). Leave it out."
+                ) from error
         self.layers = layers
         self.then = then
 

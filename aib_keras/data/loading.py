@@ -122,7 +122,7 @@ def is_own(name, data_dir=None):
     if name == _DIGITS or _is_prepared(name, data_dir):
         return False
     path = pathlib.Path(name).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):
         # Several .npz files.
         path = pathlib.Path(name.partition(",")[0]).expanduser()
     # Also where it has been moved since.
@@ -149,10 +149,12 @@ def _npz_paths(name, data_dir):
     elif isinstance(name, (str, os.PathLike)):
         text = os.fspath(name)
         folder = pathlib.Path(text).expanduser()
-        if folder.is_dir():
+        # Not the methods of `Path`, which fail for a long list.
+        if os.path.isdir(folder):
             files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
             return files if all(path.suffix == ".npz" for path in files) else []
-        parts = [part.strip() for part in text.split(",")]
+        is_one = isinstance(name, os.PathLike) or os.path.exists(folder)
+        parts = [text] if is_one else [part.strip() for part in text.split(",")]
         if not any(part.endswith(".npz") for part in parts):
             return []
     else:

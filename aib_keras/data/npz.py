@@ -9,10 +9,9 @@ import numpy as np
 
 from aib_keras.data import pixels
 from aib_keras.data.image_data import ImageData
+from aib_keras.utils.checks import MAX_CLASSES, check_label_range
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
-# Several times what ImageNet-21k has. Above it, numbers are hardly the labels of classes.
-_MAX_CLASSES = 100_000
 _READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -73,6 +72,8 @@ def load_npz(paths, split, image_size):
         start, stop = split.bounds(count, source)
         images = parts.read(x)
         boxes = parts.read(box)[start:stop].astype(np.float32) if box in found else None
+    if boxes is not None:
+        _check_are_pixels(boxes, images.shape[1:3], f"{source}: {box}")
     if boxes is not None and image_size is not None:
         boxes = pixels.resize_boxes(boxes, images.shape[1:3], image_size)
     return ImageData(
@@ -227,28 +228,32 @@ def _check_boxes(header, count, source):
         raise ValueError(f"{source}: {header.key} must be numbers ({count}, 4); got {header}.")
 
 
+def _check_are_pixels(boxes, size, what):
+    """Raises a ValueError for boxes that are fractions of images, or larger than these."""
+    height, width = size
+    beyond = (boxes[:, 2] > height + 1) | (boxes[:, 3] > width + 1)
+    if beyond.any() or (len(boxes) and boxes.max() <= 1):
+        raise ValueError(
+            f"{what} must be y0, x0, y1, x1 in pixels of images of {height}x{width}, got "
+            f"{boxes[int(np.argmax(beyond))].tolist()}, for instance."
+        )
+
+
 def _class_names(parts, labels, source):
     """Returns the class names; without any, numbers up to the largest label of both splits."""
     highest = 0
     for key, values in labels.items():
-        if len(values) and int(values.min()) < 0:
-            raise ValueError(f"{source}: {key} has the negative label {values.min()}.")
+        check_label_range(source, key, values)
         highest = max(highest, int(values.max(initial=0)))
-    if highest >= _MAX_CLASSES:
-        raise ValueError(
-            f"{source}: the largest label is {highest}, but labels must be less than "
-            f"{_MAX_CLASSES:,}: number the classes from 0, for instance with "
-            "np.unique(y, return_inverse=True)."
-        )
     if "class_names" not in parts.keys:
         return tuple(str(label) for label in range(highest + 1))
     headers = parts.headers("class_names")
     given = []
-    if all(len(one.shape) == 1 and one.shape[0] <= _MAX_CLASSES for one in headers):
+    if all(len(one.shape) == 1 and one.shape[0] <= MAX_CLASSES for one in headers):
         given = [array.astype(str).tolist() for array in parts.read_each("class_names")]
     if not given or any(names != given[0] for names in given):
         raise ValueError(
-            f"{source}: class_names must be one list of at most {_MAX_CLASSES:,} names, the same "
+            f"{source}: class_names must be one list of at most {MAX_CLASSES:,} names, the same "
             f"in each part; got {', '.join(map(str, headers))}."
         )
     if highest >= len(given[0]):

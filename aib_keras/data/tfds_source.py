@@ -17,6 +17,12 @@ ALIASES = {"svhn": "svhn_cropped"}
 _BATCH = 256
 
 
+def without_version(name):
+    """Returns the name that TFDS has for a data set, without its version."""
+    base, *rest = name.partition(":")[0].split("/")
+    return "/".join([ALIASES.get(base, base), *rest])
+
+
 def load_tfds(name, split, image_size, data_dir, crop_to_box=False, stream=None):
     """Loads a TFDS data set, and downloads it only if it is not in `data_dir`.
 

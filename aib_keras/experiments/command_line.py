@@ -36,6 +36,8 @@ _OF_EXPORTS = {
     "litert": ("ai_edge_litert",),
     "onnx": ("tf2onnx", "onnxruntime"),
 }
+# Of the data set in the name of a work directory: it can be a list of files.
+_MOST_LETTERS = 100
 _OF_REPORT = ("matplotlib", "scipy", "sklearn")
 # Those that take image files, and have to prepare them as the training's evaluation does.
 _TAKE_FILES = ("saved_model", "serving")
@@ -146,7 +148,7 @@ def _run(argv, defaults, model_settings, report, needs_dataset):
 
 def _default_workdir(config):
     # TensorFlow would take some of these for a pattern.
-    name = re.sub(r"[/\\\[\]]", "_", str(config.dataset)).strip("_.")
+    name = re.sub(r"[/\\\[\]]", "_", str(config.dataset)).strip("_.")[:_MOST_LETTERS]
     # Of "." and "..".
     name = name or pathlib.Path(config.dataset).resolve().name
     return f"runs/{name}-{config.model}-seed{config.seed}"

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from aib_keras import data
+from aib_keras.data import tfds_source
 from aib_keras.data.loading import is_own
 from aib_keras.data.splits import Split
 from aib_keras.experiments.config import TrainingConfig
@@ -33,17 +34,22 @@ def load_data(config):
     Returns:
         A tuple (training examples, evaluation examples, what the latter are): two `ImageData` and
         a string.
+
+    Raises:
+        ValueError: if the examples to evaluate on are among those to train on, or classes are
+            missing because the data are sorted by class.
     """
-    train_data = _load(config, config.train_split)
+    train_data = whole = _load(config, config.train_split)
     if config.validation_examples:
         train_data, evaluation = train_data.hold_out(config.validation_examples)
         evaluated_on = f"the last {config.validation_examples} of {config.train_split}, held out"
     else:
+        _check_apart(config)
         evaluation = _load(config, config.test_split)
         evaluated_on = config.test_split
     if config.train_examples is not None:
         train_data = train_data.take(config.train_examples)
-    _check_order(config, train_data, evaluation)
+    _check_order(config, whole, train_data, evaluation)
     if config.wrong_labels:
         train_data = data.with_wrong_labels(train_data, config.wrong_labels, config.seed)
     if config.augment == "none":
@@ -51,18 +57,40 @@ def load_data(config):
     return train_data, cropped(config, evaluation), evaluated_on
 
 
-def _check_order(config, train_data, evaluation):
-    """Raises a ValueError if classes were left out of the training because data are in order."""
-    labels = np.asarray(train_data.labels)
-    missing = np.setdiff1d(evaluation.labels, labels)
-    if len(missing) and (np.diff(labels) >= 0).all():
-        names = [evaluation.class_names[label] for label in missing]
+def _check_apart(config):
+    """Raises a ValueError if two slices of one split overlap."""
+    splits = [Split.parse(each) for each in (config.train_split, config.test_split)]
+    if splits[0].name != splits[1].name or not _comparable(*splits):
+        return
+    (start, stop), (test_start, test_stop) = (s.bounds(_ANY_COUNT, s.name) for s in splits)
+    if start < test_stop and test_start < stop:
         raise ValueError(
-            f"The examples of {config.dataset} are sorted by class, and those to train on have "
-            f"none of {', '.join(names[:3])}{' and others' if len(names) > 3 else ''}, which those "
-            "to evaluate on have. Shuffle the file (images and labels alike), or train on all of "
-            "its `train_split`."
+            f"`test_split` {config.test_split!r} has examples of `train_split` "
+            f"{config.train_split!r}. Choose parts that do not overlap, or hold training examples "
+            "out with `validation_examples`."
         )
+
+
+def _check_order(config, whole, train_data, evaluation):
+    """Raises a ValueError if classes are missing in a part because the data are in order."""
+    labels = np.asarray(whole.labels)
+    changes = np.count_nonzero(np.diff(labels))
+    # Each class in one run.
+    is_sorted = changes + 1 == len(np.unique(labels)) < len(labels)
+    parts = {"train": train_data, "evaluate": evaluation}
+    for verb, other in (("train", "evaluate"), ("evaluate", "train")):
+        missing = np.setdiff1d(parts[other].labels, parts[verb].labels)
+        if verb == "evaluate" and not config.validation_examples:
+            # Those of a split of its own, which may lack a class.
+            continue
+        if is_sorted and len(missing):
+            names = [whole.class_names[label] for label in missing]
+            raise ValueError(
+                f"The examples of {config.dataset} are sorted by class, and those to {verb} on "
+                f"have none of {', '.join(names[:3])}{' and others' if len(names) > 3 else ''}, "
+                f"which those to {other} on have. Shuffle the file (images and labels alike), or "
+                "train on all of its `train_split` and evaluate on another split."
+            )
 
 
 def evaluated_images(result):
@@ -111,16 +139,19 @@ def load_evaluation(result, data_dir=None):
 
 def same_data(one, other):
     """Returns whether two values of `dataset` name the same data."""
+    one, other = map(tfds_source.without_version, (one, other))
     paths = (pathlib.Path(each).expanduser() for each in (one, other))
     return one == other or len({path.resolve() if path.exists() else path for path in paths}) == 1
 
 
-def may_have_seen(result, config):
+def may_have_seen(result, config, train_examples=None):
     """Returns whether a training may have seen examples that another one is evaluated on.
 
     Args:
         result: The content of the first training's `result.json`.
         config: `TrainingConfig` of the other one, on the same data.
+        train_examples: Integer, how many examples the other one is trained on, or None if that is
+            not known yet.
     """
     before = TrainingConfig.up_to_date(result["config"])
     seen, split = Split.parse(before["train_split"]), Split.parse(config.test_split)
@@ -128,8 +159,10 @@ def may_have_seen(result, config):
     if held_out:
         split = Split.parse(config.train_split)
         if split == seen:
-            # With fewer examples it has not seen the last ones.
-            return before["train_examples"] is None and held_out > before["validation_examples"]
+            if before["train_examples"] is None:
+                return held_out > before["validation_examples"]
+            # Those to evaluate on begin behind those to train on, or later.
+            return train_examples is not None and result["train_examples"] > train_examples
     if split.name != seen.name:
         return False
     count = _ANY_COUNT

@@ -1,5 +1,6 @@
 """Trains a zoo model from a configuration alone. The same call again resumes it."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -32,7 +33,10 @@ from aib_keras.training.workdir import CONFIG_FILE, check_workdir
 from aib_keras.utils import processes
 from aib_keras.utils.files import atomic_path, read_json, read_json_lines, write_json
 from aib_keras.utils.optional import require
+from aib_keras.zoo import pretrained
 
+# The digest of the images that a training began with, if they are files.
+_FILES = "files.json"
 _RECALIBRATION_IMAGES = 2_560
 _RECALIBRATION_BATCH = 128
 _RANDOM = (
@@ -114,13 +118,8 @@ def _train_here(config, workdir, verbose):
 
     if not has_accelerator():
         keep_freed_memory()
-    previous_policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision)
-    try:
-        with fast_kernels(config.precision):
-            return _train(config, workdir, verbose)
-    finally:
-        keras.config.set_dtype_policy(previous_policy)
+    with _precision(config.precision):
+        return _train(config, workdir, verbose)
 
 
 def evaluate(workdir, data_dir=None):
@@ -153,11 +152,26 @@ def evaluate(workdir, data_dir=None):
         config = dataclasses.replace(config, data_dir=data_dir)
     files = files_digest(config.dataset, config.data_dir)
     train_data, evaluation, evaluated_on = load_data(config)
-    model = _create(config, evaluation, weights=weights)
-    if config.recalibrate:
-        _recalibrate(config, model, train_data, workdir)
-    lines[-1] |= _measured(config, model, evaluation)
-    return _finish(config, workdir, model, lines, len(train_data), evaluation, evaluated_on, files)
+    with _precision(config.precision):
+        model = _create(config, evaluation, weights=weights)
+        if config.recalibrate:
+            _recalibrate(config, model, train_data, workdir)
+        lines[-1] |= _measured(config, model, evaluation)
+        return _finish(
+            config, workdir, model, lines, len(train_data), evaluation, evaluated_on, files
+        )
+
+
+@contextlib.contextmanager
+def _precision(policy):
+    """Keras's dtype policy, and what goes with it, inside a block."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        with fast_kernels(policy):
+            yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _train(config, workdir, verbose):
@@ -168,7 +182,11 @@ def _train(config, workdir, verbose):
         _check_unseen(config)
     # Before the images are listed: those that come during the training are not among them.
     files = processes.on_first(files_digest, config.dataset, config.data_dir)
+    processes.on_first(_check_files, workdir, files)
     train_data, evaluation, evaluated_on = processes.together(load_data, config)
+    if config.initial_weights is not None:
+        # Now that their number is known.
+        _check_unseen(config, len(train_data))
     keras.utils.set_random_seed(config.seed)
     model = _create(config, evaluation)
     if model.map_names:
@@ -204,9 +222,14 @@ def _train(config, workdir, verbose):
             f"fit into memory: not for this training of {config.model!r}. Leave it out."
         )
     callbacks = []
+    if files is not None:
+        # `fit` makes the folder.
+        note = functools.partial(write_json, workdir / _FILES, {"files": files})
+        callbacks.append(keras.callbacks.LambdaCallback(on_train_begin=lambda logs: note()))
     if verbose == "auto":
         evaluated = "held-out" if config.validation_examples else "test"
-        callbacks, verbose = [ErrorLine(config.epochs, evaluated)], 0
+        callbacks.append(ErrorLine(config.epochs, evaluated))
+        verbose = 0
         if processes.is_first():
             print(
                 f"{len(train_data):,} images to train on, {len(evaluation):,} to evaluate on "
@@ -257,6 +280,17 @@ def _recalibrate(config, model, train_data, workdir):
         model.save(temporary)
 
 
+def _check_files(workdir, files):
+    """Raises a ValueError if images have changed since a training began that is to be resumed."""
+    path = workdir / _FILES
+    if files is not None and path.is_file() and read_json(path)["files"] != files:
+        raise ValueError(
+            f"The images have changed since the training in {workdir} began. Some that it was "
+            "trained on may now be among those to evaluate on. Put them back to resume it, or "
+            "choose another `workdir`."
+        )
+
+
 def _initial_model(initial_weights):
     """Returns the model that another starts from."""
     file = pathlib.Path(initial_weights) / MODEL_FILE
@@ -274,16 +308,39 @@ def _initial_model(initial_weights):
     return zoo.create(source, weights=name)
 
 
-def _check_unseen(config):
-    """Raises a ValueError if the initial weights were trained on what is to be evaluated on."""
-    path = pathlib.Path(config.initial_weights)
-    if (path / results.FILE).is_file():
-        result = results.read_result(path)
-    elif (path / MODEL_FILE).is_file():
-        return
-    else:
-        name, _, weights = config.initial_weights.partition("/")
-        (result,) = (each.training for each in zoo.weights(name) if each.name == weights)
+def _check_unseen(config, train_examples=None):
+    """Raises a ValueError if the initial weights were trained on what is to be evaluated on.
+
+    Args:
+        config: `TrainingConfig`.
+        train_examples: Integer, how many examples it trains on, or None if that is not known yet.
+    """
+    for result in _trainings_of(config.initial_weights):
+        _check_unseen_by(result, config, train_examples)
+
+
+def _trainings_of(initial_weights):
+    """Yields the `result.json` of the training of some weights, and of those that it began with."""
+    seen = set()
+    while initial_weights is not None and initial_weights not in seen:
+        seen.add(initial_weights)
+        path = pathlib.Path(initial_weights)
+        if (path / results.FILE).is_file():
+            result = results.read_result(path)
+        elif path.is_dir() or len(path.parts) != 2:
+            return
+        else:
+            try:
+                name, _, weights = initial_weights.partition("/")
+                result = pretrained.find(name, weights).training
+            except ValueError:
+                # A folder that is gone.
+                return
+        yield result
+        initial_weights = TrainingConfig.up_to_date(result["config"])["initial_weights"]
+
+
+def _check_unseen_by(result, config, train_examples):
     before = TrainingConfig.up_to_date(result["config"])
     if not same_data(before["dataset"], config.dataset):
         return
@@ -293,7 +350,7 @@ def _check_unseen(config):
             f"{what}, whose images have changed since. Some that it was trained on may now be "
             "among those to evaluate on. Train it again with the images of now."
         )
-    if may_have_seen(result, config):
+    if may_have_seen(result, config, train_examples):
         evaluated = f"`test_split` {config.test_split!r}"
         if config.validation_examples:
             evaluated = (

@@ -18,6 +18,7 @@ RECIPES = {
     "cifar10": "train_cifar10.py",
     "cifar100": "train_cifar100.py",
     "caltech_birds2011": "train_cub.py",
+    "svhn": "train_svhn.py",
     "svhn_cropped": "train_svhn.py",
 }
 # Flags that change nothing in what a training computes.

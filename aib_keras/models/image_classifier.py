@@ -51,7 +51,7 @@ def _checks_images(method):
     @functools.wraps(method)
     def checked(self, x=None, *args, **kwargs):
         if image_checks.has_values(x):
-            self._check_images(x, stacklevel=3)
+            self.check_images(x, stacklevel=3)
         return method(self, x, *args, **kwargs)
 
     return checked
@@ -294,15 +294,18 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         if len(images) == 0:
             raise ValueError(f"{self.name} needs at least one image, got shape {images.shape}.")
         # Warns where the caller of `explain` or `predict_mc` is.
-        self._check_images(images, stacklevel=3)
+        self.check_images(images, stacklevel=3)
         return images
 
-    def _check_images(self, images, stacklevel):
+    def check_images(self, images, stacklevel):
         """Checks the shape of images, and their values if they have any.
 
         Args:
             images: Array or tensor.
             stacklevel: Integer, of the warning: 1 is this function.
+
+        Raises:
+            ValueError: if the model takes no images of this shape, or they have NaN or infinity.
         """
         if self.built:
             expected = self.get_build_config()["input_shape"]
@@ -318,7 +321,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
 
     def __call__(self, images, *args, **kwargs):
         if hasattr(images, "shape") and hasattr(images, "dtype"):
-            self._check_images(images, stacklevel=2)
+            self.check_images(images, stacklevel=2)
         return super().__call__(images, *args, **kwargs)
 
     # Inside their compiled functions images have a shape but no values.

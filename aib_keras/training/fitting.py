@@ -5,6 +5,7 @@ import math
 import sys
 
 import keras
+import numpy as np
 
 from aib_keras.data import AugmentedBatches, ImageData, StreamedBatches
 from aib_keras.layers.information_weights import charge_in_full, information_weights
@@ -138,6 +139,10 @@ def fit_part(
     on_device = use_data_on_device(batches, config)
     with_outputs = built(model, batches, config)
     check_labels(model, batches, evaluation)
+    if whole is model and isinstance(model, ImageClassifier):
+        for part in (train_data, validation_data):
+            if isinstance(part, (tuple, list)):
+                model.check_images(np.asarray(part[0]), stacklevel=4)
     claim_workdir(workdir, config)
     steps, config = share_training(batches), with_outputs
     claim_training(workdir, model, batches)

@@ -13,6 +13,9 @@ import pathlib
 import keras
 import numpy as np
 
+# Several times what ImageNet-21k has. Above it, numbers are hardly the labels of classes.
+MAX_CLASSES = 100_000
+
 
 def check_integer(name, value, minimum, maximum=None):
     """Returns `value` as an int if it is an integer in [minimum, maximum]."""
@@ -133,6 +136,27 @@ def check_image_batch(name, images):
             "np.repeat(images, 3, axis=-1); drop the opacity of RGBA images with images[..., :3]."
         )
     return images
+
+
+def check_label_range(source, name, labels):
+    """Raises a ValueError unless integer labels can be numbers of classes.
+
+    Args:
+        source: Where they come from, for the message.
+        name: What they are called there.
+        labels: Integer array.
+    """
+    if not len(labels):
+        return
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0:
+        raise ValueError(f"{source}: {name} has the negative label {lowest}.")
+    if highest >= MAX_CLASSES:
+        raise ValueError(
+            f"{source}: the largest label is {highest}, but labels must be less than "
+            f"{MAX_CLASSES:,}: number the classes from 0, for instance with "
+            "np.unique(y, return_inverse=True)."
+        )
 
 
 def check_uint8_images(name, images):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aib_keras.data import folder_digest, load, pixels
+from aib_keras.data import folder_digest, load, load_files, pixels
 from aib_keras.data.loading import is_own
 
 SPLITS = ("train", "test")
@@ -145,6 +145,30 @@ def test_the_digest_of_a_folder_follows_links_and_knows_dead_ones(root, tmp_path
     os.symlink(root, root / "ant" / "above")
     os.symlink(root / "nowhere.png", root / "ant" / "dead.png")
     assert folder_digest(root) == linked
+
+
+def test_linked_folders_within_a_class_are_read(root, tmp_path_factory):
+    more = tmp_path_factory.mktemp("more")
+    for index in range(5):
+        save(more / f"{index}.png")
+    (root / "ant" / "more").symlink_to(more)
+    # Back to where the link is.
+    (more / "again").symlink_to(root / "ant")
+    assert len(load(root, "train")) + len(load(root, "test")) == 25
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 2**32 + 1], "labels must be less than 100,000"),
+        ([0, 2_000_000], "labels must be less than 100,000"),
+        ([0, -1], "the negative label -1"),
+    ],
+)
+def test_labels_that_are_none_are_refused(root, labels, message):
+    paths = [root / "ant" / "0.png", root / "bee" / "0.png"]
+    with pytest.raises(ValueError, match=message):
+        load_files(paths, labels)
 
 
 def test_what_is_not_an_example_does_not_change_the_digest(root, tmp_path):

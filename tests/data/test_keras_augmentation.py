@@ -76,6 +76,8 @@ def test_a_crop_comes_last(images):
         ([keras.layers.Dense(2)], "with a `seed`"),
         ([data.CropFlip()], "such as keras.layers.RandomZoom"),
         ([keras.layers.MixUp()], "MixUp mixes the labels"),
+        ([keras.layers.AugMix()], "AugMix draws from Python's own generator"),
+        ([keras.layers.RandomShear(0.2, 0.2)], "cannot make another RandomShear"),
     ],
 )
 def test_what_is_no_augmentation_layer_is_refused(layers, message):

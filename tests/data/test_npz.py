@@ -76,6 +76,21 @@ def test_opacity_is_composited_over_white(save):
     assert load(save(x_train=rgba)).images[:3, 0, 0, 0].tolist() == [255, 0, 204]
 
 
+@pytest.mark.parametrize("box", [[0.1, 0.2, 0.8, 0.9], [0, 0, 80, 90]])
+def test_boxes_that_are_no_pixels_are_refused(save, box):
+    with pytest.raises(ValueError, match="box_train must be y0, x0, y1, x1 in pixels"):
+        load(save(box_train=np.tile(np.float32(box), (6, 1))))
+
+
+def test_many_parts_and_commas_in_names(save, tmp_path):
+    path = save()
+    many = ",".join([str(path)] * 200)
+    assert len(load(many)) == 200 * len(load(path))
+    assert is_own(many)
+    (tmp_path / "a,b").mkdir()
+    assert len(load(path.rename(tmp_path / "a,b" / "c,d.npz"))) == 6
+
+
 def test_parts(save, tmp_path):
     first = save("parts/a.npz", x_test=None, y_test=None)
     second = save("parts/b.npz", x_train=arrays()["x_train"][:1], y_train=np.array([3]))

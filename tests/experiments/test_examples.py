@@ -142,6 +142,27 @@ def test_what_a_training_may_have_seen(before, now, seen):
     assert examples.may_have_seen(result, TrainingConfig(dataset="photos", **now)) is seen
 
 
+@pytest.mark.parametrize(("used", "seen"), [(90, False), (91, True)])
+def test_a_training_on_fewer_examples_may_reach_into_those_held_out_now(used, seen):
+    """The data have 100 training examples, of which 10 are now held out."""
+    config = TrainingConfig(dataset="photos", train_examples=used)
+    result = {"config": config.to_json(), "train_examples": used}
+    now = TrainingConfig(dataset="photos", validation_examples=10)
+    assert examples.may_have_seen(result, now, 90) is seen
+
+
+@pytest.mark.parametrize("test_split", ["train", "train[-10:]", "train[:1]"])
+def test_examples_to_train_on_are_none_to_evaluate_on(test_split):
+    config = dataclasses.replace(CONFIG, train_split="train", test_split=test_split)
+    with pytest.raises(ValueError, match="has examples of `train_split` 'train'"):
+        load_data(config)
+
+
+def test_a_data_set_of_tfds_has_several_names():
+    assert examples.same_data("svhn", "svhn_cropped:3.*.*")
+    assert not examples.same_data("svhn", "cifar10")
+
+
 def test_one_folder_has_several_names(tmp_path, monkeypatch):
     (tmp_path / "birds").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -152,16 +173,23 @@ def test_one_folder_has_several_names(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"validation_examples": 5}, {"train_examples": 8, "validation_examples": 0}]
+    ("changes", "order", "missing"),
+    [
+        ({"validation_examples": 5}, [0, 1, 2], "train on have none of 2"),
+        ({"validation_examples": 5}, [2, 1, 0], "train on have none of 0"),
+        ({"validation_examples": 5}, [1, 0, 2], "train on have none of 2"),
+        ({"validation_examples": 3}, [0, 1, 2], "evaluate on have none of 0, 1"),
+        ({"train_examples": 8, "validation_examples": 0}, [0, 1, 2], "train on have none of 2"),
+    ],
 )
-def test_data_that_are_sorted_by_class_are_told(changes, tmp_path):
+def test_data_that_are_sorted_by_class_are_told(changes, order, missing, tmp_path):
     def arrays(count, name):
-        labels = np.repeat(np.arange(3), count)
+        labels = np.repeat(order, count)
         return {f"x_{name}": np.zeros((len(labels), 8, 8, 3), "uint8"), f"y_{name}": labels}
 
     np.savez(tmp_path / "data.npz", **arrays(5, "train"), **arrays(2, "test"))
     config = TrainingConfig(dataset=str(tmp_path / "data.npz"), **changes)
-    with pytest.raises(ValueError, match="are sorted by class, and those to train on have none of"):
+    with pytest.raises(ValueError, match=f"are sorted by class, and those to {missing}"):
         examples.load_data(config)
     config = dataclasses.replace(config, validation_examples=0, train_examples=None)
     assert len(examples.load_data(config)[0]) == 15

@@ -226,6 +226,45 @@ def test_photos_that_come_during_a_training_are_told(tmp_path, monkeypatch):
         examples.load_evaluation(result)
 
 
+def test_photos_that_changed_before_a_resume_are_told(tmp_path, monkeypatch):
+    photos = tmp_path / "photos"
+    for name in ("cat", "dog"):
+        (photos / name).mkdir(parents=True)
+        for index in range(10):
+            Image.new("RGB", (32, 32), (index, 0, 0)).save(photos / name / f"{index}.png")
+    config = small_config(
+        dataset=str(photos), train_split="train", test_split="test", batch_size=4, image_size=32
+    )
+
+    class StoppedError(Exception):
+        pass
+
+    class Stop(keras.callbacks.Callback):
+        def __init__(self, *arguments):
+            super().__init__()
+
+        def on_train_batch_end(self, batch, logs=None):
+            raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "ErrorLine", Stop)
+        with pytest.raises(StoppedError):
+            experiments.train(config, tmp_path / "run")
+    (photos / "cat" / "3.png").rename(photos / "cat" / "30.png")
+    with pytest.raises(ValueError, match="have changed since the training in .* began"):
+        experiments.train(config, tmp_path / "run")
+
+
+def test_a_chain_of_initial_weights_is_followed(tmp_path):
+    untrained_run(tmp_path / "first")
+    second = untrained_run(tmp_path / "second", initial_weights=str(tmp_path / "first"))
+    second["config"]["dataset"] = "cifar10"
+    write_json(tmp_path / "second" / "result.json", second)
+    config = small_config(initial_weights=str(tmp_path / "second"), validation_examples=16)
+    with pytest.raises(ValueError, match=r"the last 16 examples of 'train\[:64\]'.* 0 were held"):
+        experiments.train(config, tmp_path / "third")
+
+
 def test_what_the_initial_weights_were_trained_on_is_not_to_evaluate_on(tmp_path):
     untrained_run(tmp_path / "first")
     config = small_config(initial_weights=str(tmp_path / "first"), validation_examples=16)

@@ -422,6 +422,16 @@ def test_bad_data_are_refused(train, config, error, message, tmp_path):
         fit(plain_keras_model(), train, None, config, tmp_path / "run", verbose=0)
 
 
+def test_images_of_arrays_are_checked_as_by_the_model(examples, tmp_path):
+    images, labels = examples[0].images / np.float32(255), examples[0].labels
+    config = FitConfig(epochs=1, batch_size=16)
+    with pytest.warns(UserWarning, match="range|\\[0, 255\\]"):
+        fit(zoo_model(), (images, labels), None, config, tmp_path / "small", verbose=0)
+    images[3] = np.nan
+    with pytest.raises(ValueError, match="NaN|finite"):
+        fit(zoo_model(), (images, labels), None, config, tmp_path / "nan", verbose=0)
+
+
 def test_labels_are_those_of_the_outputs(examples, tmp_path):
     model, (train, _) = plain_keras_model(), examples
     for labels in (train.labels + 1, train.labels - 1):
