@@ -52,8 +52,9 @@ _RESIDUAL = (
 def train(config, workdir, verbose="auto"):
     """Trains, evaluates after its epochs, and leaves everything in `workdir`.
 
-    Beside what `aib_keras.training.fit` leaves there, it writes `result.json`, `card.md`, and for a
-    model with a map `attention.png`. If the process is killed, the same call resumes from the last
+    Beside what `aib_keras.training.fit` leaves there, it writes `result.json`, `card.md`, for a
+    model with a map `attention.png`, and for a folder of images `files.json`, which identifies
+    them. If the process is killed, the same call resumes from the last
     saved state, and ends with the same weights as an uninterrupted run.
 
     With the strategy `data_parallel` and one process per host, all processes make the same call,
