@@ -172,7 +172,7 @@ def reductions(result):
     if width != 1.0:
         found.append(f"width {width:g} of the paper's")
     if result["epochs"] < _PAPER_EPOCHS:
-        found.append(f"{result['epochs']} epochs of {_PAPER_EPOCHS}")
+        found.append(f"{_epochs(result)} of {_PAPER_EPOCHS}")
     if config.train_examples is not None or config.train_split != "train":
         found.append(f"{result['train_examples']:,} training images only")
     if config.wrong_labels:
@@ -242,7 +242,7 @@ def _figures(result):
     yield "error of a guess", _percent(1 - 1 / result["num_classes"])
     recalibrated = ", recalibrated" if config.recalibrate else ""
     yield f"error, last epoch{recalibrated}", _percent(result[f"{split}_error_last_epoch"])
-    # Those of the other epochs are of models that were not recalibrated.
+    # Earlier versions compared models before and after recalibration.
     if f"{split}_error_best_epoch" in result and not config.recalibrate:
         yield "error, best epoch", _percent(result[f"{split}_error_best_epoch"])
     sampled = result.get(f"{split}_error_last_epoch_sampled")
@@ -265,10 +265,14 @@ def _figures(result):
     if "pointing" in result:
         chance = _percent(result["pointing_uniform_map"])
         yield "map's maximum in the box", f"{_percent(result['pointing'])} (uniform map {chance})"
-    yield "training", f"{result['epochs']} epochs, {result['train_examples']:,} images"
+    yield "training", f"{_epochs(result)}, {result['train_examples']:,} images"
     minutes = round(result["seconds"] / 60)
     yield "time of the epochs", f"{minutes} minutes" if minutes > 1 else "less than 2 minutes"
     yield "seed", result["seed"]
+
+
+def _epochs(result):
+    return "1 epoch" if result["epochs"] == 1 else f"{result['epochs']} epochs"
 
 
 def evaluated_split(result):

@@ -35,7 +35,8 @@ def result(config, model, train_examples, evaluation, evaluated_on, lines, files
     split = "validation" if config.validation_examples else "test"
     errors = [1.0 - line["val_accuracy"] for line in lines if "val_accuracy" in line]
     best = {}
-    if len(errors) == len(lines):
+    # Those of the other epochs are of models that were not recalibrated.
+    if len(errors) == len(lines) and not config.recalibrate:
         best[f"{split}_error_best_epoch"] = round(min(errors), 6)
     last = {
         name.removeprefix("val_"): value
