@@ -10,6 +10,7 @@ import threading
 
 from absl import app
 
+from aib_keras.data import tfds_source
 from aib_keras.experiments.config import TrainingConfig
 from aib_keras.utils.files import read_json, write_json
 
@@ -18,7 +19,6 @@ RECIPES = {
     "cifar10": "train_cifar10.py",
     "cifar100": "train_cifar100.py",
     "caltech_birds2011": "train_cub.py",
-    "svhn": "train_svhn.py",
     "svhn_cropped": "train_svhn.py",
 }
 # Flags that change nothing in what a training computes.
@@ -60,9 +60,10 @@ def training(recipes, workdir, dataset, model, seed, data_dir=None, flags=(), re
         flags: Further flags of the recipe. Of two flags with one name, the last counts.
         recipe: File name of another recipe than that of the data set.
     """
+    usual = RECIPES.get(tfds_source.without_version(dataset), ANY)
     command = (
         sys.executable,
-        str(pathlib.Path(recipes) / (recipe or RECIPES.get(dataset, ANY))),
+        str(pathlib.Path(recipes) / (recipe or usual)),
         *(() if recipe is None and dataset in RECIPES else (f"--dataset={dataset}",)),
         f"--model={model}",
         f"--seed={seed}",

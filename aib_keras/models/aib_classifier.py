@@ -40,7 +40,7 @@ class AIBClassifier(VariationalClassifier):
         self.attention = attention
 
     def build(self, input_shape):
-        input_shape = self.preprocessed_shape(input_shape)
+        input_shape = self._preprocessed_shape(input_shape)
         if not self.feature_extractor.built:
             self.feature_extractor.build(input_shape)
         features_shape = self.feature_extractor.compute_output_shape(input_shape)

@@ -24,7 +24,7 @@ class PlainClassifier(ImageClassifier):
 
     def build(self, input_shape):
         if not self.backbone.built:
-            self.backbone.build(self.preprocessed_shape(input_shape))
+            self.backbone.build(self._preprocessed_shape(input_shape))
 
     def all_outputs(self, images, training=None, sample=None):
         del sample

@@ -32,7 +32,7 @@ class CAMClassifier(ImageClassifier):
         self.pooling = layers.GlobalAveragePooling2D(data_format="channels_last")
 
     def build(self, input_shape):
-        input_shape = self.preprocessed_shape(input_shape)
+        input_shape = self._preprocessed_shape(input_shape)
         if not self.feature_extractor.built:
             self.feature_extractor.build(input_shape)
         features_shape = self.feature_extractor.compute_output_shape(input_shape)

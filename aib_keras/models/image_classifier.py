@@ -51,7 +51,7 @@ def _checks_images(method):
     @functools.wraps(method)
     def checked(self, x=None, *args, **kwargs):
         if image_checks.has_values(x):
-            self.check_images(x, stacklevel=3)
+            self._check_images(x, stacklevel=3)
         return method(self, x, *args, **kwargs)
 
     return checked
@@ -226,7 +226,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
             images = self.preprocessing(images)
         return ops.cast(images, self.compute_dtype)
 
-    def preprocessed_shape(self, input_shape):
+    def _preprocessed_shape(self, input_shape):
         """Returns the shape of the images as the network takes them, `(B, H, W, C)`."""
         if self.preprocessing is None:
             return input_shape
@@ -294,10 +294,10 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         if len(images) == 0:
             raise ValueError(f"{self.name} needs at least one image, got shape {images.shape}.")
         # Warns where the caller of `explain` or `predict_mc` is.
-        self.check_images(images, stacklevel=3)
+        self._check_images(images, stacklevel=3)
         return images
 
-    def check_images(self, images, stacklevel):
+    def _check_images(self, images, stacklevel):
         """Checks the shape of images, and their values if they have any.
 
         Args:
@@ -321,7 +321,7 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
 
     def __call__(self, images, *args, **kwargs):
         if hasattr(images, "shape") and hasattr(images, "dtype"):
-            self.check_images(images, stacklevel=2)
+            self._check_images(images, stacklevel=2)
         return super().__call__(images, *args, **kwargs)
 
     # Inside their compiled functions images have a shape but no values.

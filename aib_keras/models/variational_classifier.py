@@ -41,7 +41,7 @@ class VariationalClassifier(ImageClassifier):
         self.stochastic = check_boolean("stochastic", stochastic)
 
     def build(self, input_shape):
-        self._build_latent(self.preprocessed_shape(input_shape))
+        self._build_latent(self._preprocessed_shape(input_shape))
 
     def _build_latent(self, input_shape):
         if not self.encoder.built:

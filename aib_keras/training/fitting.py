@@ -142,7 +142,7 @@ def fit_part(
     if whole is model and isinstance(model, ImageClassifier):
         for part in (train_data, validation_data):
             if isinstance(part, (tuple, list)):
-                model.check_images(np.asarray(part[0]), stacklevel=4)
+                model._check_images(np.asarray(part[0]), stacklevel=4)
     claim_workdir(workdir, config)
     steps, config = share_training(batches), with_outputs
     claim_training(workdir, model, batches)
