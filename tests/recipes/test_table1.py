@@ -125,7 +125,7 @@ def test_trains_what_is_missing_and_makes_the_table(tmp_path, recipe_path, stl10
     assert "2 of 2" in printed
     text = (runs / "table1.md").read_text()
     assert "| `vgg_gap` | 9.87 |" in text
-    assert "width 0.0625 of the paper's; 1 epochs of 200" in text
+    assert "width 0.0625 of the paper's; 1 epoch of 200" in text
     assert text in printed
 
     workdir = runs / "cifar10-vgg_dvib-seed0"

@@ -76,7 +76,7 @@ def test_a_table_of_what_is_trained_and_no_work_twice(table2, runs, capsys, monk
     text = (runs / "table2.md").read_text()
     assert text in out
     assert f"| model |  | {' | '.join(NAMES)} | other image |" in text
-    assert "- `vgg_gap`, seed 0: width 0.03 of the paper's; 1 epochs of 200; 64 training" in text
+    assert "- `vgg_gap`, seed 0: width 0.03 of the paper's; 1 epoch of 200; 64 training" in text
     assert "scored on 24 images of test[:24]." in text
 
     path = runs / "digits-vgg_gap-seed0" / "consistency.json"
