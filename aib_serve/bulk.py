@@ -15,6 +15,7 @@ import pathlib
 
 import numpy as np
 
+from aib_serve.saved_model_path import check_no_pattern
 from aib_serve.sources import find_files, is_uri, read
 
 # Files per call of the SavedModel, which takes at most 128.
@@ -297,12 +298,7 @@ def _check_model(model):
     path = pathlib.Path(model)
     if is_uri(str(model)):
         return
-    # Windows has backslashes in every path.
-    if "[" in str(path) or (os.sep == "/" and "\\" in str(path)):
-        raise ValueError(
-            f"`model`: {str(path)!r} has [ or a backslash in it. TensorFlow takes this for a "
-            "pattern and does not find a SavedModel there. Move or link it to another path."
-        )
+    check_no_pattern(path)
     if (path / _SAVED_MODEL).is_file():
         # Without TensorFlow, and before processes of Ray start.
         if _SIGNATURE.encode() not in (path / _SAVED_MODEL).read_bytes():

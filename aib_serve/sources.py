@@ -30,7 +30,7 @@ def find_files(source):
     else:
         path = pathlib.Path(source).expanduser()
         if path.is_dir():
-            files = _files_below(path)
+            files = [str(file) for file in visible_files(path) if _is_image(file)]
         elif path.is_file():
             files = [str(path)] if _is_image(path) else _listed(path)
         else:
@@ -40,9 +40,16 @@ def find_files(source):
     return sorted(files)
 
 
-def _files_below(folder):
-    """Returns the visible image files of a folder, and of the folders in it or linked to in it."""
-    found, seen = [], set()
+def visible_files(folder, but=()):
+    """Yields the paths of the files of a folder, and of the folders in it or linked to in it.
+
+    Hidden files and folders are left out, and so is a link to a folder that was seen.
+
+    Args:
+        folder: Path.
+        but: Resolved paths of folders to which links are not followed.
+    """
+    seen = {str(path) for path in but}
     for place, folders, files in os.walk(folder, followlinks=True):
         # Of a link to a folder above.
         seen.add(os.path.realpath(place))
@@ -51,9 +58,7 @@ def _files_below(folder):
             for name in folders
             if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) not in seen
         ]
-        paths = (pathlib.Path(place, name) for name in files)
-        found.extend(str(path) for path in paths if _is_image(path))
-    return found
+        yield from (pathlib.Path(place, name) for name in files if not name.startswith("."))
 
 
 def _listed(source):

@@ -11,6 +11,7 @@ import numpy as np
 from aib_keras.data import pixels
 from aib_keras.data.streamed import StreamedImageData
 from aib_keras.utils.checks import check_label_range, check_path, check_size
+from aib_serve.sources import visible_files
 
 # fmt: off
 _IMAGES = frozenset((
@@ -111,17 +112,9 @@ def folder_digest(root):
 
 
 def _visible_files(folder):
-    """Yields the paths of the files of a class folder and its subfolders, without hidden ones."""
+    """Returns the paths of the files of a class folder and its subfolders, without hidden ones."""
     # A link to a folder above would bring in the images of other classes.
-    seen = {str(above) for above in pathlib.Path(os.path.realpath(folder)).parents}
-    for place, subfolders, files in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(place))
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) not in seen
-        ]
-        yield from (pathlib.Path(place, name) for name in files if not name.startswith("."))
+    return visible_files(folder, pathlib.Path(os.path.realpath(folder)).parents)
 
 
 def load_files(paths, labels, class_names=None, *, image_size=None, stream=None, name="files"):

@@ -15,11 +15,11 @@ from aib_keras.experiments import cards, field_flags
 from aib_keras.experiments.examples import load_evaluation
 from aib_keras.experiments.results import read_result
 from aib_keras.experiments.run import train
-from aib_keras.export.destination import check_no_pattern
 from aib_keras.training import TrainingDivergedError
 from aib_keras.utils import processes, program
 from aib_keras.utils.checks import check_path
 from aib_keras.utils.files import write_json
+from aib_serve.saved_model_path import check_no_pattern
 
 # Name of a format -> the function of `aib_keras.export` that writes it, where in the workdir, and
 # the files there by which it is known to be complete.

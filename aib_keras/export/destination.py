@@ -6,10 +6,9 @@ import pathlib
 import tempfile
 
 from aib_keras.utils.checks import check_boolean, check_path
+from aib_serve.saved_model_path import check_no_pattern
 
 _SAVED_MODEL_FILE = "saved_model.pb"
-# TensorFlow takes the path of the variables for a pattern. Windows has backslashes in every path.
-_OF_PATTERNS = "[" if os.sep == "\\" else "[\\"
 _OF_SAVED_MODEL = {_SAVED_MODEL_FILE, "fingerprint.pb", "variables", "assets", "assets.extra"}
 
 
@@ -109,15 +108,6 @@ def local_path(name, path):
         ValueError: if it is a URL.
     """
     return pathlib.Path(os.path.abspath(check_path(name, path)))
-
-
-def check_no_pattern(path):
-    """Raises a ValueError for the path of a SavedModel that TensorFlow would not find there."""
-    if found := [character for character in _OF_PATTERNS if character in str(path)]:
-        raise ValueError(
-            f"{str(path)!r} has {' and '.join(found)} in it. TensorFlow takes this for a pattern "
-            "and does not find a SavedModel there. Choose a path without it."
-        )
 
 
 def _check_overwrite(path, overwrite):

@@ -8,9 +8,10 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from aib_keras.export.destination import check_no_pattern, local_path, scratch_beside, size
+from aib_keras.export.destination import local_path, scratch_beside, size
 from aib_keras.export.saved_model import checked_writer
 from aib_keras.utils.optional import require
+from aib_serve.saved_model_path import check_no_pattern
 
 WARMUP_FILE = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 # One image and several, because TensorFlow prepares some kernels when it first sees a shape.

@@ -66,6 +66,20 @@ def as_batches(data, config, augment=None, training=False):
     return data
 
 
+def check_arrays(model, *data):
+    """Checks images that were passed as arrays, as the model's own `fit` does.
+
+    Args:
+        model: Built `ImageClassifier`.
+        *data: What `as_batches` returned.
+    """
+    for batches in data:
+        arrays = getattr(batches, "data", None)
+        if isinstance(arrays, _Arrays):
+            # The warning is for the caller of `fit`.
+            model._check_images(arrays.images, stacklevel=5)
+
+
 def check_labels(model, *data):
     """Raises a ValueError if labels that are known are none of a built model's classes.
 

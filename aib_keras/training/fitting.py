@@ -5,7 +5,6 @@ import math
 import sys
 
 import keras
-import numpy as np
 
 from aib_keras.data import AugmentedBatches, ImageData, StreamedBatches
 from aib_keras.layers.information_weights import charge_in_full, information_weights
@@ -26,6 +25,7 @@ from aib_keras.training.config import FitConfig
 from aib_keras.training.data_on_device import train_on_device, use_data_on_device
 from aib_keras.training.fit_data import (
     as_batches,
+    check_arrays,
     check_labels,
     check_same_classes,
     weights_of_classes,
@@ -140,9 +140,7 @@ def fit_part(
     with_outputs = built(model, batches, config)
     check_labels(model, batches, evaluation)
     if whole is model and isinstance(model, ImageClassifier):
-        for part in (train_data, validation_data):
-            if isinstance(part, (tuple, list)):
-                model._check_images(np.asarray(part[0]), stacklevel=4)
+        check_arrays(model, batches, evaluation)
     claim_workdir(workdir, config)
     steps, config = share_training(batches), with_outputs
     claim_training(workdir, model, batches)
@@ -188,29 +186,39 @@ def fit_part(
             ]
             evaluated = [*range(config.validation_freq, config.epochs, config.validation_freq)]
             evaluated += [config.epochs]
-            try:
-                with reading(batches, evaluation), shared_evaluation(model, evaluation) as shared:
-                    for start, stop in _spans(model, batches, done, first, config.epochs):
-                        model.fit(
-                            steps,
-                            epochs=stop,
-                            initial_epoch=start,
-                            validation_data=shared,
-                            validation_freq=evaluated,
-                            class_weight=class_weight,
-                            shuffle=False,
-                            verbose=_verbosity(verbose),
-                            callbacks=watchers,
-                        )
-            finally:
-                # Keras calls no callback after an interruption, and one may restore older weights.
-                charge_in_full(model)
+            with (
+                _charging_in_full(model),
+                reading(batches, evaluation),
+                shared_evaluation(model, evaluation) as shared,
+            ):
+                for start, stop in _spans(model, batches, done, first, config.epochs):
+                    model.fit(
+                        steps,
+                        epochs=stop,
+                        initial_epoch=start,
+                        validation_data=shared,
+                        validation_freq=evaluated,
+                        class_weight=class_weight,
+                        shuffle=False,
+                        verbose=_verbosity(verbose),
+                        callbacks=watchers,
+                    )
         elif not is_saved:
             # A kill came between the last state, which has the price of its epoch, and the model.
             charge_in_full(model)
     if not is_saved:
         processes.on_first(_save, whole, workdir)
     return log.lines
+
+
+@contextlib.contextmanager
+def _charging_in_full(model):
+    """Gives the weights of information their full values at the end of a block, however it ends."""
+    try:
+        yield
+    finally:
+        # Keras calls no callback after an interruption, and one may restore older weights.
+        charge_in_full(model)
 
 
 def _spans(model, batches, done, first, epochs):

@@ -19,8 +19,7 @@ def atomic_path(path):
     """
     path = pathlib.Path(path)
     # Of this process, because another one may write the same file at the same time.
-    prefix = f".partial-{os.getpid()}-{secrets.token_hex(4)}-"
-    temporary = path.with_name(prefix + path.name)
+    temporary = path.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
