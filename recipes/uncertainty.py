@@ -31,8 +31,8 @@ from absl import app, flags, logging
 from sklearn.utils.extmath import softmax
 
 from aib_keras import data, experiments, metrics, plots
-from aib_keras.data.tfds_source import ALIASES
 from aib_keras.experiments import cards, markdown, measured, tables
+from aib_keras.experiments.examples import same_data
 from aib_keras.experiments.results import name_of
 from aib_keras.utils import program
 from aib_keras.utils.files import atomic_path
@@ -74,7 +74,7 @@ def measure(result):
     workdir = pathlib.Path(result["workdir"])
     dataset = result["dataset"]
     # House numbers are not foreign to a model of house numbers.
-    outside = "" if canonical(OOD.value) == canonical(dataset) else OOD.value
+    outside = "" if same_data(OOD.value, dataset) else OOD.value
     settings = {"examples": EXAMPLES.value, "ood": outside, "ood_split": OOD_SPLIT.value}
     if (found := measured.kept(workdir / FILE, settings)) is not None:
         return found
@@ -97,11 +97,6 @@ def measure(result):
     }
     measured.keep(workdir / FILE, settings, found)
     return found
-
-
-def canonical(name):
-    """Returns the one name of a data set that has several."""
-    return ALIASES.get(name, name)
 
 
 @functools.lru_cache(maxsize=1)
