@@ -193,6 +193,11 @@ def main(argv):
     if CHILD.value:
         child()
         return
+    for variant in OURS.value:
+        if variant.startswith("torch-"):
+            raise app.UsageError(
+                f"--ours={variant}: `torch` names plain PyTorch here. Choose another backend."
+            )
     variants = [variant.replace("-", ":", 1) for variant in OURS.value]
     found_peak = None
     try:

@@ -8,13 +8,13 @@ needs a GPU for days. Scaled down, it takes 3 to 5 hours on two CPU cores:
         --latent_dim=64,128,256,512,1024 --num_anchors=5,10,20,50,100 \
         -- --width=0.125 --train_examples=20000 --epochs=6
 
-What comes after `--` goes to every training. The same command again resumes. Other values and
---seeds add to the figure. An empty --num_anchors= leaves a setting out, which models without a
-quantiser need. Choosing settings on the test set would mean training on it, so errors are those of
-the last --validation_examples training examples, which no training sees. With 0 of them it takes
-the test set, to repeat the paper's figure. The recipe writes ablation.md, ablation.json and
-ablation.png to --runs: the error of the last epoch against each setting and, for beta, against the
-rate (mean bits in z).
+What comes after `--` goes to every training. The same command again resumes. To add values or
+seeds, name them beside those that are there: the figure has what the flags name. An empty
+--num_anchors= leaves a setting out, which models without a quantiser need. Choosing settings on the
+test set would mean training on it, so errors are those of the last --validation_examples training
+examples, which no training sees. With 0 of them it takes the test set, to repeat the paper's
+figure. The recipe writes ablation.md, ablation.json and ablation.png to --runs: the error of the
+last epoch against each setting and, for beta, against the rate (mean bits in z).
 """
 
 import pathlib

@@ -19,8 +19,8 @@ faithfulness-scores.json in each work directory, and faithfulness.md and .json i
 
 from absl import app, flags, logging
 
-from aib_keras.experiments import map_scores, markdown, measured, tables
-from aib_keras.experiments.results import name_of
+from aib_keras.experiments import examples, map_scores, markdown, measured, tables
+from aib_keras.experiments.results import titles
 from aib_keras.utils import program
 
 RUNS = flags.DEFINE_list("runs", ["runs"], "Folders of work directories.")
@@ -62,13 +62,18 @@ def main(argv):
         curves=tuple(CURVES.value),
     )
     found = [
-        {"title": name_of(result), "workdir": result["workdir"], **scores}
-        for result in results
+        {
+            "title": title,
+            "workdir": result["workdir"],
+            "prepared": examples.how_prepared(result),
+            **scores,
+        }
+        for title, result in zip(titles(results), results, strict=True)
         if (scores := map_scores.measure(result, settings, DATA_DIR.value)) is not None
     ]
     if not found:
         raise app.UsageError("None of these models has a map.")
-    parts = sorted(tables.grouped(found, "dataset", "evaluated_on"))
+    parts = sorted(tables.grouped(found, "dataset", "evaluated_on", "prepared"))
     text = "\n".join(section(*part) for part in parts)
     markdown.write(RUNS.value[0], "faithfulness", text, found)
 

@@ -16,9 +16,10 @@ Photos, with ImageNet features that stay as they are and are computed once:
         --set=backbone_weights=imagenet --image_size=160 --crop_pct=0.875 --freeze=backbone \
         --augment=none --optimizer=adam --learning_rate=0.003 --batch_size=32 --epochs=8
 
-What comes after `--` goes to every training. The same command again resumes; further --models,
---points and --seeds add rows. The recipe writes modulations.md and .json to --runs. With
---validation_examples=0 it evaluates settings that are already chosen on the test data.
+What comes after `--` goes to every training. The same command again resumes. To add --models,
+--points or --seeds, name them beside those that are there: the table has what the flags name. The
+recipe writes modulations.md and .json to --runs. With --validation_examples=0 it evaluates settings
+that are already chosen on the test data.
 """
 
 import itertools
@@ -92,7 +93,10 @@ def point(text):
             f"--points={text}: expected MODULATION:MAP_BETA with a modulation of "
             f"{', '.join(MODULATIONS)}."
         )
-    return modulation, program.number("points", price)
+    price = program.number("points", price)
+    if price < 0:
+        raise app.UsageError(f"--points={text}: a price (MAP_BETA) is 0 or more.")
+    return modulation, price
 
 
 def training(model, seed, extra_flags, name=None):
@@ -165,7 +169,7 @@ def table(rows):
     head = (
         f"{DATASET.value}. Errors: {rows[0]['evaluated_on']}. Maps: the first "
         f"{rows[0]['scored_images']:,} of them, for insertion and deletion "
-        f"{CURVE_EXAMPLES.value:,}. ↑: more is better, ↓: less is."
+        f"{min(CURVE_EXAMPLES.value, rows[0]['scored_images']):,}. ↑: more is better, ↓: less is."
     )
     titles = [f"{score} {SCORES[score]}" for score in there]
     text = ["# Modulations", "", head, "", *markdown.table([*columns, *titles], lines)]

@@ -5,6 +5,7 @@ on cluttered digits: images of one whole digit among pieces of others. Expect 2 
 and the maximum of the map in the box of the digit for more than 95 % of the test images. The recipe
 exports the trained model as a SavedModel and for LiteRT, and checks both against the model.
 
+    pip install -e ".[tensorflow,train,litert]"
     python recipes/quickstart.py
 
 The same command again resumes an interrupted run, or prints the results of a finished one.
@@ -19,6 +20,7 @@ from absl import app, flags, logging
 from aib_keras import export
 from aib_keras.experiments import TrainingConfig, train
 from aib_keras.utils import program
+from aib_keras.utils.optional import require
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/quickstart", "Folder for all results.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of weights, order, augmentation and noise.")
@@ -38,6 +40,16 @@ BASELINE = dataclasses.replace(CONFIG, model="vgg", settings={"width": 0.125})
 
 def main(argv):
     program.check_no_arguments(argv)
+    # Before the trainings.
+    if keras.backend.backend() != "tensorflow":
+        raise app.UsageError(
+            "The quickstart exports its model, which needs TensorFlow, and this is "
+            f"{keras.backend.backend()}. Set KERAS_BACKEND=tensorflow."
+        )
+    try:
+        require("ai_edge_litert.interpreter", "The export for LiteRT", "litert")
+    except ImportError as error:
+        raise app.UsageError(str(error)) from error
     # TensorFlow's export logs every file that it writes.
     logging.set_verbosity(logging.ERROR)
     workdir = pathlib.Path(WORKDIR.value)

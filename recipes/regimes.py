@@ -108,6 +108,11 @@ def plans():
     """Returns what to train: (model, examples, share of wrong labels) -> epochs, for each table."""
     sizes = program.numbers(SIZES, int)
     shares = program.numbers(WRONG)
+    for share in shares:
+        if not 0 <= share < 1:
+            raise app.UsageError(
+                f"--wrong_labels={share:g}: expected shares from 0 to below 1, such as 0.2."
+            )
     by_data = {(model, n, 0.0): epochs_of(n) for model in MODELS.value for n in sizes}
     examples = WRONG_SIZE.value
     by_labels = {

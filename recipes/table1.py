@@ -81,6 +81,11 @@ DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data.")
 
 def main(argv):
     # The first training may be a day; a misspelt name should not wait for it.
+    if any(flag.startswith("--validation_examples") for flag in argv[1:]):
+        raise app.UsageError(
+            "--validation_examples: Table 1 is of the test images. Leave it out; to choose "
+            "settings on held-out images, use recipes/ablate.py or recipes/modulations.py."
+        )
     seeds = program.numbers(SEEDS, int)
     program.check_choices(DATASETS, RECIPES)
     if LIKE.value is None:

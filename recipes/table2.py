@@ -33,7 +33,7 @@ from absl import app, flags, logging
 from aib_keras import data, explain, metrics
 from aib_keras.experiments import load_evaluation, markdown, measured
 from aib_keras.experiments.cards import reductions
-from aib_keras.experiments.results import name_of
+from aib_keras.experiments.results import titles
 from aib_keras.metrics.consistency import THRESHOLDS
 from aib_keras.utils import program
 
@@ -65,7 +65,7 @@ MODELS = flags.DEFINE_list("models", None, "Names of models; default: all that h
 PATCHES = flags.DEFINE_string("patches", "svhn_cropped", "Data set of the images in the windows.")
 PATCHES_SPLIT = flags.DEFINE_string("patches_split", "train[:1000]", "Which of its images.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data [as in the training].")
-MAP = flags.DEFINE_string("map", "attention", "Which map: attention or attention_quantized.")
+MAP = flags.DEFINE_enum("map", "attention", ["attention", "attention_quantized"], "Which map.")
 THRESHOLD = flags.DEFINE_float(
     "threshold", 0.9, "Cosine similarity in table2.md, in steps of 0.01."
 )
@@ -79,7 +79,12 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     if THRESHOLD.value not in THRESHOLDS:
         raise app.UsageError(f"--threshold={THRESHOLD.value}: expected 0.5, 0.51, ... or 1.")
-    rows = [row for result in trainings() if (row := scored(result)) is not None]
+    results = trainings()
+    rows = [
+        row
+        for title, result in zip(titles(results), results, strict=True)
+        if (row := scored(title, result)) is not None
+    ]
     if not rows:
         raise app.UsageError("None of these models has this map. Train vgg_aib, for instance.")
     parts = {}
@@ -100,8 +105,12 @@ def trainings():
     )
 
 
-def scored(result):
+def scored(title, result):
     """Scores a model, or what is missing of it.
+
+    Args:
+        title: What it is called in the table.
+        result: The content of its `result.json`.
 
     Returns:
         Its row of the table, or None if it does not have the map.
@@ -123,6 +132,8 @@ def scored(result):
         if not model.map_names:
             print(f"{name} is left out: {result['model']} has no map.")
             return None
+        # Before the first of them is scored: the patches may not be there.
+        patches()
         images = load_evaluation(result, DATA_DIR.value).images[: EXAMPLES.value]
         print(f"{name}: the original images", flush=True)
         original = model.explain(images, batch_size=BATCH_SIZE.value)
@@ -146,7 +157,7 @@ def scored(result):
             row["perturbations"].append({"name": perturbation.name, **summary(found)})
             measured.keep(path, settings, row)
     return {
-        "title": name_of(result),
+        "title": title,
         "workdir": result["workdir"],
         "model": result["model"],
         "dataset": result["dataset"],
@@ -237,7 +248,7 @@ def section(dataset, names, rows):
         f"Windows filled with images have them from {rows[0]['settings']['patches']}. Map: "
         f"`{rows[0]['settings']['map']}`.",
         "",
-        *(f"- `{row['model']}`, seed {row['seed']}: {scale(row)}." for row in rows),
+        *(f"- `{row['title']}`, seed {row['seed']}: {scale(row)}." for row in rows),
     ]
     return "\n".join(text) + "\n"
 

@@ -8,7 +8,7 @@ per model of the scaled Table 1 on two CPU cores:
 
     python recipes/uncertainty.py --runs=runs/table1
     python recipes/uncertainty.py --runs=runs/table1 --models=vgg,vgg_aib_qt \
-        --ood=svhn_1083 --ood_split=train --data_dir=../shared/tfds
+        --ood=cifar100 --ood_split=test
 
 It writes uncertainty.md, uncertainty.json, reliability.png, risk_coverage.png and, for each model
 with a bottleneck, information-FOLDER.png to --runs, and uncertainty-scores.json beside each
@@ -32,8 +32,8 @@ from sklearn.utils.extmath import softmax
 
 from aib_keras import data, experiments, metrics, plots
 from aib_keras.experiments import cards, markdown, measured, tables
-from aib_keras.experiments.examples import same_data
-from aib_keras.experiments.results import name_of
+from aib_keras.experiments.examples import how_prepared, same_data
+from aib_keras.experiments.results import titles
 from aib_keras.utils import program
 from aib_keras.utils.files import atomic_path
 
@@ -59,11 +59,11 @@ def main(argv):
     runs = pathlib.Path(RUNS.value)
     results = measured.chosen_trainings([runs], MODELS.value)
     found = []
-    for number, result in enumerate(results, start=1):
-        found.append({"title": name_of(result), **measure(result)})
+    for number, (title, result) in enumerate(zip(titles(results), results, strict=True), start=1):
+        found.append({"title": title, "prepared": how_prepared(result), **measure(result)})
         print(f"{number} of {len(results)}: {result['workdir']}", flush=True)
     draw(runs, found)
-    parts = tables.grouped(found, "dataset", "evaluated_on")
+    parts = tables.grouped(found, "dataset", "evaluated_on", "prepared")
     text = "\n".join(section(part) for _, part in parts)
     summary = [{k: v for k, v in each.items() if k != "curves"} for each in found]
     markdown.write(runs, "uncertainty", text, summary)
@@ -165,7 +165,7 @@ def section(found):
     """Returns the table of runs that were evaluated on the same images."""
     head = found[0]
     asked = head["asked"]
-    images = f"{head['evaluated_examples']:,} images of {head['evaluated_on']}."
+    images = f"{head['evaluated_examples']:,} images of {head['evaluated_on']}, {head['prepared']}."
     if asked["ood"]:
         images += f" OOD: {head['ood_examples']:,} of {asked['ood']}, {asked['ood_split']}."
     columns = ["model", "seed", "prediction", "error %", "NLL nats", "ECE %", "AURC %"]

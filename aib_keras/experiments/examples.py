@@ -108,6 +108,20 @@ def evaluated_images(result):
     return {name: config[name] for name in _EVALUATION_FIELDS if name not in unused}
 
 
+def how_prepared(result):
+    """Returns how the images that a training was evaluated on look, for the head of a table.
+
+    Args:
+        result: The content of a `result.json`.
+    """
+    config = result["config"]
+    height, width = result["input_shape"][:2]
+    text = f"{height}x{width} pixels"
+    if config["crop_pct"] < 1:
+        text += f" of the central {100 * config['crop_pct']:g} %"
+    return text + ", cropped to the box" * config["crop_to_box"]
+
+
 def load_evaluation(result, data_dir=None):
     """Loads the examples that a training was evaluated on.
 

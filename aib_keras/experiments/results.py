@@ -106,6 +106,23 @@ def name_of(result):
     return result.get("published", result["model"])
 
 
+def titles(results):
+    """Returns what each training is called in a table of all of them.
+
+    That is its name, and that of its folder where another one has the same name and seed.
+
+    Args:
+        results: List of the contents of `result.json`, with `workdir`.
+    """
+    names = [(name_of(result), result["seed"]) for result in results]
+    return [
+        name
+        if names.count((name, seed)) == 1
+        else f"{name} ({pathlib.Path(result['workdir']).name})"
+        for (name, seed), result in zip(names, results, strict=True)
+    ]
+
+
 def deciding_settings(result):
     """Returns the settings of a training that decide what it computes, apart from the seed.
 

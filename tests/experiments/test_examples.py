@@ -193,3 +193,11 @@ def test_data_that_are_sorted_by_class_are_told(changes, order, missing, tmp_pat
         examples.load_data(config)
     config = dataclasses.replace(config, validation_examples=0, train_examples=None)
     assert len(examples.load_data(config)[0]) == 15
+
+
+def test_what_the_images_look_like():
+    config = {"crop_pct": 1.0, "crop_to_box": False}
+    result = {"input_shape": [32, 32, 3], "config": config}
+    assert examples.how_prepared(result) == "32x32 pixels"
+    config |= {"crop_pct": 0.875, "crop_to_box": True}
+    assert examples.how_prepared(result) == "32x32 pixels of the central 87.5 %, cropped to the box"

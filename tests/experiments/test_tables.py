@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from aib_keras.experiments import TrainingConfig, cards, markdown, photo_settings, tables
+from aib_keras.experiments import TrainingConfig, cards, markdown, photo_settings, results, tables
 
 
 def make_result(model="vgg", seed=0, error=0.25, **changes):
@@ -227,3 +227,11 @@ def test_a_card_of_own_photos_says_nothing_about_the_paper(tmp_path):
         assert phrase in text
     for phrase in ("paper", "of 200", "cifar", "backbone_weights"):
         assert phrase not in text
+
+
+def test_trainings_of_one_name_and_seed_are_told_apart():
+    named = {"model": "vgg", "published": "vgg/cifar10", "seed": 0, "workdir": "runs/zoo/vgg"}
+    same = [{"model": "vgg", "seed": 0, "workdir": f"runs/{name}"} for name in ("first", "second")]
+    other = {"model": "vgg", "seed": 1, "workdir": "runs/third"}
+    titles = ["vgg/cifar10", "vgg (first)", "vgg (second)", "vgg"]
+    assert results.titles([named, *same, other]) == titles

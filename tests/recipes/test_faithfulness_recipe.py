@@ -54,11 +54,11 @@ def test_measures_every_map_once(runs, run, capsys, monkeypatch):
     assert_scores_are_those_of_the_maps(workdir, found["maps"])
     uniform = found["maps"]["uniform"]
     assert uniform["pointing"] == pytest.approx(uniform["energy"], abs=1e-5)
-    named = {"title": "vgg_aib_qt", "workdir": str(workdir), **found}
+    named = {"title": "vgg_aib_qt", "workdir": str(workdir), "prepared": "32x32 pixels", **found}
     assert json.loads((runs / "faithfulness.json").read_text()) == [named]
     text = (runs / "faithfulness.md").read_text()
     assert text in printed
-    assert "## cluttered_digits" in text
+    assert "## cluttered_digits, test[:32], 32x32 pixels" in text
     for name in MAPS:
         assert f"| `vgg_aib_qt` | 0 | {name} | " in text
 

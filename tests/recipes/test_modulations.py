@@ -58,6 +58,7 @@ def test_scores_every_point_and_the_plain_model_on_held_out_examples(recipe, tmp
     ("arguments", "message"),
     [
         (["--points=masks:1"], "MODULATION:MAP_BETA with a modulation of residual, mask, noise"),
+        (["--points=mask:-1"], "--points=mask:-1: a price .* is 0 or more"),
         (["--points=mask:much"], "--points: expected numbers, got 'much'"),
         (["--seeds=zero"], "--seeds: expected integers"),
         (["--plain=vg"], "Did you mean"),

@@ -212,6 +212,7 @@ def test_steps_of_the_documented_command_are_equal(recipe):
     [
         (["--sizes=96"], "--steps=4 is not a multiple of the 3 steps per epoch that 96 examples"),
         (["--sizes=few"], "--sizes: expected integers, got 'few'"),
+        (["--wrong_labels=0,20"], "--wrong_labels=20: expected shares from 0 to below 1"),
         (["--models=vg"], "Did you mean"),
         ([], "has no training of this recipe. Train with --train"),
     ],

@@ -165,3 +165,10 @@ def test_a_misspelt_model_stops_before_any_training(tmp_path, table1):
     with pytest.raises(app.UsageError, match="Did you mean 'vgg_aib'"):
         table1.main(argv)
     assert not list(tmp_path.iterdir())
+
+
+def test_held_out_examples_are_refused_before_any_training(tmp_path, table1):
+    argv = parse(f"--runs={tmp_path}", "--train", "--", "--validation_examples=5000")
+    with pytest.raises(app.UsageError, match="Table 1 is of the test images"):
+        table1.main(argv)
+    assert not list(tmp_path.iterdir())

@@ -48,7 +48,7 @@ def test_measures_each_training_once(recipe, runs, monkeypatch, capsys):
     run(recipe, runs)
     text = (runs / "uncertainty.md").read_text()
     assert text in capsys.readouterr().out
-    assert "48 images of test[:48]. OOD: 20 of" in text
+    assert "48 images of test[:48], 32x32 pixels. OOD: 20 of" in text
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert [row.split(" | ")[:3] for row in rows] == [
         ["| `vgg_dvib`", "0", "deterministic"],
@@ -82,7 +82,7 @@ def test_measures_each_training_once(recipe, runs, monkeypatch, capsys):
 def test_other_questions_are_measured_anew(recipe, runs):
     run(recipe, runs, "--models=vgg", "--examples=10")
     text = (runs / "uncertainty.md").read_text()
-    assert "10 images of test[:48]. OOD: 10 of" in text
+    assert "10 images of test[:48], 32x32 pixels. OOD: 10 of" in text
     assert "vgg_dvib" not in text
 
 
