@@ -186,7 +186,7 @@ class _LossGradient(ThroughPredict):
             # A sum over images: its gradient with respect to one image is that of its own loss.
             return ops.sum(weights * odds)
 
-        return gradient(loss, ops.cast(images, "float32"))
+        return gradient(loss, ops.cast(images, "float32"), self.classifier)
 
     def logits_of(self, images):
         """Returns the logits of all predictions, `(P, B, C)`."""

@@ -121,7 +121,7 @@ class _GradCAM(Features):
             with output_of(self.tapped, replaced_by=features):
                 return self.score(images, classes)
 
-        gradients = ops.cast(gradient(score, features), "float32")
+        gradients = gradient(score, features, self.classifier)
         features = ops.cast(features, "float32")
         return ops.relu(ops.sum(features * self.weights_of(features, gradients), -1, keepdims=True))
 

@@ -80,5 +80,5 @@ def _classes(model, class_index, images):
 def known_classes(model, class_index, images, batch_size):
     """Returns the class of each image, int32 `(N,)`, the predicted one in place of -1."""
     if class_index is None:
-        class_index = model.predict(images, batch_size=batch_size, verbose=0).argmax(axis=-1)
+        class_index = runners.run(model, images, batch_size).argmax(axis=-1)
     return _classes(model, class_index, images)

@@ -1,9 +1,13 @@
 """Gradients with respect to a tensor, on any backend."""
 
 import keras
+from keras import ops
+
+# With less, gradients of pixels would be below the least number of float16.
+_SCALE_IN_FLOAT16 = 2.0**10
 
 
-def gradient(function, inputs):
+def gradient(function, inputs, model):
     """Computes the gradient of a scalar function at a tensor.
 
     It works in compiled functions and in `keras.Model.predict`. Everything that the function reads
@@ -12,12 +16,17 @@ def gradient(function, inputs):
     Args:
         function: Function from a float tensor to a scalar tensor.
         inputs: Float tensor.
+        model: The model that the function runs. If it computes in float16, the scalar is scaled
+            up for the gradient, as `keras.optimizers.LossScaleOptimizer` does in training.
 
     Returns:
-        A tensor of the shape and dtype of `inputs`. It is zero if the function does not depend on
+        A float32 tensor of the shape of `inputs`. It is zero if the function does not depend on
         its argument.
     """
-    return _BACKENDS[keras.backend.backend()](function, inputs)
+    half = any(str(layer.compute_dtype) == "float16" for layer in model._flatten_layers())
+    scale = _SCALE_IN_FLOAT16 if half else 1.0
+    found = _BACKENDS[keras.backend.backend()](lambda tensor: scale * function(tensor), inputs)
+    return ops.cast(found, "float32") / scale
 
 
 def _tensorflow(function, inputs):

@@ -55,11 +55,12 @@ class _GradientMap(ClassScores):
         self.pooling = None
         if map_shape is not None:
             self.pooling = keras.layers.AdaptiveAveragePooling2D(
-                map_shape, data_format="channels_last"
+                map_shape, data_format="channels_last", dtype="float32"
             )
 
     def call(self, inputs):
         images, classes = inputs
-        found = gradient(lambda images: self.score(images, classes), ops.cast(images, "float32"))
+        images = ops.cast(images, "float32")
+        found = gradient(lambda each: self.score(each, classes), images, self.classifier)
         found = ops.max(ops.abs(found), axis=-1, keepdims=True)
         return found if self.pooling is None else self.pooling(found)

@@ -4,6 +4,7 @@ import keras
 
 from aib_keras.models import ImageClassifier, image_checks
 from aib_keras.models.class_outputs import check_class_outputs, check_class_shape
+from aib_keras.models.graphs import check_channels_last, inputs_of
 from aib_keras.utils import processes
 from aib_keras.utils.compiled import shared_functions
 
@@ -16,21 +17,24 @@ def check_model(model):
     ):
         raise TypeError(
             "`model` must be a built keras.Model from images to logits or probabilities, got "
-            f"{type(model).__name__}."
+            f"{type(model).__name__}. A model that is not built is, once it has been called on "
+            "some images."
         )
+    check_channels_last(model)
     check_class_outputs(model)
     return model
 
 
 def check_differentiable(model):
     """Raises a ValueError for a model that casts its images to integers, where gradients end."""
-    for tensor in getattr(model, "inputs", None) or ():
-        dtype = keras.backend.standardize_dtype(tensor.dtype)
-        if "float" not in dtype:
-            raise ValueError(
-                f"{model.name} takes images as {dtype}, so its gradient with respect to them is 0. "
-                "Build it with a keras.Input of dtype float32: the values can stay the same."
-            )
+    for part in model._flatten_layers():
+        for tensor in (isinstance(part, keras.Model) and inputs_of(part)) or ():
+            dtype = keras.backend.standardize_dtype(tensor.dtype)
+            if "float" not in dtype:
+                raise ValueError(
+                    f"{part.name} takes images as {dtype}, so the gradient with respect to them is "
+                    "0. Build it with a keras.Input of dtype float32: the values can stay the same."
+                )
 
 
 def checked_images(model, images):
@@ -47,6 +51,8 @@ def checked_images(model, images):
 def count_classes(model, images):
     """Returns the number of classes of a model that takes these images."""
     outputs = model.compute_output_spec(keras.KerasTensor(images.shape, dtype="float32"))
+    # keras.Model([x], [y]) has a list of one here.
+    (outputs,) = keras.tree.flatten(outputs)
     check_class_shape(model, outputs.shape)
     return outputs.shape[-1]
 
@@ -71,7 +77,7 @@ def runner(kind, model, *arguments):
 
 
 def run(runner, inputs, batch_size):
-    """Returns the outputs of a runner for all inputs."""
+    """Returns the outputs of a runner, or of another model, for all inputs."""
     # Batches need not divide evenly between JAX devices.
     with processes.undistributed():
         return runner.predict(inputs, batch_size=batch_size, verbose=0)

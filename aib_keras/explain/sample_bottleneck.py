@@ -78,6 +78,11 @@ def per_sample_bottleneck(
     features = reference = predict(extractor, model, images, class_index, batch_size)
     if reference_images is not None:
         reference = predict(extractor, model, reference_images, None, batch_size)
+        if reference.shape[1:] != features.shape[1:]:
+            raise ValueError(
+                f"The features of `reference_images` have shape {reference.shape[1:]}, and those "
+                f"of `images` {features.shape[1:]}: pass reference images of the same size."
+            )
     if len(reference) < 2:
         raise ValueError(
             "The noise has the standard deviation of the features over at least 2 images, got "
@@ -127,7 +132,7 @@ class _LogProbability(Features):
             chosen = ops.one_hot(classes, logits.shape[-1], dtype="float32")
             return ops.sum(chosen * ops.log_softmax(logits))
 
-        return gradient(score, passed)
+        return gradient(score, passed, self.classifier)
 
 
 _LEAST_SCALE = np.float32(0.01)

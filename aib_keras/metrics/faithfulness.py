@@ -7,6 +7,7 @@ from keras import ops
 from aib_keras.metrics.checks import check_finite, check_maps
 from aib_keras.metrics.imputation import impute
 from aib_keras.models import class_outputs, image_checks
+from aib_keras.models.graphs import check_channels_last
 from aib_keras.utils.batches import images_of_batches, is_dataset
 from aib_keras.utils.checks import (
     check_class_index,
@@ -35,7 +36,8 @@ def deletion(model, images, maps, steps=16, class_index=None, batch_size=128, se
     Args:
         model: Keras model from images to logits or probabilities `(B, C)`.
         images: Array `(N, H, W, channels)`, in the range that the model takes, or batches of such
-            images, as in `aib_keras.explain.grad_cam`.
+            images, as in `aib_keras.explain.grad_cam`. They must come in the order of the maps: a
+            data set that shuffles has another order each time.
         maps: Array `(N, h, w)` or `(N, h, w, 1)` of finite numbers, with h <= H and w <= W. Only
             the order of a map's values matters.
         steps: Integer in [1, h * w]. The curve has `steps + 1` points.
@@ -80,7 +82,8 @@ def insertion(
     Args:
         model: Keras model from images to logits or probabilities `(B, C)`.
         images: Array `(N, H, W, channels)`, in the range that the model takes, or batches of such
-            images, as in `aib_keras.explain.grad_cam`.
+            images, as in `aib_keras.explain.grad_cam`. They must come in the order of the maps: a
+            data set that shuffles has another order each time.
         maps: Array `(N, h, w)` or `(N, h, w, 1)`, as in `deletion`.
         blur: Positive number, the standard deviation of the Gaussian blur as a share of the
             images' height and width. With the default, an object keeps its colour and roughly its
@@ -184,6 +187,7 @@ def _measure(model, images, maps, change, steps, class_index, batch_size, seed, 
     the changed images.
     """
     class_outputs.check_class_outputs(model)
+    check_channels_last(model)
     batch_size = check_integer("batch_size", batch_size, minimum=1)
     steps = check_integer("steps", steps, minimum=1)
     if is_dataset(images):

@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from aib_keras.models.assembly import assemble
-from aib_keras.models.graphs import outputs_of, steps_of
+from aib_keras.models.graphs import check_channels_last, outputs_of, steps_of
 from aib_keras.utils.checks import check_boolean, check_integer
 from aib_keras.utils.suggestions import did_you_mean
 
@@ -130,16 +130,7 @@ def _ends(backbone):
             f"{[tuple(x.shape) for x in outputs]}. Pass keras.Model(input, output) of the part "
             "that counts."
         )
-    if first := [
-        layer.name
-        for layer in backbone._flatten_layers()
-        if getattr(layer, "data_format", None) == "channels_first"
-    ]:
-        raise ValueError(
-            f"attach needs a backbone with channels last, and {backbone.name} has layers with "
-            f"channels first: {', '.join(first[:3])}. Build it after "
-            'keras.config.set_image_data_format("channels_last").'
-        )
+    check_channels_last(backbone)
     return inputs[0], outputs[0]
 
 
@@ -166,6 +157,10 @@ def _default_layer(backbone, inputs, outputs):
 
 def _features(backbone, layer_name, inputs, outputs):
     """Returns the output of the layer in the backbone's graph, if the graph can be cut there."""
+    if not isinstance(layer_name, str):
+        raise TypeError(
+            f"`layer_name` must be the name of a layer, got {layer_name!r}. Pass its `name`."
+        )
     steps = steps_of(backbone)
     named = {step.name: step for step in steps}
     if layer_name not in named:

@@ -11,11 +11,15 @@ from aib_keras.models.graphs import outputs_of
 # How far from 1 the sum of probabilities may be.
 _SUM_TOLERANCE = 1e-3
 _SUM_TOLERANCE_IN_16_BITS = 0.02
+# How far two computations of one probability may be apart.
+_TOLERANCE = 1e-5
+_TOLERANCE_IN_16_BITS = 5e-3
 # Gradients of the logarithm of smaller probabilities would overflow.
 _LEAST_PROBABILITY = 1e-30
 # Activations of Keras and of TensorFlow, which calls its own softmax "softmax_v2". The sigmoid is
 # that of classes that do not exclude each other.
-_TO_PROBABILITIES = ("softmax", "softmax_v2", "sigmoid")
+_SOFTMAX = ("softmax", "softmax_v2")
+_TO_PROBABILITIES = (*_SOFTMAX, "sigmoid")
 
 
 def check_class_outputs(model):
@@ -24,11 +28,12 @@ def check_class_outputs(model):
     Of a subclassed model the outputs are not known before it runs: it passes.
     """
     outputs = outputs_of(model)
-    if len(outputs) > 1:
+    in_a_dict = outputs and isinstance(getattr(model, "output", None), dict)
+    if len(outputs) > 1 or in_a_dict:
         raise ValueError(
-            f"{model.name} has {len(outputs)} outputs, and one with a logit or a probability per "
-            "class was expected. Pass a model of one of them, such as keras.Model(model.inputs, "
-            "model.outputs[0])."
+            f"{model.name} has {len(outputs)} outputs{' in a dict' if in_a_dict else ''}, and one "
+            "with a logit or a probability per class was expected. Pass a model of one of them, "
+            "such as keras.Model(model.inputs, model.outputs[0])."
         )
     if outputs:
         check_class_shape(model, outputs[0].shape)
@@ -69,11 +74,34 @@ def logits(model, images):
     """Returns the logits of a batch, float32 `(B, C)`, without sampling.
 
     A softmax or sigmoid at the end of the model is left out, because the gradient of a probability
-    is nearly 0 where the model is sure. Where a softmax is out of reach, as in a subclassed model,
-    the logarithms of the probabilities are returned, which are logits, too.
+    is nearly 0 where the model is sure. A subclassed model does not say where its outputs come
+    from. There, the softmax of its only layer that has one is left out, if this changes nothing but
+    the softmax. Otherwise the logarithms of probabilities are returned, which are logits, too, but
+    whose gradient is nearly 0 where the model is sure.
     """
-    with _without_probabilities(model):
-        outputs = ops.cast(model(images, training=False), "float32")
+    last = _to_probabilities(model)
+    if last is not None and _is_used_once(last):
+        with _without(last):
+            return _logarithms(model, _outputs(model, images))
+    outputs = _outputs(model, images)
+    found = _logarithms(model, outputs)
+    last = last or _only_softmax(model)
+    if last is None:
+        return found
+    with _without(last):
+        before = _outputs(model, images)
+    # Its probabilities may be those of a gate, or be averaged afterwards.
+    distance = ops.max(ops.abs(ops.cast(_applied(last, before), "float32") - outputs))
+    tolerance = _TOLERANCE_IN_16_BITS if _has_16_bits(model) else _TOLERANCE
+    return ops.where(distance < tolerance, before, found)
+
+
+def _outputs(model, images):
+    return ops.cast(model(images, training=False), "float32")
+
+
+def _logarithms(model, outputs):
+    """Returns the logarithms of probabilities, and other outputs as they are."""
     distance = ops.max(ops.abs(ops.sum(outputs, axis=-1) - 1))
     found = ops.logical_and(ops.min(outputs) >= 0, distance < _tolerance(model))
     return ops.where(found, ops.log(ops.maximum(outputs, _LEAST_PROBABILITY)), outputs)
@@ -81,9 +109,12 @@ def logits(model, images):
 
 def _tolerance(model):
     """Returns how far from 1 the sum of the probabilities of a model may be."""
+    return _SUM_TOLERANCE_IN_16_BITS if _has_16_bits(model) else _SUM_TOLERANCE
+
+
+def _has_16_bits(model):
     layers = [model, *getattr(model, "layers", ())]
-    halves = {"float16", "bfloat16"} & {str(each.compute_dtype) for each in layers}
-    return _SUM_TOLERANCE_IN_16_BITS if halves else _SUM_TOLERANCE
+    return any(str(each.compute_dtype) in ("float16", "bfloat16") for each in layers)
 
 
 def _to_probabilities(model):
@@ -92,20 +123,54 @@ def _to_probabilities(model):
     if not outputs:
         return None
     last = outputs[0]._keras_history.operation
+    while _changes_nothing(last):
+        before = last._inbound_nodes[0].input_tensors
+        last = before[0]._keras_history.operation
     if isinstance(last, keras.Model):
         return _to_probabilities(last)
+    return last if _makes_probabilities(last, _TO_PROBABILITIES) else None
+
+
+def _changes_nothing(operation):
+    """Whether an operation only passes on its input, as a cast of mixed precision does."""
+    if isinstance(operation, keras.layers.Activation):
+        return operation.activation is keras.activations.linear
+    return isinstance(operation, keras.layers.Identity)
+
+
+def _makes_probabilities(operation, names):
     # Of a layer with an activation its name; else the layer, or the operation of `keras.ops`.
-    name = getattr(getattr(last, "activation", last.__class__), "__name__", "")
-    return last if name.lower() in _TO_PROBABILITIES else None
+    name = getattr(getattr(operation, "activation", operation.__class__), "__name__", "")
+    return name.lower() in names
+
+
+def _is_used_once(operation):
+    return len(operation._inbound_nodes) < 2
+
+
+def _only_softmax(model):
+    """Returns the only softmax inside a model whose graph is not known, or None."""
+    if outputs_of(model) or not isinstance(model, keras.Model):
+        return None
+    inner = list(model._flatten_layers(include_self=False))
+    found = [each for each in inner if _makes_probabilities(each, _SOFTMAX)]
+    parts = [each for each in inner if isinstance(each, keras.Model)]
+    found += [last for part in parts if (last := _to_probabilities(part)) is not None]
+    found = list({id(each): each for each in found}.values())
+    return found[0] if len(found) == 1 and _makes_probabilities(found[0], _SOFTMAX) else None
+
+
+def _applied(operation, inputs):
+    """Returns the probabilities that an operation makes of logits."""
+    if hasattr(operation, "activation"):
+        return operation.activation(inputs)
+    return type(operation).call(operation, inputs)
 
 
 @contextlib.contextmanager
-def _without_probabilities(model):
-    """Makes a model return logits while the context is active, if its last layer is known."""
-    last = _to_probabilities(model)
-    if last is None:
-        yield
-    elif hasattr(last, "activation"):
+def _without(last):
+    """Leaves out what makes probabilities of logits while the context is active."""
+    if hasattr(last, "activation"):
         activation, last.activation = last.activation, keras.activations.linear
         try:
             yield

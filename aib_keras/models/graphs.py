@@ -9,6 +9,28 @@ def outputs_of(model):
         return []
 
 
+def inputs_of(model):
+    """Returns the symbolic inputs of a model, none if its graph is not known."""
+    try:
+        return list(model.inputs or [])
+    except (AttributeError, ValueError):
+        return []
+
+
+def check_channels_last(model):
+    """Raises a ValueError for a model with layers that expect the channels first."""
+    if first := [
+        layer.name
+        for layer in model._flatten_layers()
+        if getattr(layer, "data_format", None) == "channels_first"
+    ]:
+        raise ValueError(
+            f"{model.name} has layers with channels first, and channels last are expected here: "
+            f"{', '.join(first[:3])}. Build it after "
+            'keras.config.set_image_data_format("channels_last").'
+        )
+
+
 def steps_of(model):
     """Returns the layers of a model in order, and operations such as the sum `x + y`.
 

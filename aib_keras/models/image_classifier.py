@@ -128,6 +128,22 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
             range_warned=False, explainer=None, samplers={}, saliency={}
         )
 
+    def compile(self, *args, **kwargs):
+        """Compiles the model, as `keras.Model.compile` does."""
+        super().compile(*args, **kwargs)
+        self._drop_functions()
+
+    def quantize(self, *args, **kwargs):
+        """Quantises the weights, as `keras.Model.quantize` does."""
+        super().quantize(*args, **kwargs)
+        self._drop_functions()
+
+    def _drop_functions(self):
+        """Has `explain` and its like traced anew, as Keras has `predict` traced after a change."""
+        self._untracked.explainer = None
+        self._untracked.samplers.clear()
+        self._untracked.saliency.clear()
+
     @property
     def quantizer(self):
         """The quantiser of the attention map, or None if there is none."""

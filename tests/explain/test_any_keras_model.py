@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from aib_keras import explain, metrics
 from aib_keras.explain import class_activation
+from aib_keras.models import class_outputs
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (3, 32, 32, 3)).astype("float32")
@@ -46,8 +47,11 @@ def small_classifier(kind):
     if kind == "softmax before the last layer":
         last = layers.Activation("linear", dtype="float32")
         return keras.Sequential([inputs, *features.layers, *head, layers.Softmax(), last])
-    if kind == "subclassed":
-        return Subclassed(keras.Sequential([inputs, *features.layers, *head, layers.Softmax()]))
+    if kind == "list of one output":
+        return keras.Model([inputs], [head[1](head[0](features(inputs)))])
+    if kind.startswith("subclassed"):
+        inner = keras.Sequential([inputs, *features.layers, *head, layers.Softmax()])
+        return Subclassed(inner) if kind == "subclassed" else Gated(inner)
     inner = keras.Sequential([keras.Input((7, 7, 8)), *head, layers.Softmax()])
     return keras.Model(inputs, inner(features(inputs)))
 
@@ -62,15 +66,36 @@ class Subclassed(keras.Model):
         return self.inner(images)
 
 
+class Gated(keras.Model):
+    """With a second softmax, which changes nothing but must stay."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.gate = inner, layers.Softmax()
+        self.build((None, 32, 32, 3))
+
+    def call(self, images):
+        probabilities = self.inner(images)
+        return probabilities * ops.sum(self.gate(probabilities), axis=-1, keepdims=True)
+
+
+class MeanOfTwo(Subclassed):
+    """Whose probabilities are not those of its softmax."""
+
+    def call(self, images):
+        return (self.inner(images) + self.inner(0 * images)) / 2
+
+
 def another_softmax(x):
     exponentials = ops.exp(x - ops.max(x, axis=-1, keepdims=True))
     return exponentials / ops.sum(exponentials, axis=-1, keepdims=True)
 
 
 KINDS = ["logits", "nested", "softmax", "softmax layer", "softmax in a nested model"]
+KINDS += ["softmax operation", "softmax before the last layer", "subclassed", "list of one output"]
 # Their softmax cannot be left out: gradients are those of the logarithm of the probabilities.
-OUT_OF_REACH = ["softmax of another library", "softmax before the last layer", "subclassed"]
-KINDS += ["softmax operation", *OUT_OF_REACH]
+OUT_OF_REACH = ["softmax of another library", "subclassed with a gate"]
+KINDS += OUT_OF_REACH
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +133,65 @@ def test_the_form_of_a_model_does_not_matter(kind, saliency, same_weights):
         shown.append(expected.any())
     # With some weights, nothing speaks for one of the classes.
     assert any(shown)
+
+
+def test_probabilities_of_several_predictions_are_taken_as_they_are(same_weights):
+    model = MeanOfTwo(same_weights["softmax layer"])
+    expected = np.log(model.predict(IMAGES, verbose=0))
+    found = ops.convert_to_numpy(class_outputs.logits(model, IMAGES))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_softmax_that_is_used_twice_stays_where_it_is_a_gate():
+    keras.utils.set_random_seed(0)
+    softmax = layers.Softmax()
+    inputs = keras.Input((8, 8, 3))
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(6, 3)(inputs))
+    gated = layers.Multiply()([pooled, softmax(pooled)])
+    model = keras.Model(inputs, softmax(layers.Dense(4)(gated)))
+    images = RNG.random((5, 8, 8, 3)).astype("float32")
+    found = ops.convert_to_numpy(class_outputs.logits(model, images))
+    expected = np.log(model.predict(images, verbose=0))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_float16_does_not_round_gradients_of_pixels_to_zero():
+    keras.utils.set_random_seed(0)
+    images = RNG.integers(0, 256, (2, 96, 96, 3)).astype("float32")
+    found, weights = {}, None
+    for policy in ("float32", "mixed_float16"):
+        settings = {"strides": 2, "activation": "relu", "dtype": policy}
+        network = [layers.Conv2D(8, 3, **settings) for _ in range(3)]
+        head = [layers.GlobalAveragePooling2D(dtype=policy), layers.Dense(4, dtype="float32")]
+        scale = layers.Rescaling(1 / 255, dtype=policy)
+        model = keras.Sequential([keras.Input((96, 96, 3)), scale, *network, *head])
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        found[policy] = explain.gradient_map(model, images, class_index=1)
+    whole, half = found.values()
+    assert ((half == 0) == (whole == 0)).mean() > 0.999
+    assert np.sum(half * whole) > 0.999 * np.linalg.norm(half) * np.linalg.norm(whole)
+
+
+def test_pooled_gradients_are_float32_whatever_the_policy(same_weights):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        pooled = explain.gradient_map(same_weights["logits"], IMAGES, map_shape=(8, 8))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert pooled.dtype == "float32"
+
+
+def test_channels_first_are_refused():
+    inputs = keras.Input((3, 16, 20))
+    pooled = layers.GlobalAveragePooling2D(data_format="channels_first")(inputs)
+    model = keras.Model(inputs, layers.Dense(4)(pooled))
+    images = RNG.random((2, 3, 16, 20)).astype("float32")
+    for call in (explain.grad_cam, explain.gradient_map):
+        with pytest.raises(ValueError, match="channels last are expected here"):
+            call(model, images)
+    with pytest.raises(ValueError, match="channels last are expected here"):
+        metrics.deletion(model, images, RNG.random((2, 3, 4)), verbose=0)
 
 
 def test_a_model_is_as_it_was_afterwards(same_weights):
@@ -266,7 +350,9 @@ def test_models_that_do_not_return_one_row_of_classes():
     pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(inputs))
     two = keras.Model(inputs, [layers.Dense(4)(pooled), layers.Dense(4)(pooled)])
     binary = keras.Model(inputs, layers.Dense(1, "sigmoid")(pooled))
-    for model, message in ((two, "has 2 outputs"), (binary, "at least 2 classes")):
+    named = keras.Model(inputs, {"classes": layers.Dense(4)(pooled)})
+    wrong = (two, "has 2 outputs"), (binary, "at least 2 classes"), (named, "1 outputs in a dict")
+    for model, message in wrong:
         for score in (explain.grad_cam, explain.gradient_map):
             with pytest.raises(ValueError, match=message):
                 score(model, IMAGES)
@@ -282,6 +368,9 @@ def test_integer_images_have_no_gradient():
         explain.gradient_map(model, IMAGES)
     with pytest.raises(ValueError, match="takes images as uint8"):
         explain.fgsm(model, IMAGES, [0, 1, 2], 1)
+    inner = keras.Sequential([keras.Input((32, 32, 3)), model])
+    with pytest.raises(ValueError, match=f"{model.name} takes images as uint8"):
+        explain.gradient_map(inner, IMAGES)
 
 
 @pytest.mark.parametrize(

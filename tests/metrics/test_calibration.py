@@ -56,6 +56,16 @@ def test_empty_bins_have_no_accuracy_and_do_not_count():
     assert found.expected_calibration_error == pytest.approx(0.45)
 
 
+def test_confidences_that_are_equal_as_given_are_equal():
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(9), 400).astype("float16") * np.float16(1e-3)
+    probabilities = np.concatenate([np.full((400, 1), 0.999, "float16"), probabilities], axis=1)
+    labels = np.arange(400) % 2
+    assert len(np.unique(probabilities.sum(axis=1, dtype="float64"))) > 1
+    _, error = metrics.risk_coverage(probabilities, labels)
+    np.testing.assert_allclose(error, 0.5)
+
+
 def test_risk_coverage_by_hand():
     # In the order of confidence: right, wrong, right, wrong.
     probabilities, labels = binary([0.6, 0.9, 0.8, 0.7], [0, 1, 0, 1])

@@ -61,7 +61,7 @@ def test_preprocessing_is_a_layer():
 def test_channels_first_are_refused():
     inputs = keras.Input((3, 16, 16))
     outputs = layers.MaxPooling2D(data_format="channels_first", name="pool")(inputs)
-    with pytest.raises(ValueError, match="layers with channels first: pool"):
+    with pytest.raises(ValueError, match="channels last are expected here: pool"):
         attach(keras.Model(inputs, outputs), "pool", 3)
 
 

@@ -1,11 +1,12 @@
 import functools
+import warnings
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from aib_keras import zoo
+from aib_keras import explain, zoo
 from aib_keras.models import PlainClassifier
 
 SHAPES = {
@@ -111,6 +112,29 @@ def test_new_weights_are_seen(make_classifier, images):
     np.testing.assert_allclose(
         found["logits"], ops.convert_to_numpy(model(images)), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("change", ["compile", "quantize"])
+def test_layers_that_compute_anew_are_seen(make_classifier, images, change):
+    model = make_classifier()
+    before = model.explain(images)["logits"]
+    model.predict_mc(images, 2, seed=0)
+    explain.grad_cam(model, images)
+    if change == "quantize":
+        with warnings.catch_warnings():
+            # Of layers that stay as they are.
+            warnings.simplefilter("ignore")
+            model.quantize("int8")
+    else:
+        dense = model.decoder
+        dense.enable_lora(2)
+        model.compile()
+        for kernel in (dense.lora_kernel_a, dense.lora_kernel_b):
+            kernel.assign(np.ones(kernel.shape))
+    after = model.explain(images)["logits"]
+    assert np.abs(after - before).max() > 1e-5
+    np.testing.assert_allclose(after, model.predict(images, verbose=0), rtol=1e-4, atol=1e-5)
+    assert np.isfinite(model.predict_mc(images, 2, seed=0)["logits"]).all()
 
 
 def test_neither_weights_nor_noise_of_training_are_touched(make_classifier, images):
