@@ -20,7 +20,9 @@ def grad_cam(model, images, layer=None, class_index=None, batch_size=64):
     Source: Selvaraju et al., Grad-CAM, ICCV 2017, Eq. 1 and 2. This library has its own
     implementation because others (tf-keras-vis 0.8.7, xplique 2.0.2) need TensorFlow and a
     functional model whose graph they can rebuild. It works for nested models, models with
-    preprocessing inside, and models that end in a softmax.
+    preprocessing inside, and models that end in a softmax. Of a subclassed model the softmax is
+    left out if it has only one, at its end. Otherwise the maps are nearly 0 where the model is
+    sure.
 
     Args:
         model: Built `keras.Model` from images to logits or probabilities `(B, C)`.

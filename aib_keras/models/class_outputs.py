@@ -75,9 +75,9 @@ def logits(model, images):
 
     A softmax or sigmoid at the end of the model is left out, because the gradient of a probability
     is nearly 0 where the model is sure. A subclassed model does not say where its outputs come
-    from. There, the softmax of its only layer that has one is left out, if this changes nothing but
-    the softmax. Otherwise the logarithms of probabilities are returned, which are logits, too, but
-    whose gradient is nearly 0 where the model is sure.
+    from. There, a softmax that is the only one among its layers is left out, if the outputs are its
+    probabilities. Otherwise the logarithms of probabilities are returned. They are logits, too, but
+    their gradient is nearly 0 where the model is sure.
     """
     last = _to_probabilities(model)
     if last is not None and _is_used_once(last):
@@ -122,10 +122,10 @@ def _to_probabilities(model):
     outputs = outputs_of(model)
     if not outputs:
         return None
-    last = outputs[0]._keras_history.operation
+    last, node, _ = outputs[0]._keras_history
     while _changes_nothing(last):
-        before = last._inbound_nodes[0].input_tensors
-        last = before[0]._keras_history.operation
+        (before,) = last._inbound_nodes[node].input_tensors
+        last, node, _ = before._keras_history
     if isinstance(last, keras.Model):
         return _to_probabilities(last)
     return last if _makes_probabilities(last, _TO_PROBABILITIES) else None
@@ -149,15 +149,17 @@ def _is_used_once(operation):
 
 
 def _only_softmax(model):
-    """Returns the only softmax inside a model whose graph is not known, or None."""
-    if outputs_of(model) or not isinstance(model, keras.Model):
+    """Returns the only softmax among the layers of a model whose graph is not known, or None."""
+    if outputs_of(model):
         return None
-    inner = list(model._flatten_layers(include_self=False))
-    found = [each for each in inner if _makes_probabilities(each, _SOFTMAX)]
-    parts = [each for each in inner if isinstance(each, keras.Model)]
-    found += [last for part in parts if (last := _to_probabilities(part)) is not None]
-    found = list({id(each): each for each in found}.values())
-    return found[0] if len(found) == 1 and _makes_probabilities(found[0], _SOFTMAX) else None
+    found = []
+    for layer in model.layers:
+        last = layer
+        if isinstance(layer, keras.Model):
+            last = _to_probabilities(layer) or _only_softmax(layer)
+        if last is not None and _makes_probabilities(last, _SOFTMAX):
+            found.append(last)
+    return found[0] if len(found) == 1 else None
 
 
 def _applied(operation, inputs):
