@@ -66,7 +66,7 @@ def runner(kind, model, *arguments):
         *arguments: Further arguments of `kind`, hashable.
     """
     own = isinstance(model, ImageClassifier)
-    found = model._untracked.saliency if own else shared_functions()
+    found = model._functions().saliency if own else shared_functions()
     if found is None:
         return kind(model, *arguments)
     # The functions of a loop may be those of several models.

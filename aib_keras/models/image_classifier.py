@@ -125,13 +125,8 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         self.features_layer_name = features_layer
         # A namespace, so that Keras does not take the helper models in it for layers of this one.
         self._untracked = types.SimpleNamespace(
-            range_warned=False, explainer=None, samplers={}, saliency={}
+            range_warned=False, compiled=None, explainer=None, samplers={}, saliency={}
         )
-
-    def compile(self, *args, **kwargs):
-        """Compiles the model, as `keras.Model.compile` does."""
-        super().compile(*args, **kwargs)
-        self._drop_functions()
 
     def quantize(self, *args, **kwargs):
         """Quantises the weights, as `keras.Model.quantize` does."""
@@ -139,10 +134,21 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
         self._drop_functions()
 
     def _drop_functions(self):
-        """Has `explain` and its like traced anew, as Keras has `predict` traced after a change."""
         self._untracked.explainer = None
         self._untracked.samplers.clear()
         self._untracked.saliency.clear()
+
+    def _functions(self):
+        """Returns the functions of `explain` and its like that are traced already.
+
+        As Keras does with that of `predict`, those from before the last `compile` are dropped. A
+        `compile` of one's own would be in the way of Keras when it loads a compiled model.
+        """
+        compiled = getattr(self, "_compile_config", None)
+        if self._untracked.compiled is not compiled:
+            self._untracked.compiled = compiled
+            self._drop_functions()
+        return self._untracked
 
     @property
     def quantizer(self):
@@ -299,9 +305,10 @@ class ImageClassifier(_CollectsStepMeans, keras.Model):
             images = CheckedBatches(images, self._as_batch)
         else:
             images = self._as_batch(images)
-        if self._untracked.explainer is None:
-            self._untracked.explainer = _Explainer(self, name="explainer")
-        return self._untracked.explainer.run(images, batch_size)
+        functions = self._functions()
+        if functions.explainer is None:
+            functions.explainer = _Explainer(self, name="explainer")
+        return functions.explainer.run(images, batch_size)
 
     def _as_batch(self, images):
         images = image_checks.as_array(images)

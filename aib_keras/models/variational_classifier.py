@@ -128,11 +128,12 @@ class VariationalClassifier(ImageClassifier):
             images = CheckedBatches(images, self._as_batch)
         else:
             images = self._as_batch(images)
-        if samples not in self._untracked.samplers:
+        samplers = self._functions().samplers
+        if samples not in samplers:
             # Its noise belongs to this process, which may be one of several.
             with processes.undistributed():
-                self._untracked.samplers[samples] = _MonteCarlo(self, samples)
-        sampler = self._untracked.samplers[samples]
+                samplers[samples] = _MonteCarlo(self, samples)
+        sampler = samplers[samples]
         sampler.seed_generator.state.assign([seed, 0])
         return sampler.run(images, batch_size)
 
