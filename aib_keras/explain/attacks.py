@@ -7,7 +7,7 @@ from keras import ops
 from aib_keras.explain import runners
 from aib_keras.explain.gradients import gradient
 from aib_keras.models import VariationalClassifier, class_outputs
-from aib_keras.models.through_predict import ThroughPredict
+from aib_keras.models.through_predict import ThroughPredict, predict_undistributed
 from aib_keras.utils.checks import (
     check_class_index,
     check_integer,
@@ -152,7 +152,7 @@ class _Attack:
         # Not from where the last step stopped: that state depends on the backend. On torch a seed
         # has 31 bits.
         self.runner.seed_generator.state.assign([int(random.integers(2**31)), 0])
-        found = runners.run(self.runner, [changed, self.labels], self.batch_size)
+        found = predict_undistributed(self.runner, [changed, self.labels], self.batch_size)
         return self.projected(changed + np.float32(step_size) * np.sign(found))
 
     def projected(self, changed):

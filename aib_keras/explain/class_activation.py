@@ -7,6 +7,7 @@ from aib_keras.explain import runners
 from aib_keras.explain.class_scores import ClassScores, batch_by_batch, known_classes, predict
 from aib_keras.explain.gradients import gradient
 from aib_keras.explain.tapped_layers import Features, output_of, tapped_layer
+from aib_keras.models.through_predict import predict_undistributed
 
 
 @batch_by_batch
@@ -97,7 +98,9 @@ def score_cam(model, images, layer=None, class_index=None, batch_size=64):
         parts = (slice(start, start + batch_size) for start in range(0, len(masks), batch_size))
         logits = np.concatenate(
             [
-                runners.run(scorer, [mean + masks[part] * (image - mean), chosen[part]], batch_size)
+                predict_undistributed(
+                    scorer, [mean + masks[part] * (image - mean), chosen[part]], batch_size
+                )
                 for part in parts
             ]
         ).astype(np.float64)

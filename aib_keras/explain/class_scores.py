@@ -8,7 +8,7 @@ from keras import ops
 
 from aib_keras.explain import runners
 from aib_keras.models import class_outputs
-from aib_keras.models.through_predict import ThroughPredict
+from aib_keras.models.through_predict import ThroughPredict, predict_undistributed
 from aib_keras.utils import compiled
 from aib_keras.utils.batches import images_of_batches, is_dataset
 from aib_keras.utils.checks import check_class_index, check_integer
@@ -36,7 +36,7 @@ def predict(runner, model, images, class_index, batch_size):
     batch_size = check_integer("batch_size", batch_size, minimum=1)
     images = runners.checked_images(model, images)
     classes = _classes(model, class_index, images)
-    return runners.run(runner, [images, classes], batch_size)
+    return predict_undistributed(runner, [images, classes], batch_size)
 
 
 def batch_by_batch(function):
@@ -80,5 +80,5 @@ def _classes(model, class_index, images):
 def known_classes(model, class_index, images, batch_size):
     """Returns the class of each image, int32 `(N,)`, the predicted one in place of -1."""
     if class_index is None:
-        class_index = runners.run(model, images, batch_size).argmax(axis=-1)
+        class_index = predict_undistributed(model, images, batch_size).argmax(axis=-1)
     return _classes(model, class_index, images)

@@ -5,7 +5,6 @@ import keras
 from aib_keras.models import ImageClassifier, image_checks
 from aib_keras.models.class_outputs import check_class_outputs, check_class_shape
 from aib_keras.models.graphs import check_channels_last, inputs_of
-from aib_keras.utils import processes
 from aib_keras.utils.compiled import shared_functions
 
 
@@ -27,8 +26,9 @@ def check_model(model):
 
 def check_differentiable(model):
     """Raises a ValueError for a model that casts its images to integers, where gradients end."""
-    for part in model._flatten_layers():
-        for tensor in (isinstance(part, keras.Model) and inputs_of(part)) or ():
+    parts = [each for each in model._flatten_layers() if isinstance(each, keras.Model)]
+    for part in parts:
+        for tensor in inputs_of(part):
             dtype = keras.backend.standardize_dtype(tensor.dtype)
             if "float" not in dtype:
                 raise ValueError(
@@ -74,10 +74,3 @@ def runner(kind, model, *arguments):
     if key not in found:
         found[key] = kind(model, *arguments)
     return found[key]
-
-
-def run(runner, inputs, batch_size):
-    """Returns the outputs of a runner, or of another model, for all inputs."""
-    # Batches need not divide evenly between JAX devices.
-    with processes.undistributed():
-        return runner.predict(inputs, batch_size=batch_size, verbose=0)

@@ -10,6 +10,7 @@ from aib_keras.explain.class_scores import known_classes, predict
 from aib_keras.explain.gradients import gradient
 from aib_keras.explain.tapped_layers import Features, output_of, tapped_layer
 from aib_keras.models import class_outputs
+from aib_keras.models.through_predict import predict_undistributed
 from aib_keras.utils.checks import check_integer, check_positive, check_seed
 from aib_keras.utils.optional import require
 
@@ -102,7 +103,7 @@ def per_sample_bottleneck(
         for _ in range(samples):
             noise = rng.standard_normal(passed.shape, np.float32)
             inputs = [images[part], classes[part], normalized[part], passed, noise]
-            found -= runners.run(runner, [*inputs, *statistics], batch_size)
+            found -= predict_undistributed(runner, [*inputs, *statistics], batch_size)
         return found / samples
 
     maps = np.empty((*features.shape[:3], 1), np.float32)

@@ -146,10 +146,10 @@ def risk_coverage(probabilities, labels):
         ValueError: If the probabilities are not `(N, C)` with rows that sum to 1, or the labels are
             not integers in [0, C), one per row.
     """
+    given = np.asarray(probabilities)
+    probabilities, labels = _checked(given, labels)
     # As they are given: divided by their sums, equal confidences would differ in the last digits.
-    confidence = np.max(probabilities, axis=1, initial=0) if np.ndim(probabilities) == 2 else None
-    probabilities, labels = _checked(probabilities, labels)
-    _, level, count = np.unique(-confidence, return_inverse=True, return_counts=True)
+    _, level, count = np.unique(-given.max(axis=1), return_inverse=True, return_counts=True)
     wrong = np.bincount(level, weights=probabilities.argmax(axis=1) != labels)
     accepted = np.arange(1, len(labels) + 1)
     return accepted / len(labels), np.cumsum((wrong / count)[np.sort(level)]) / accepted

@@ -8,7 +8,8 @@ import numpy as np
 from aib_keras.metrics.checks import check_finite
 from aib_keras.metrics.intervals import wilson_interval
 from aib_keras.models import image_checks
-from aib_keras.utils import compiled, processes
+from aib_keras.models.through_predict import predict_undistributed
+from aib_keras.utils import compiled
 from aib_keras.utils.batches import images_of_batches, is_dataset
 from aib_keras.utils.checks import check_integer
 from aib_keras.utils.maps import map_similarity
@@ -194,10 +195,9 @@ def _explained_batches(model, images, original, maps, map_name, batch_size):
 def _explained(model, images, maps, batch_size):
     """Returns a dict with the logits or probabilities of images, and their maps."""
     if maps is not None:
-        # A list would be several inputs, and batches need not divide evenly between JAX devices.
+        # A list would be several inputs.
         images = image_checks.as_array(images)
-        with processes.undistributed():
-            predicted = model.predict(images, batch_size=batch_size, verbose=0)
+        predicted = predict_undistributed(model, images, batch_size)
         return {"logits": predicted, _GIVEN: maps(model, images, batch_size=batch_size)}
     if not hasattr(model, "explain"):
         raise TypeError(

@@ -1,19 +1,20 @@
 """The graph of a functional or Sequential model, as far as it is known."""
 
 
-def outputs_of(model):
-    """Returns the symbolic outputs of a model, none if its graph is not known."""
-    try:
-        return list(model.outputs or [])
-    except (AttributeError, ValueError):  # A subclassed model, or a Sequential that is not built.
-        return []
-
-
 def inputs_of(model):
     """Returns the symbolic inputs of a model, none if its graph is not known."""
+    return _known(model, "inputs")
+
+
+def outputs_of(model):
+    """Returns the symbolic outputs of a model, none if its graph is not known."""
+    return _known(model, "outputs")
+
+
+def _known(model, name):
     try:
-        return list(model.inputs or [])
-    except (AttributeError, ValueError):
+        return list(getattr(model, name) or [])
+    except (AttributeError, ValueError):  # A subclassed model, or a Sequential that is not built.
         return []
 
 

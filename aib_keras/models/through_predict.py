@@ -7,6 +7,12 @@ from aib_keras.utils import processes
 from aib_keras.utils.batches import BatchesOf
 
 
+def predict_undistributed(model, inputs, batch_size):
+    """Returns what `predict` does, with batches that need not divide evenly between JAX devices."""
+    with processes.undistributed():
+        return model.predict(inputs, batch_size=batch_size, verbose=0)
+
+
 class ThroughPredict(keras.Model):
     """Base class of models that run a method of a classifier through `predict`.
 
